@@ -1,0 +1,59 @@
+// A parsed message of PostgreSQL statements: what each would do, and what it would change in the session.
+// Invariant: judged with the session's own settings and a catalog snapshot; what they can't settle is `unknown`.
+import type { Analysis, Effect } from '../effect/effect.ts';
+
+/** What the proxy knows of a session that changes what statement text means. Kept by state.ts from SessionChange. */
+export interface SessionContext {
+  /** Current schemas in order as names; `$user` kept as written. null when it can't be known (set from a computed value). */
+  readonly search_path: readonly string[] | null;
+  /** session_user as the upstream sees it, and the role in force (SET ROLE); null when unknown. */
+  readonly user: string;
+  readonly role: string | null;
+  readonly standard_conforming_strings: boolean;
+  readonly client_encoding: string;
+  /** Names of temporary relations and functions made in this session, lower-cased as resolved, plus `*` when unknown. */
+  readonly temporary: ReadonlySet<string>;
+  /** SQL-level prepared statements (PREPARE) and protocol-level named ones, by name. */
+  readonly prepared: ReadonlyMap<string, Statement>;
+  /** Open cursors and portals by name, with what running them would do. */
+  readonly cursors: ReadonlyMap<string, Statement>;
+}
+
+/** What a statement does to the session, known before it runs; applied when the engine reports success. */
+export type SessionChange =
+  | { readonly kind: 'set'; readonly name: string; readonly value: string | null; readonly local: boolean }
+  | { readonly kind: 'reset'; readonly name: string }
+  | { readonly kind: 'reset-all' }
+  | { readonly kind: 'begin'; readonly read_only: boolean | null }
+  | { readonly kind: 'commit'; readonly chain: boolean }
+  | { readonly kind: 'rollback'; readonly chain: boolean }
+  | { readonly kind: 'savepoint' | 'release' | 'rollback-to'; readonly name: string }
+  | { readonly kind: 'prepare'; readonly name: string; readonly statement: Statement }
+  | { readonly kind: 'deallocate'; readonly name: string | null }
+  | { readonly kind: 'declare'; readonly name: string; readonly statement: Statement; readonly hold: boolean }
+  | { readonly kind: 'close'; readonly name: string | null }
+  | { readonly kind: 'temporary'; readonly name: string }
+  | { readonly kind: 'discard'; readonly what: 'all' | 'plans' | 'temporary' | 'sequences' }
+  /** A setting may have changed in a way that can't be read off the text. */
+  | { readonly kind: 'unsettled'; readonly why: string };
+
+export interface Statement {
+  /** This statement's own text, a slice of the message. */
+  readonly text: string;
+  /** The grammar's node name: `SelectStmt`, `DeleteStmt`, … */
+  readonly node: string;
+  readonly effects: readonly Effect[];
+  readonly changes: readonly SessionChange[];
+  /** It can't share a transaction with anything (VACUUM, CREATE DATABASE, …) or ends and starts transactions itself (CALL, DO). */
+  readonly own_transaction: boolean;
+  /** It takes row locks or advances state that a read-only transaction refuses, although its class is `read` (SELECT FOR UPDATE). */
+  readonly needs_read_write: boolean;
+  /** Parse analysis and Describe of it can run no user code. Planning may: see Bind in README.md. */
+  readonly highest_parameter: number;
+}
+
+export interface Parsed extends Analysis {
+  readonly statements: readonly Statement[];
+  /** Facts from the catalog were used; it must be judged again when the snapshot's version differs. */
+  readonly catalog_version: number;
+}
