@@ -1,0 +1,70 @@
+// The files that test/tidy.test.ts looks at, and those that are excepted from a rule, each with its
+// reason.
+// Invariant: an exception without a reason does not exist, and one for a file that is gone is
+// itself a complaint.
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+
+export interface SourceFile {
+  /** From the repository's root, with forward slashes. */
+  readonly path: string;
+  readonly text: string;
+}
+
+/** Files that a program writes: not counted by length or columns. Path → what writes it. */
+export const GENERATED: { readonly [path: string]: string } = {};
+
+/** Files over the length limit that read better in one piece. Path → why. */
+export const LONG: { readonly [path: string]: string } = {};
+
+/** The names that the three engines share (STYLE.md, "twins"), without their ending. */
+export const TWINS: readonly string[] = [
+  'README',
+  'engine',
+  'frame',
+  'client-message',
+  'server-message',
+  'encode',
+  'handshake',
+  'state',
+  'operation',
+  'statement',
+  'catalog',
+  'effect',
+  'impact',
+  'refusal',
+  'outcome',
+];
+
+/** What one protocol demands and the others don't have. Path below proxy/ → why. */
+export const EXTRA: { readonly [path: string]: string } = {
+  'postgres/scram': 'SASL is a conversation of its own, with verifiers and channel binding',
+};
+
+const CODE = /\.(?:ts|mts|js|mjs)$/;
+
+/** Every file that git knows or would add; all of them text that fits in memory. */
+export function allFiles(): SourceFile[] {
+  const listed = execFileSync('git', ['ls-files', '-z', '-co', '--exclude-standard'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+    maxBuffer: 64 << 20,
+  });
+  const paths = [...new Set(listed.split('\0'))].filter((path) => path !== '');
+  return paths
+    .filter((path) => existsSync(join(ROOT, path)))
+    .map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }))
+    .filter((file) => !file.text.includes('\0'));
+}
+
+export function isCode(file: SourceFile): boolean {
+  return CODE.test(file.path);
+}
+
+export function isGenerated(file: SourceFile): boolean {
+  return file.path in GENERATED;
+}
