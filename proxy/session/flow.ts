@@ -1,0 +1,244 @@
+// THE SPINE: operation → effect → verdict → forward | hold | refusal → record, the same for every engine.
+// Invariant: a change passes only with its decision durable in the ledger; nothing here trusts what the agent says.
+import type { DecisionEntry } from '../../ledger/contract.ts';
+import type { RefusalCode } from '../errors.ts';
+import { isChange } from '../effect/effect.ts';
+import type { Operation } from '../operation.ts';
+import type { Decision, HoldVerdict, Mode } from '../verdict/verdict.ts';
+import type { HoldAnswer } from '../contract.ts';
+import type { HoldRequest, FoundHold } from '../../approver/contract.ts';
+
+/** Why an operation is not run, before an engine puts it into its own words. */
+export interface Refusal {
+  readonly code: RefusalCode;
+  /** What is refused and why, in one sentence; the code's own words stand for it where it is absent. */
+  readonly message?: string;
+  readonly detail?: string;
+  readonly hint?: string;
+}
+
+export type Passage =
+  | { readonly kind: 'forward'; readonly recorded: boolean; readonly hold: string | null }
+  | { readonly kind: 'refuse'; readonly refusal: Refusal };
+
+/** Forwarded and counted, with no entry of its own. */
+export const FORWARD: Passage = { kind: 'forward', recorded: false, hold: null };
+
+export interface Judge {
+  decide(operation: Operation, mode: Mode): Decision;
+  /** Goes up when another policy is in force: a kept verdict is void then. */
+  readonly version: number;
+  readonly digest: string;
+}
+
+export interface Record {
+  decision(
+    operation: Operation,
+    decision: Decision,
+    disposition: DecisionEntry['disposition'],
+    more: { mode: Mode; hold: string | null; binding: string | null; receipt: string | null },
+  ): Promise<void>;
+  outcome(operation: Operation, outcome: Outcome): void;
+  /** Why a read may not run now (the spool is full), or null. */
+  readonly readsBlocked: string | null;
+}
+
+export interface Outcome {
+  readonly outcome: 'done' | 'failed' | 'unknown';
+  readonly answer: string | null;
+  readonly rows: number | null;
+  readonly duration_ms: number | null;
+}
+
+export interface HoldRoom {
+  request(operation: Operation, decision: Decision, waits: boolean): HoldRequest;
+  find(request: HoldRequest): Promise<FoundHold['hold']>;
+  open(request: HoldRequest): Promise<void>;
+  wait(hold: string, ms: number, signal: AbortSignal): Promise<HoldAnswer | 'timeout'>;
+  redeem(
+    request: HoldRequest,
+    hold: string,
+    operation: string,
+  ): Promise<{ readonly receipt: string } | { readonly refused: string }>;
+  outcome(hold: string, operation: Operation, outcome: Outcome): void;
+}
+
+export interface Services {
+  readonly policy: Judge;
+  readonly record: Record;
+  readonly holds: HoldRoom;
+  mode(target: string, agent: string): Mode;
+  /** Where people look at holds: the approver's page. */
+  readonly page: string;
+}
+
+/** What the engine lends the flow while an operation waits. */
+export interface Waiting {
+  /** false inside an open transaction: a hold is then answered at once. */
+  readonly may: boolean;
+  /** Ends with the client's cancel or disconnect. */
+  readonly signal: AbortSignal;
+  /** Tells the client, in its own protocol, what it waits for. */
+  notice(words: { message: string; detail: string; hint: string }): void;
+  /** The operation as it would be understood now: names resolved again after people have signed. */
+  again(): Promise<Operation>;
+}
+
+/**
+ * The whole way of one operation that is not a plain, already judged read.
+ * Never rejects: a failure inside is a refusal.
+ */
+export async function flow(
+  operation: Operation,
+  decision: Decision,
+  mode: Mode,
+  services: Services,
+  waiting: Waiting,
+): Promise<Passage> {
+  const { record } = services;
+  const { verdict } = decision;
+  const change = isChange(operation.analysis.class);
+  const nothing = { mode, hold: null, binding: null, receipt: null };
+  try {
+    if (!change && verdict.kind === 'allow') {
+      return record.readsBlocked === null ? FORWARD : refuseUnrecorded(record.readsBlocked);
+    }
+    if (verdict.kind === 'allow') {
+      await record.decision(operation, decision, 'forward', nothing);
+      return { kind: 'forward', recorded: true, hold: null };
+    }
+    if (!operation.target.enforce) {
+      await record.decision(operation, decision, 'observed', nothing);
+      return { kind: 'forward', recorded: true, hold: null };
+    }
+    if (verdict.kind === 'deny') {
+      await record.decision(operation, decision, 'refuse', nothing).catch(() => undefined);
+      return refuse(mode !== 'normal' ? 'stopped' : 'denied', {
+        detail: `Rule ${verdict.rule}: ${verdict.reason}`,
+      });
+    }
+    return await hold(operation, decision, verdict, mode, services, waiting);
+  } catch (error) {
+    return refusalOf(error);
+  }
+}
+
+/** A held operation: the receipt that is there already, or the hold that is waited for, then its one redemption. */
+async function hold(
+  operation: Operation,
+  decision: Decision,
+  verdict: HoldVerdict,
+  mode: Mode,
+  services: Services,
+  waiting: Waiting,
+): Promise<Passage> {
+  const { holds, record } = services;
+  const request = holds.request(operation, decision, waiting.may);
+  const digest = request.digest;
+  const found = await holds.find(request);
+  const id = found?.id ?? request.id;
+  if (found === null) {
+    // The record comes first: a crash after this line leaves a hold that was asked and never opened; asking again opens it.
+    await record.decision(operation, decision, 'hold', {
+      mode,
+      hold: id,
+      binding: digest,
+      receipt: null,
+    });
+    await holds.open(request);
+  }
+  if (found?.state !== 'approved') {
+    const refusal = await waitForPeople(id, request, verdict, services, waiting);
+    if (refusal !== null) return { kind: 'refuse', refusal };
+  }
+  // What names, settings, policy and mode meant when people signed must still be so: it is understood and judged again, now.
+  const now = await waiting.again();
+  const modeNow = services.mode(operation.target.name, operation.agent.name);
+  const decisionNow = services.policy.decide(now, modeNow);
+  if (decisionNow.verdict.kind === 'deny') {
+    return refuse(modeNow !== 'normal' ? 'stopped' : 'denied', {
+      detail: `Rule ${decisionNow.verdict.rule}: ${decisionNow.verdict.reason}`,
+    });
+  }
+  if (holds.request(now, decisionNow, waiting.may).digest !== digest) {
+    return refuse('receipt_refused', {
+      detail: `What hold ${id} names has changed since it was signed (objects, settings or policy): the approval is void.`,
+    });
+  }
+  if (waiting.signal.aborted) return refuse('held', heldWords(id, request, services));
+  const redeemed = await holds.redeem(request, id, operation.id);
+  if ('refused' in redeemed) {
+    return refuse('receipt_refused', { detail: `Hold ${id}: ${redeemed.refused}` });
+  }
+  await record.decision(operation, decision, 'redeemed', {
+    mode,
+    hold: id,
+    binding: digest,
+    receipt: redeemed.receipt,
+  });
+  return { kind: 'forward', recorded: true, hold: id };
+}
+
+/** Waits as long as the policy lets the connection wait; null means approved. */
+async function waitForPeople(
+  id: string,
+  request: HoldRequest,
+  verdict: HoldVerdict,
+  services: Services,
+  waiting: Waiting,
+): Promise<Refusal | null> {
+  const words = heldWords(id, request, services);
+  if (!waiting.may || verdict.wait_ms <= 0) return { code: 'held', ...words };
+  waiting.notice(words);
+  const answer = await services.holds.wait(id, verdict.wait_ms, waiting.signal);
+  if (answer === 'timeout') return { code: 'held', ...words };
+  switch (answer.state) {
+    case 'approved':
+      return null;
+    case 'denied':
+      return { code: 'hold_denied', detail: `Hold ${id}: ${answer.by} denied it: ${answer.reason}` };
+    case 'expired':
+      return { code: 'hold_expired', detail: `Hold ${id} was not signed by ${request.expires}.` };
+    case 'withdrawn':
+      return { code: 'hold_denied', detail: `Hold ${id} was withdrawn: ${answer.reason}` };
+  }
+}
+
+function heldWords(
+  id: string,
+  request: HoldRequest,
+  services: Services,
+): { message: string; detail: string; hint: string } {
+  const wanted = request.demands
+    .map((d) => `${d.signatures} of ${d.group.replaceAll('|', ' or ')}`)
+    .join(' and ');
+  return {
+    message: `held as ${id}: waits for ${wanted}`,
+    detail: `Rule ${request.rule}: ${request.reason} The hold is open until ${request.expires}; see ${services.page}/holds/${id}`,
+    hint: 'To resume once it is approved, send exactly the same statement with the same parameters again.',
+  };
+}
+
+function refuse(code: RefusalCode, words: Omit<Refusal, 'code'>): Passage {
+  return { kind: 'refuse', refusal: { code, ...words } };
+}
+
+function refuseUnrecorded(why: string): Passage {
+  return refuse('record_unavailable', { detail: why });
+}
+
+/** Errors of the rooms that carry a refusal code of their own keep it; anything else is `internal`. */
+function refusalOf(error: unknown): Passage {
+  if (error instanceof Unavailable) return refuse(error.code, { detail: error.message });
+  return refuse('internal', { detail: error instanceof Error ? error.name : 'unknown failure' });
+}
+
+/** A room can't do its part now: the ledger, the bus or the approver is away. */
+export class Unavailable extends Error {
+  override name = 'Unavailable';
+  readonly code: RefusalCode;
+  constructor(code: RefusalCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
