@@ -1,0 +1,45 @@
+// Every bound of the proxy, in one table.
+// Invariant: no number that a peer can push against stands anywhere else in proxy/.
+
+export const LIMITS = {
+  /** A startup packet, its length word included (PostgreSQL's own MAX_STARTUP_PACKET_LENGTH). */
+  startup_packet_bytes: 10_000,
+  /** One SASL message during login, its length word included (PostgreSQL allows 1,024 of payload). */
+  sasl_message_bytes: 1_100,
+  /** From accept to a finished login; a slower client is cut off. */
+  handshake_ms: 20_000,
+  /** After a last word the socket is drained for so long, so that the word is not lost to a reset. */
+  linger_ms: 500,
+  /** Encryption requests one connection may make before its startup packet: GSSENC, then SSL. */
+  encryption_requests: 2,
+  /** Secret of a CancelRequest: 4 bytes in protocol 3.0, up to 256 in 3.2. */
+  cancel_secret_bytes: 256,
+  /** SCRAM iterations of verifiers made here (PostgreSQL's default), and the most a given verifier may have. */
+  scram_iterations: 4_096,
+  scram_iterations_max: 1_000_000,
+  /** Salt and server nonce of SCRAM, in bytes before base64. */
+  scram_salt_bytes: 16,
+  scram_nonce_bytes: 18,
+  /** Login at an upstream server, from the first packet to ReadyForQuery. */
+  upstream_connect_ms: 10_000,
+  /** Bytes an upstream may send before it is ready; more is not a login any more. */
+  upstream_greeting_bytes: 262_144,
+  /** Handing a CancelRequest to an upstream. */
+  upstream_cancel_ms: 5_000,
+
+  // Session.
+  /** One client message that must be judged as a whole: Query, Parse, Bind. */
+  client_message_bytes: 64 * 1024 * 1024,
+  /** Client messages that carry no statement and no value: Describe, Execute, Close, Sync, … */
+  client_small_message_bytes: 16 * 1024,
+  /** One server message (PostgreSQL's own bound for a row is 1 GB). */
+  server_message_bytes: 0x7fff_fffe,
+  /** Messages forwarded and not answered yet, in one session. */
+  pipeline_depth: 65_536,
+  /** Bytes kept of a client that goes on sending while it is held. */
+  client_waiting_bytes: 1024 * 1024,
+  /** Prepared statements one session may have open. */
+  prepared_statements: 10_000,
+  /** Client connections at once. */
+  sessions: 10_000,
+} as const;
