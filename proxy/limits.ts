@@ -40,6 +40,35 @@ export const LIMITS = {
   client_waiting_bytes: 1024 * 1024,
   /** Prepared statements one session may have open. */
   prepared_statements: 10_000,
+  /** How often DDL made by others is looked for, while a database has sessions. */
+  catalog_probe_ms: 1_000,
+  /** How long a change under way may go on at the server after its client has left, so that its outcome is recorded. */
+  orphaned_change_ms: 60_000,
   /** Client connections at once. */
   sessions: 10_000,
+} as const;
+
+/** The grammar (postgres/parser.ts): longer or deeper input is refused before it is parsed. */
+export const PARSER_LIMITS = {
+  statement_characters: 1_000_000,
+  /** Brackets open at once; the grammar's own stack ends somewhat later. */
+  nesting: 500,
+  /** Commas, semicolons and operator signs: what parsing time grows with. */
+  marks: 60_000,
+} as const;
+
+/** The effect room (postgres/effect): past these an analysis ends as `unknown`, it never goes on for longer. */
+export const EFFECT_LIMITS = {
+  /** Syntax nodes visited for one message, function bodies and views included. */
+  nodes: 400_000,
+  /** Functions, views and triggers inside one another. */
+  depth: 40,
+  /** Distinct effects of one message. */
+  effects: 256,
+  /** Bytes of statement text kept in the cache of judged statements. */
+  cache_bytes: 32 * 1024 * 1024,
+  /** Longer texts are judged each time. */
+  cache_text: 64 * 1024,
+  /** Distinct session contexts with a cache of their own. */
+  cache_contexts: 256,
 } as const;

@@ -17,11 +17,41 @@ export interface SessionContext {
   readonly prepared: ReadonlyMap<string, Statement>;
   /** Open cursors and portals by name, with what running them would do. */
   readonly cursors: ReadonlyMap<string, Statement>;
+  /** Objects this session made or changed that the catalog snapshot may not show yet, by {@link localKey}. */
+  readonly local: ReadonlyMap<string, LocalObject>;
+  /** The search path that RESET and DISCARD ALL bring back. */
+  readonly default_search_path: readonly string[] | null;
+}
+
+/**
+ * An object made or changed in this session: temporary, or made in a transaction that other connections can't see.
+ * A committed one counts only until a newer snapshot than `catalog_version` is used.
+ */
+export interface LocalObject {
+  readonly kind: 'relation' | 'function' | 'operator';
+  readonly schema: string | null;
+  readonly name: string;
+  /** What reading (or calling) it runs, and what writing to it runs besides. */
+  readonly on_read: readonly Effect[];
+  readonly on_write: readonly Effect[];
+  /** true: it stands alone (a new table); false: it adds to what the catalog says of the same name. */
+  readonly fresh: boolean;
+  readonly committed: boolean;
+  readonly catalog_version: number;
+}
+
+export function localKey(kind: LocalObject['kind'], name: string): string {
+  return `${kind} ${name}`;
 }
 
 /** What a statement does to the session, known before it runs; applied when the engine reports success. */
 export type SessionChange =
-  | { readonly kind: 'set'; readonly name: string; readonly value: string | null; readonly local: boolean }
+  | {
+      readonly kind: 'set';
+      readonly name: string;
+      readonly value: string | null;
+      readonly local: boolean;
+    }
   | { readonly kind: 'reset'; readonly name: string }
   | { readonly kind: 'reset-all' }
   | { readonly kind: 'begin'; readonly read_only: boolean | null }
@@ -30,9 +60,15 @@ export type SessionChange =
   | { readonly kind: 'savepoint' | 'release' | 'rollback-to'; readonly name: string }
   | { readonly kind: 'prepare'; readonly name: string; readonly statement: Statement }
   | { readonly kind: 'deallocate'; readonly name: string | null }
-  | { readonly kind: 'declare'; readonly name: string; readonly statement: Statement; readonly hold: boolean }
+  | {
+      readonly kind: 'declare';
+      readonly name: string;
+      readonly statement: Statement;
+      readonly hold: boolean;
+    }
   | { readonly kind: 'close'; readonly name: string | null }
   | { readonly kind: 'temporary'; readonly name: string }
+  | { readonly kind: 'object'; readonly object: LocalObject }
   | { readonly kind: 'discard'; readonly what: 'all' | 'plans' | 'temporary' | 'sequences' }
   /** A setting may have changed in a way that can't be read off the text. */
   | { readonly kind: 'unsettled'; readonly why: string };

@@ -1,0 +1,228 @@
+// What a session's settings and names mean for the next statement, and how each statement's changes move it on.
+// Invariant: contexts are immutable; a change that does not alter meaning gives back the very same object.
+import {
+  type LocalObject,
+  localKey,
+  type SessionChange,
+  type SessionContext,
+} from '../statement.ts';
+
+const DEFAULT_PATH: readonly string[] = ['$user', 'public'];
+const NONE: ReadonlySet<string> = new Set();
+const NOTHING: ReadonlyMap<string, never> = new Map<string, never>();
+
+export interface Startup {
+  readonly user: string;
+  /** As a list setting is written (`"$user", public`) or as names; absent: the server's default. */
+  readonly search_path?: string | readonly string[] | null;
+  readonly role?: string | null;
+  readonly standard_conforming_strings?: boolean | string;
+  readonly client_encoding?: string;
+}
+
+export function initialContext(startup: Startup): SessionContext {
+  const given = startup.search_path;
+  const path = given == null ? DEFAULT_PATH : typeof given === 'string' ? splitNames(given) : given;
+  const strings = startup.standard_conforming_strings;
+  return {
+    search_path: path,
+    default_search_path: path,
+    user: startup.user,
+    role: startup.role ?? null,
+    standard_conforming_strings:
+      strings === undefined ? true : typeof strings === 'boolean' ? strings : isOn(strings),
+    client_encoding: startup.client_encoding ?? 'UTF8',
+    temporary: NONE,
+    prepared: NOTHING,
+    cursors: NOTHING,
+    local: NOTHING,
+  };
+}
+
+function isOn(value: string): boolean {
+  return /^(on|t|tr|tru|true|y|ye|yes|1)$/i.test(value.trim());
+}
+
+/** `"$user", public` → names, folded and unquoted as the server does; null when it is not a list of names. */
+export function splitNames(list: string): readonly string[] | null {
+  const names: string[] = [];
+  const pattern = /\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(,|$)/y;
+  if (list.trim() === '') return names;
+  while (pattern.lastIndex < list.length) {
+    const match = pattern.exec(list);
+    if (match === null) return null;
+    const quoted = match[1];
+    names.push(
+      quoted === undefined ? (match[2] ?? '').toLowerCase() : quoted.replaceAll('""', '"'),
+    );
+    if (match[3] === '') break;
+  }
+  return names;
+}
+
+function settingChanged(
+  context: SessionContext,
+  name: string,
+  value: string | null,
+): SessionContext {
+  switch (name) {
+    case 'search_path': {
+      const path = value === null ? context.default_search_path : splitNames(value);
+      return samePath(path, context.search_path) ? context : { ...context, search_path: path };
+    }
+    case 'role': {
+      const role = value === null || value === 'none' ? null : value;
+      return role === context.role ? context : { ...context, role };
+    }
+    case 'session_authorization':
+      return value === null ? context : { ...context, user: value, role: null };
+    case 'standard_conforming_strings': {
+      const on = value === null || isOn(value);
+      return on === context.standard_conforming_strings
+        ? context
+        : { ...context, standard_conforming_strings: on };
+    }
+    case 'client_encoding': {
+      const encoding = value ?? 'UTF8';
+      return encoding === context.client_encoding
+        ? context
+        : { ...context, client_encoding: encoding };
+    }
+    default:
+      return context;
+  }
+}
+
+function samePath(a: readonly string[] | null, b: readonly string[] | null): boolean {
+  if (a === b) return true;
+  if (a === null || b === null || a.length !== b.length) return false;
+  return a.every((name, index) => name === b[index]);
+}
+
+function settle(context: SessionContext, keep: boolean): SessionContext {
+  const open = [...context.local.values()].some((object) => !object.committed);
+  const cursors = context.cursors.size > 0;
+  if (!open && !cursors) return context;
+  const local = new Map<string, LocalObject>();
+  for (const [key, object] of context.local) {
+    if (object.committed) local.set(key, object);
+    else if (keep) local.set(key, { ...object, committed: true });
+  }
+  return { ...context, local, cursors: keep ? context.cursors : NOTHING };
+}
+
+function without<T>(map: ReadonlyMap<string, T>, name: string | null): ReadonlyMap<string, T> {
+  if (name === null) return NOTHING;
+  if (!map.has(name)) return map;
+  const rest = new Map(map);
+  rest.delete(name);
+  return rest;
+}
+
+function discarded(
+  context: SessionContext,
+  what: 'all' | 'plans' | 'temporary' | 'sequences',
+): SessionContext {
+  if (what === 'plans' || what === 'sequences') return context;
+  if (what === 'temporary') return { ...context, temporary: NONE };
+  return {
+    ...context,
+    search_path: context.default_search_path,
+    role: null,
+    standard_conforming_strings: true,
+    temporary: NONE,
+    prepared: NOTHING,
+    cursors: NOTHING,
+  };
+}
+
+function unsettled(context: SessionContext): SessionContext {
+  if (context.search_path === null && context.temporary.has('*')) return context;
+  return { ...context, search_path: null, temporary: new Set([...context.temporary, '*']) };
+}
+
+/** The context after a statement that made this change has succeeded. */
+export function applyChange(context: SessionContext, change: SessionChange): SessionContext {
+  switch (change.kind) {
+    case 'set':
+      return settingChanged(context, change.name, change.value);
+    case 'reset':
+      return settingChanged(context, change.name, null);
+    case 'reset-all':
+      return {
+        ...context,
+        search_path: context.default_search_path,
+        standard_conforming_strings: true,
+      };
+    case 'begin':
+    case 'savepoint':
+    case 'release':
+      return context;
+    case 'commit':
+      return settle(context, true);
+    case 'rollback':
+      return settle(context, false);
+    case 'rollback-to':
+      return context;
+    case 'prepare':
+      // The server refuses a name that is taken, so the first meaning stands.
+      if (context.prepared.has(change.name)) return context;
+      return { ...context, prepared: new Map(context.prepared).set(change.name, change.statement) };
+    case 'deallocate':
+      return { ...context, prepared: without(context.prepared, change.name) };
+    case 'declare':
+      return { ...context, cursors: new Map(context.cursors).set(change.name, change.statement) };
+    case 'close':
+      return { ...context, cursors: without(context.cursors, change.name) };
+    case 'temporary':
+      if (context.temporary.has(change.name)) return context;
+      return { ...context, temporary: new Set([...context.temporary, change.name]) };
+    case 'object': {
+      const key = localKey(change.object.kind, change.object.name);
+      return {
+        ...context,
+        local: new Map(context.local).set(key, merged(context.local.get(key), change.object)),
+      };
+    }
+    case 'discard':
+      return discarded(context, change.what);
+    case 'unsettled':
+      return unsettled(context);
+  }
+}
+
+/** Two things said of one name (a table, then a trigger on it) both hold. */
+function merged(before: LocalObject | undefined, object: LocalObject): LocalObject {
+  if (before === undefined) return object;
+  return {
+    ...object,
+    fresh: before.fresh || object.fresh,
+    on_read: [...before.on_read, ...object.on_read],
+    on_write: [...before.on_write, ...object.on_write],
+    committed: false,
+  };
+}
+
+const keys = new WeakMap<SessionContext, string | null>();
+
+/**
+ * Contexts with the same key judge every statement alike, but for EXECUTE and FETCH. null: it has objects of its own, and shares
+ * with none.
+ */
+export function contextKey(context: SessionContext): string | null {
+  let key = keys.get(context);
+  if (key !== undefined) return key;
+  key =
+    context.local.size > 0
+      ? null
+      : JSON.stringify([
+          context.search_path,
+          context.user,
+          context.role,
+          context.standard_conforming_strings,
+          context.client_encoding,
+          [...context.temporary].sort(),
+        ]);
+  keys.set(context, key);
+  return key;
+}

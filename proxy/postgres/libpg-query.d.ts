@@ -1,0 +1,18 @@
+// The WASM module inside libpg-query, as far as parser.ts uses it: each call of the default export makes a fresh instance.
+declare module 'libpg-query/wasm/libpg-query.js' {
+  export interface GrammarModule {
+    lengthBytesUTF8(text: string): number;
+    stringToUTF8(text: string, pointer: number, size: number): void;
+    UTF8ToString(pointer: number): string;
+    getValue(pointer: number, type: 'i32'): number;
+    _malloc(size: number): number;
+    _free(pointer: number): void;
+    _wasm_parse_query_raw(text: number): number;
+    _wasm_free_parse_result(result: number): void;
+    _wasm_parse_plpgsql(text: number): number;
+    _wasm_fingerprint(text: number): number;
+    _wasm_normalize_query(text: number): number;
+    _wasm_free_string(text: number): void;
+  }
+  export default function createGrammar(): Promise<GrammarModule>;
+}

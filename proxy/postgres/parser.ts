@@ -1,0 +1,193 @@
+// PostgreSQL's own grammar (libpg-query, WASM), loaded once and replaced when it traps.
+// Invariant: no call throws anything but ParseFailure, and none runs on an instance that has trapped.
+import type { ParseResult } from '@pgsql/types';
+import createGrammar, { type GrammarModule } from 'libpg-query/wasm/libpg-query.js';
+import { PARSER_LIMITS } from '../limits.ts';
+
+export type ParseFailureKind = 'syntax' | 'limit' | 'trap' | 'unready';
+
+export class ParseFailure extends Error {
+  readonly kind: ParseFailureKind;
+  /** Character offset of a syntax error, where the grammar gave one. */
+  readonly position: number | null;
+  constructor(kind: ParseFailureKind, message: string, position: number | null, cause?: unknown) {
+    super(message, { cause });
+    this.name = 'ParseFailure';
+    this.kind = kind;
+    this.position = position;
+  }
+}
+
+/** Instances made ahead, so that hostile statements in a row don't leave others without a grammar. */
+const SPARES = 2;
+
+let active: GrammarModule | null = null;
+const spares: GrammarModule[] = [];
+let loading: Promise<void> | null = null;
+
+/** Loads the grammar and its spares. Call once before the first {@link parse}; safe to call again. */
+export async function loadParser(): Promise<void> {
+  loading ??= (async () => {
+    active = await createGrammar();
+    for (let i = 0; i < SPARES; i++) spares.push(await createGrammar());
+  })();
+  await loading;
+}
+
+/** Drops an instance that trapped: a spare takes over at once, and another is made in the background. */
+function replace(): void {
+  active = spares.pop() ?? null;
+  void createGrammar().then(
+    (grammar) => {
+      if (active === null) active = grammar;
+      else spares.push(grammar);
+    },
+    () => undefined,
+  );
+}
+
+/** Refuses what the grammar would misread (NUL ends a C string) or can't survive, before it is given to it. */
+function refuse(text: string): void {
+  if (text.length > PARSER_LIMITS.statement_characters) {
+    const most = PARSER_LIMITS.statement_characters;
+    throw new ParseFailure(
+      'limit',
+      `statement of ${text.length} characters, more than ${most}`,
+      null,
+    );
+  }
+  if (text.includes('\0')) throw new ParseFailure('limit', 'statement holds a NUL byte', null);
+  if (text.length > PARSER_LIMITS.nesting) refuseDeep(text);
+}
+
+/** Deepest run of open brackets, and marks that separate tokens; quotes are not looked at, so both are upper bounds. */
+function refuseDeep(text: string): void {
+  let marks = 0;
+  let depth = 0;
+  let deepest = 0;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c === 40 || c === 91) {
+      depth += 1;
+      if (depth > deepest) deepest = depth;
+    } else if (c === 41 || c === 93) {
+      if (depth > 0) depth -= 1;
+    } else if ((c > 32 && c < 48 && c !== 39) || (c > 57 && c < 64)) marks += 1;
+  }
+  if (marks > PARSER_LIMITS.marks) {
+    throw new ParseFailure('limit', `more than ${PARSER_LIMITS.marks} commas and operators`, null);
+  }
+  if (deepest > PARSER_LIMITS.nesting) {
+    throw new ParseFailure(
+      'limit',
+      `more than ${PARSER_LIMITS.nesting} brackets are open at once`,
+      null,
+    );
+  }
+}
+
+function trapped(error: unknown): never {
+  replace();
+  throw new ParseFailure(
+    'trap',
+    `the grammar gave up: ${String(error).slice(0, 120)}`,
+    null,
+    error,
+  );
+}
+
+/** Runs `work` on the text as a C string of the instance. */
+function run<T>(text: string, work: (grammar: GrammarModule, pointer: number) => T): T {
+  refuse(text);
+  const grammar = active;
+  if (grammar === null) throw new ParseFailure('unready', 'the grammar is not loaded', null);
+  try {
+    const size = grammar.lengthBytesUTF8(text) + 1;
+    const pointer = grammar._malloc(size);
+    if (pointer === 0) throw new Error('out of memory');
+    grammar.stringToUTF8(text, pointer, size);
+    try {
+      return work(grammar, pointer);
+    } finally {
+      grammar._free(pointer);
+    }
+  } catch (error) {
+    if (error instanceof ParseFailure) throw error;
+    return trapped(error);
+  }
+}
+
+/** Layout of PgQueryError: message, function, file, line, cursor; each four bytes. */
+function failure(grammar: GrammarModule, pointer: number): ParseFailure {
+  const message = grammar.getValue(pointer, 'i32');
+  const cursor = grammar.getValue(pointer + 16, 'i32');
+  const text = message === 0 ? 'syntax error' : grammar.UTF8ToString(message);
+  return new ParseFailure('syntax', text, cursor > 0 ? cursor - 1 : null);
+}
+
+/** The syntax tree of a whole message. An empty or blank text has no statements. */
+export function parse(text: string): ParseResult {
+  if (text === '') return { version: 0, stmts: [] };
+  return run(text, (grammar, pointer) => {
+    const result = grammar._wasm_parse_query_raw(pointer);
+    if (result === 0) throw new Error('out of memory');
+    // Layout of PgQueryParseResult: tree, stderr, error; each a pointer.
+    const tree = grammar.getValue(result, 'i32');
+    const error = grammar.getValue(result + 8, 'i32');
+    let json: string | ParseFailure;
+    if (error !== 0) json = failure(grammar, error);
+    else if (tree === 0) throw new Error('no tree');
+    else json = grammar.UTF8ToString(tree);
+    grammar._wasm_free_parse_result(result);
+    if (typeof json !== 'string') throw json;
+    return readTree(json);
+  });
+}
+
+/** A tree too deep for JSON.parse is refused; the instance is as good as before. */
+function readTree(json: string): ParseResult {
+  try {
+    return JSON.parse(json) as ParseResult;
+  } catch (error) {
+    throw new ParseFailure('limit', 'the statement is nested too deeply', null, error);
+  }
+}
+
+function textOf(grammar: GrammarModule, result: number): string {
+  if (result === 0) throw new Error('out of memory');
+  const text = grammar.UTF8ToString(result);
+  grammar._wasm_free_string(result);
+  return text;
+}
+
+/** The tree of a PL/pgSQL body, given as a CREATE FUNCTION statement. */
+export function parsePlpgsql(text: string): unknown {
+  return run(text, (grammar, pointer) => {
+    const answer = textOf(grammar, grammar._wasm_parse_plpgsql(pointer));
+    if (!answer.startsWith('{')) throw new ParseFailure('syntax', answer.slice(0, 300), null);
+    return readTree(answer);
+  });
+}
+
+function isRefusal(answer: string): boolean {
+  return /^(syntax error|deparse error|ERROR)/.test(answer);
+}
+
+/** Identity of the shape: the same for statements that differ in literals only. */
+export function fingerprint(text: string): string {
+  return run(text, (grammar, pointer) => {
+    const answer = textOf(grammar, grammar._wasm_fingerprint(pointer));
+    if (!/^[0-9a-f]{16}$/.test(answer))
+      throw new ParseFailure('syntax', answer.slice(0, 300), null);
+    return answer;
+  });
+}
+
+/** The text with literals replaced by placeholders. */
+export function normalize(text: string): string {
+  return run(text, (grammar, pointer) => {
+    const answer = textOf(grammar, grammar._wasm_normalize_query(pointer));
+    if (isRefusal(answer)) throw new ParseFailure('syntax', answer.slice(0, 300), null);
+    return answer;
+  });
+}
