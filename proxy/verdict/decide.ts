@@ -1,0 +1,194 @@
+// The verdict stage: one operation in, one decision out.
+// Invariant: total and synchronous; whatever fails is a `deny` with rule `policy-error`, and a cached decision is
+// the one a fresh evaluation would give.
+import { LRUCache } from 'lru-cache';
+import type { Analysis, Effect } from '../effect/effect.ts';
+import type { AgentView, Operation, SessionView, TargetView } from '../operation.ts';
+import { policyError, verdictOf, worstOf } from './answer.ts';
+import { type PolicyData, tagged } from './data.ts';
+import type { Evaluator } from './evaluate.ts';
+import { type DependsOn, dependsOn, effectsToJudge, InputMaker, inputOf } from './input.ts';
+import {
+  CACHE_CHARACTERS,
+  CACHE_CIRCUMSTANCES,
+  CACHE_MAX_KEY,
+  MAX_DISTINCT_EFFECTS,
+} from './limits.ts';
+import type { Path } from './references.ts';
+import type { Decision, Mode, PolicyInput, Verdict } from './verdict.ts';
+
+export interface JudgeOptions {
+  readonly evaluator: Evaluator;
+  readonly references: readonly Path[];
+  readonly data: PolicyData;
+  readonly digest: string;
+}
+
+/** Under what one decision was made. Target and agent are compared by identity, session facts by value. */
+interface Circumstance {
+  readonly target: TargetView;
+  readonly agent: AgentView;
+  readonly mode: Mode;
+  readonly in_transaction: boolean;
+  readonly session: string;
+  readonly decision: Decision;
+}
+
+const EVERYTHING: readonly Path[] = [[]];
+const ANSWER = 'holdpoint/verdict/answer';
+
+export class Judge {
+  readonly dependsOn: DependsOn;
+  readonly #options: JudgeOptions;
+  readonly #shown: InputMaker;
+  readonly #full = new InputMaker(EVERYTHING);
+  readonly #session: readonly Path[];
+  readonly #byAnalysis = new WeakMap<Analysis, Circumstance[]>();
+  readonly #byInput = new LRUCache<string, Verdict>({
+    maxSize: CACHE_CHARACTERS,
+    sizeCalculation: (_verdict, key) => key.length + 1,
+  });
+  /** Neither time nor the operation's id is read: an answer may be used again. */
+  readonly #cacheable: boolean;
+  /** Nor is the statement's text or a parameter: the analysis stands for the statement. */
+  readonly #byIdentity: boolean;
+
+  constructor(options: JudgeOptions) {
+    this.#options = options;
+    this.dependsOn = dependsOn(options.references);
+    this.#shown = new InputMaker(options.references);
+    this.#session = options.references.filter(([first]) => first === 'session');
+    this.#cacheable = !this.dependsOn.time && !this.dependsOn.operation;
+    this.#byIdentity = this.#cacheable && !this.dependsOn.statement && !this.dependsOn.parameters;
+  }
+
+  /** The decision, from the cache when the same facts were judged before. */
+  decide(operation: Operation, mode: Mode): Decision {
+    try {
+      const { analysis, target, agent, session, in_transaction } = operation;
+      const known = this.recall(analysis, target, agent, session, in_transaction, mode);
+      if (known !== null) return known;
+      const decision = this.#judge(operation, mode, this.#shown, this.#cacheable);
+      if (this.#byIdentity) this.#remember(operation, mode, decision);
+      return decision;
+    } catch {
+      return this.#failed('the verdict stage failed');
+    }
+  }
+
+  /** The decision from the whole input and no cache: what `decide` must equal. */
+  decideFresh(operation: Operation, mode: Mode): Decision {
+    try {
+      return this.#judge(operation, mode, this.#full, false);
+    } catch {
+      return this.#failed('the verdict stage failed');
+    }
+  }
+
+  /** A decision that was made under the same circumstances; null when there is none, or it may not be used again. */
+  recall(
+    analysis: Analysis,
+    target: TargetView,
+    agent: AgentView,
+    session: SessionView,
+    inTransaction: boolean,
+    mode: Mode,
+  ): Decision | null {
+    if (!this.#byIdentity) return null;
+    const circumstances = this.#byAnalysis.get(analysis);
+    if (circumstances === undefined) return null;
+    const facts = this.#sessionFacts(session);
+    for (const known of circumstances) {
+      if (
+        known.target === target &&
+        known.agent === agent &&
+        known.mode === mode &&
+        known.in_transaction === inTransaction &&
+        known.session === facts
+      ) {
+        return known.decision;
+      }
+    }
+    return null;
+  }
+
+  /** What the policy reads of the session, as text; empty when it reads nothing of it. */
+  #sessionFacts(session: SessionView): string {
+    if (this.#session.length === 0) return '';
+    return JSON.stringify(this.#session.map(([, ...path]) => at(session, path) ?? null));
+  }
+
+  #remember(operation: Operation, mode: Mode, decision: Decision): void {
+    const { analysis, target, agent, session, in_transaction } = operation;
+    const circumstances = this.#byAnalysis.get(analysis) ?? [];
+    if (circumstances.length >= CACHE_CIRCUMSTANCES) circumstances.shift();
+    circumstances.push({
+      target,
+      agent,
+      mode,
+      in_transaction,
+      session: this.#sessionFacts(session),
+      decision,
+    });
+    this.#byAnalysis.set(analysis, circumstances);
+  }
+
+  #judge(operation: Operation, mode: Mode, inputs: InputMaker, cached: boolean): Decision {
+    const time = operation.asked;
+    const asked = new Set<string>();
+    const verdicts: Verdict[] = [];
+    for (const effect of effectsToJudge(operation.analysis)) {
+      const input = inputOf(operation, tagged(effect, this.#options.data.tags), mode, time);
+      const text = inputs.text(input);
+      if (asked.has(text)) continue;
+      if (asked.size >= MAX_DISTINCT_EFFECTS) {
+        return this.#failed(`more than ${MAX_DISTINCT_EFFECTS} distinct effects in one operation`);
+      }
+      asked.add(text);
+      verdicts.push(this.#answer(text, input, effect, cached));
+    }
+    return Object.freeze({
+      verdict: Object.freeze(worstOf(verdicts)),
+      policy: this.#options.digest,
+    });
+  }
+
+  #answer(text: string, input: PolicyInput, effect: Effect, cached: boolean): Verdict {
+    const known = cached ? this.#byInput.get(text) : undefined;
+    if (known !== undefined) return known;
+    const kind = `${effect.class} ${effect.verb} ${input.target.name} ${input.mode}`;
+    let verdict: Verdict;
+    try {
+      verdict = verdictOf(this.#options.evaluator.ask(ANSWER, text, kind));
+    } catch (error) {
+      // Not remembered: a time-out under load is no property of the question.
+      return policyError(messageOf(error));
+    }
+    if (cached && text.length <= CACHE_MAX_KEY) this.#byInput.set(text, verdict);
+    return verdict;
+  }
+
+  #failed(why: string): Decision {
+    return { verdict: policyError(why), policy: this.#options.digest };
+  }
+}
+
+function at(value: unknown, path: Path): unknown {
+  let found = value;
+  for (const part of path) {
+    if (typeof found !== 'object' || found === null || !Object.hasOwn(found, part)) return null;
+    found = (found as { readonly [part: string]: unknown })[part];
+  }
+  return found;
+}
+
+/** opa's module throws texts and plain objects as well as errors. */
+export function messageOf(error: unknown): string {
+  if (typeof error === 'string') return error.slice(0, 200);
+  if (typeof error === 'object' && error !== null && 'message' in error) {
+    const { code, message } = error as { code?: unknown; message: unknown };
+    if (code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') return 'it took too long';
+    return String(message).slice(0, 200);
+  }
+  return 'it failed';
+}

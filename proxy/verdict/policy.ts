@@ -1,0 +1,236 @@
+// The policy in force: opened from security's files, asked for decisions, swapped when the files change.
+// Invariant: there is always one whole policy in force; a change that can't be used leaves it there and is told aloud.
+import type { Analysis } from '../effect/effect.ts';
+import type { AgentView, Operation, SessionView, TargetView } from '../operation.ts';
+import { type Compiled, PolicyRejected } from './compile.ts';
+import { type PolicyData, parseData } from './data.ts';
+import { Judge, messageOf } from './decide.ts';
+import { Evaluator } from './evaluate.ts';
+import { effectiveMode, nextBoundary, windowAt } from './freeze.ts';
+import type { DependsOn } from './input.ts';
+import { MAX_TIMER_MS } from './limits.ts';
+import { digestOf, load, type PolicyFiles, readSources, type Sources } from './load.ts';
+import type { Decision, Mode } from './verdict.ts';
+import { type Watching, watchFiles } from './watch.ts';
+
+export interface PolicyOptions extends PolicyFiles {
+  /** Where compiled policies are kept between starts. */
+  readonly stateDirectory: string;
+  /** A changed policy that was not taken: the old one stays in force. The message says why. */
+  readonly onRejected?: (message: string) => void;
+  /** false: files are read once. */
+  readonly watch?: boolean;
+  /** Milliseconds since 1970; given by tests. */
+  readonly now?: () => number;
+}
+
+export interface PolicyChange {
+  readonly digest: string;
+  /** The digest before; the same one when only a freeze window opened or closed. */
+  readonly previous: string;
+  readonly version: number;
+}
+
+/**
+ * A decision may be kept by its user as long as `version` is the same, for the same analysis, target, agent, mode,
+ * `in_transaction` and what the session states and has set, unless `dependsOn` says that it also follows from
+ * parameters, time, the statement's text or the operation's id. `recall` does exactly that bookkeeping.
+ */
+export interface Policy {
+  /** Total: a failure is a denial with rule `policy-error`. Freeze windows are applied to `mode` here. */
+  decide(operation: Operation, mode: Mode): Decision;
+  /** The same, from the whole input and past every cache. */
+  decideFresh(operation: Operation, mode: Mode): Decision;
+  /** A decision made before under the same circumstances, without making an operation; null: call `decide`. */
+  recall(
+    analysis: Analysis,
+    target: TargetView,
+    agent: AgentView,
+    session: SessionView,
+    inTransaction: boolean,
+    mode: Mode,
+  ): Decision | null;
+  /** The mode with freeze windows applied: what the ledger's entry should name. */
+  effectiveMode(target: TargetView, mode: Mode): Mode;
+  /** Why a target is frozen by a window now; null when it is not. */
+  freezeReason(target: TargetView): string | null;
+  /** SHA-256 (hex) of policy text, data and library. */
+  readonly digest: string;
+  /** Goes up whenever a decision may come out differently: a reload, a freeze window that opens or closes. */
+  readonly version: number;
+  readonly dependsOn: DependsOn;
+  onChange(listener: (change: PolicyChange) => void): () => void;
+  /** Looks at the files now; resolves when they are in force or were rejected. */
+  reload(): Promise<void>;
+  close(): void;
+}
+
+interface InForce {
+  readonly digest: string;
+  readonly sources: Sources;
+  readonly data: PolicyData;
+  readonly judge: Judge;
+}
+
+/** Opens the policy; rejects with `PolicyRejected` when it can't be used. */
+export async function openPolicy(options: PolicyOptions): Promise<Policy> {
+  return new ReloadingPolicy(options, await prepare(options));
+}
+
+async function prepare(options: PolicyOptions): Promise<InForce> {
+  const sources = await readSources(options).catch((cause: unknown) => {
+    throw new PolicyRejected(`the policy's files can't be read: ${messageOf(cause)}`, { cause });
+  });
+  const data = dataOf(sources);
+  return inForce(sources, data, await load(sources, options.stateDirectory));
+}
+
+function dataOf(sources: Sources): PolicyData {
+  try {
+    return parseData(sources.data);
+  } catch (cause) {
+    throw new PolicyRejected(messageOf(cause), { cause });
+  }
+}
+
+function inForce(sources: Sources, data: PolicyData, { wasm, manifest }: Compiled): InForce {
+  const digest = digestOf(sources);
+  const evaluator = new Evaluator(wasm, data.document, manifest.unbounded);
+  const judge = new Judge({ evaluator, references: manifest.references, data, digest });
+  return { digest, sources, data, judge };
+}
+
+class ReloadingPolicy implements Policy {
+  readonly #options: PolicyOptions;
+  readonly #now: () => number;
+  readonly #listeners = new Set<(change: PolicyChange) => void>();
+  readonly #watching: Watching | null;
+  #current: InForce;
+  #version = 1;
+  #boundary: NodeJS.Timeout | null = null;
+  #reloading: Promise<void> | null = null;
+  #again = false;
+  #closed = false;
+
+  constructor(options: PolicyOptions, current: InForce) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+    this.#current = current;
+    const files = [options.rego, options.data, ...(options.tests ? [options.tests] : [])];
+    this.#watching = options.watch === false ? null : watchFiles(files, () => void this.reload());
+    this.#awaitBoundary();
+  }
+
+  get digest(): string {
+    return this.#current.digest;
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  get dependsOn(): DependsOn {
+    return this.#current.judge.dependsOn;
+  }
+
+  decide(operation: Operation, mode: Mode): Decision {
+    const { judge } = this.#current;
+    return judge.decide(operation, this.effectiveMode(operation.target, mode));
+  }
+
+  decideFresh(operation: Operation, mode: Mode): Decision {
+    const { judge } = this.#current;
+    return judge.decideFresh(operation, this.effectiveMode(operation.target, mode));
+  }
+
+  recall(
+    analysis: Analysis,
+    target: TargetView,
+    agent: AgentView,
+    session: SessionView,
+    inTransaction: boolean,
+    mode: Mode,
+  ): Decision | null {
+    const now = this.effectiveMode(target, mode);
+    return this.#current.judge.recall(analysis, target, agent, session, inTransaction, now);
+  }
+
+  effectiveMode(target: TargetView, mode: Mode): Mode {
+    const { freeze } = this.#current.data;
+    return freeze.length === 0 ? mode : effectiveMode(freeze, target, this.#now(), mode);
+  }
+
+  freezeReason(target: TargetView): string | null {
+    return windowAt(this.#current.data.freeze, target, this.#now())?.reason ?? null;
+  }
+
+  onChange(listener: (change: PolicyChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** One reload at a time; a change that comes meanwhile is looked at right after. */
+  reload(): Promise<void> {
+    this.#again = true;
+    this.#reloading ??= this.#reloadUntilQuiet().finally(() => {
+      this.#reloading = null;
+    });
+    return this.#reloading;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#watching?.close();
+    if (this.#boundary !== null) clearTimeout(this.#boundary);
+    this.#listeners.clear();
+  }
+
+  async #reloadUntilQuiet(): Promise<void> {
+    while (this.#again && !this.#closed) {
+      this.#again = false;
+      await this.#reloadOnce();
+    }
+  }
+
+  async #reloadOnce(): Promise<void> {
+    try {
+      const next = await prepare(this.#options);
+      if (this.#closed) return;
+      const previous = this.#current;
+      if (next.digest === previous.digest && next.sources.tests === previous.sources.tests) return;
+      this.#current = next;
+      if (next.digest === previous.digest) return;
+      this.#changed(previous.digest);
+      this.#awaitBoundary();
+    } catch (error) {
+      if (this.#closed) return;
+      const why = error instanceof Error ? error.message : messageOf(error);
+      this.#options.onRejected?.(
+        `the changed policy is not taken, ${this.#current.digest.slice(0, 12)} stays in force: ${why}`,
+      );
+    }
+  }
+
+  #changed(previous: string): void {
+    this.#version++;
+    const change: PolicyChange = { digest: this.digest, previous, version: this.#version };
+    for (const listener of this.#listeners) listener(change);
+  }
+
+  /** `decide` looks at the clock itself; this tells those who keep decisions that a window opened or closed. */
+  #awaitBoundary(): void {
+    if (this.#boundary !== null) clearTimeout(this.#boundary);
+    this.#boundary = null;
+    const now = this.#now();
+    const next = nextBoundary(this.#current.data.freeze, now);
+    if (next === null || this.#closed) return;
+    this.#boundary = setTimeout(
+      () => {
+        if (this.#now() >= next) this.#changed(this.digest);
+        this.#awaitBoundary();
+      },
+      Math.min(next - now, MAX_TIMER_MS),
+    );
+    this.#boundary.unref();
+  }
+}

@@ -1,0 +1,373 @@
+// The default policy through the whole verdict stage, and the ways a policy can go wrong.
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { openPolicy, type Policy, type PolicyChange } from '../../proxy/verdict/policy.ts';
+import { opa } from '../setup/opa.ts';
+import { effect, object, operation, scopedDelete } from './example.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+let directory: string;
+
+before(async () => {
+  await opa();
+  directory = await mkdtemp(join(tmpdir(), 'holdpoint-verdict-'));
+});
+after(() => rm(directory, { recursive: true, force: true }));
+
+const opened: Policy[] = [];
+after(() => {
+  for (const policy of opened) policy.close();
+});
+
+let count = 0;
+/** A policy of this text, in its own folder. */
+async function policyOf(
+  rego: string,
+  options: { data?: string; tests?: string; watch?: boolean; now?: () => number } = {},
+): Promise<Policy & { files: { rego: string; data: string }; rejected: string[] }> {
+  const folder = await mkdtemp(join(directory, `${count++}-`));
+  const files = { rego: join(folder, 'policies.rego'), data: join(folder, 'policies.json') };
+  await writeFile(files.rego, rego);
+  await writeFile(files.data, options.data ?? '{}');
+  const tests = join(folder, 'policies_test.rego');
+  if (options.tests !== undefined) await writeFile(tests, options.tests);
+  const rejected: string[] = [];
+  const policy = await openPolicy({
+    ...files,
+    ...(options.tests === undefined ? {} : { tests }),
+    stateDirectory: join(folder, 'state'),
+    watch: options.watch ?? false,
+    onRejected: (message) => rejected.push(message),
+    ...(options.now === undefined ? {} : { now: options.now }),
+  });
+  opened.push(policy);
+  return Object.assign(policy, { files, rejected });
+}
+
+function rego(body: string): string {
+  return `package holdpoint.policy\n\n${body}\n`;
+}
+
+const ALLOW = rego('allow contains {"rule": "all", "reason": "why not"}');
+
+function defaultPolicy(): Promise<Policy> {
+  return openPolicy({
+    rego: join(ROOT, 'policies.rego'),
+    data: join(ROOT, 'policies.json'),
+    tests: join(ROOT, 'policies_test.rego'),
+    stateDirectory: join(directory, 'default'),
+    watch: false,
+  });
+}
+
+test('the default policy: reads pass, a production delete is held, admin is denied', async () => {
+  const policy = await defaultPolicy();
+  assert.equal(policy.decide(operation([effect()]), 'normal').verdict.kind, 'allow');
+  assert.deepEqual(policy.decide(operation([scopedDelete]), 'normal'), {
+    verdict: {
+      kind: 'hold',
+      rule: 'production-losses',
+      reason: 'it loses data in production',
+      demands: [{ rule: 'production-losses', group: 'db-owners', signatures: 1 }],
+      expires_ms: 1_800_000,
+      wait_ms: 45_000,
+    },
+    policy: policy.digest,
+  });
+  const admin = effect({ class: 'admin', verb: 'grant' });
+  assert.equal(policy.decide(operation([admin]), 'normal').verdict.rule, 'admin');
+  assert.equal(policy.decide(operation([scopedDelete]), 'killed').verdict.rule, 'mode-killed');
+});
+
+test('the worst effect decides, and all its demands count', async () => {
+  const policy = await defaultPolicy();
+  const drop = effect({
+    class: 'destructive',
+    verb: 'drop',
+    scoped: false,
+    objects: [object({ access: 'drop' })],
+  });
+  const both = policy.decide(operation([effect(), scopedDelete, drop]), 'normal').verdict;
+  assert.equal(both.kind, 'hold');
+  assert.deepEqual(both.kind === 'hold' && both.demands.map((d) => [d.group, d.signatures]), [
+    ['db-owners', 2],
+  ]);
+  const denied = operation([effect(), drop, effect({ class: 'admin' })]);
+  assert.equal(policy.decide(denied, 'normal').verdict.kind, 'deny');
+});
+
+test('an analysis worse than its effects is judged as a whole', async () => {
+  const policy = await defaultPolicy();
+  const reading = operation([effect()]);
+  const { analysis } = reading;
+  const incomplete = { ...reading, analysis: { ...analysis, complete: false } };
+  assert.equal(policy.decide(incomplete, 'normal').verdict.rule, 'not-understood');
+  const worse = { ...reading, analysis: { ...analysis, class: 'admin' as const } };
+  assert.equal(policy.decide(worse, 'normal').verdict.rule, 'admin');
+  assert.equal(policy.decide(operation([]), 'normal').verdict.rule, 'reads');
+});
+
+test('the committed module is what opa makes of the committed policy', async () => {
+  const { compile } = await import('../../proxy/verdict/compile.ts');
+  const { manifestText, readSources } = await import('../../proxy/verdict/load.ts');
+  const sources = await readSources({
+    rego: join(ROOT, 'policies.rego'),
+    data: join(ROOT, 'policies.json'),
+  });
+  const made = await compile(await opa(), sources.policy, sources.library);
+  const folder = join(ROOT, 'proxy/verdict/default');
+  assert.ok(Buffer.from(made.wasm).equals(await readFile(join(folder, 'policies.wasm'))));
+  assert.equal(
+    manifestText(made.manifest),
+    await readFile(join(folder, 'policies.wasm.json'), 'utf8'),
+    'run `holdpoint policy build` and commit what it writes',
+  );
+});
+
+const ODD: readonly [name: string, body: string][] = [
+  ['deny is true', 'deny := true'],
+  ['deny is an object', 'deny := {"rule": "r", "reason": "why"}'],
+  ['deny holds a number', 'deny contains 7'],
+  ['deny holds a text', 'deny contains "no"'],
+  ['hold is a number', 'hold := 7\nallow contains {"rule": "a", "reason": "b"}'],
+  ['hold is false', 'hold := false\nallow contains {"rule": "a", "reason": "b"}'],
+  ['hold is null', 'hold := null\nallow contains {"rule": "a", "reason": "b"}'],
+  ['hold is an empty object', 'hold := {}\nallow contains {"rule": "a", "reason": "b"}'],
+  ['hold is an empty list', 'hold := []\nallow contains {"rule": "a", "reason": "b"}'],
+  ['hold without group', 'hold contains {"rule": "r", "reason": "why"}'],
+  ['hold with an empty group', 'hold contains {"rule": "r", "reason": "why", "group": "a|"}'],
+  ['no signature', 'hold contains {"rule": "r", "reason": "w", "group": "g", "signatures": 0}'],
+  ['half one', 'hold contains {"rule": "r", "reason": "w", "group": "g", "signatures": 1.5}'],
+  ['a misspelt field', 'hold contains {"rule": "r", "reason": "w", "group": "g", "signature": 2}'],
+  ['a wrong duration', 'hold contains {"rule": "r", "reason": "w", "group": "g", "wait": "soon"}'],
+  ['a negative one', 'hold contains {"rule": "r", "reason": "w", "group": "g", "wait": "-5s"}'],
+  ['never', 'hold contains {"rule": "r", "reason": "w", "group": "g", "expires": "0s"}'],
+  ['allow is true', 'allow := true'],
+  ['allow holds null', 'allow contains null'],
+  ['an allow without reason', 'allow contains {"rule": "r"}'],
+  ['an empty rule', 'allow contains {"rule": "", "reason": "why"}'],
+  ['a rule that is no text', 'allow contains {"rule": ["r"], "reason": "why"}'],
+  [
+    'conflicting values',
+    'allow contains {"rule": x, "reason": "why"}\nx := input.effect.class\nx := "other"',
+  ],
+  [
+    'huge output',
+    'allow contains {"rule": sprintf("%d", [n]), "reason": "w"} if some n in numbers.range(1, 20000)',
+  ],
+  [
+    'too much memory',
+    'allow contains {"rule": "r", "reason": "w"} if count({[a, b] | some a in numbers.range(1, 9999); some b in numbers.range(1, 9999)}) > 0',
+  ],
+  [
+    'a loop without end in sight',
+    'allow contains {"rule": "r", "reason": "w"} if { some a in numbers.range(1, 3000); some b in numbers.range(1, 3000); some c in numbers.range(1, 3000); a == b; b == c; c == 0 }\nallow contains {"rule": "s", "reason": "w"}',
+  ],
+];
+
+for (const [name, body] of ODD) {
+  test(`an odd policy is a policy error: ${name}`, async () => {
+    const policy = await policyOf(rego(body));
+    const started = performance.now();
+    const { verdict } = policy.decide(operation([effect()]), 'normal');
+    assert.equal(verdict.kind, 'deny');
+    assert.equal(verdict.rule, 'policy-error', JSON.stringify(verdict));
+    assert.ok(performance.now() - started < 2000, 'bounded in time');
+    const fresh = policy.decideFresh(operation([effect()]), 'normal');
+    assert.equal(fresh.verdict.rule, 'policy-error');
+  });
+}
+
+test('a policy that says nothing denies', async () => {
+  const policy = await policyOf(rego('word := 1'));
+  assert.deepEqual(policy.decide(operation([effect()]), 'normal').verdict, {
+    kind: 'deny',
+    rule: 'nothing-said',
+    reason: 'no rule allows this',
+  });
+});
+
+test('after a trap the next question is answered by a fresh instance', async () => {
+  const policy = await policyOf(
+    rego('allow contains {"rule": "r", "reason": "why"} if x\nx := input.effect.scoped\nx := true'),
+  );
+  const fine = operation([effect()]);
+  const trapping = operation([effect({ scoped: false })]);
+  for (let round = 0; round < 3; round++) {
+    assert.equal(policy.decideFresh(fine, 'normal').verdict.kind, 'allow');
+    assert.equal(policy.decideFresh(trapping, 'normal').verdict.rule, 'policy-error');
+  }
+});
+
+test('text of any kind passes through the policy unharmed', async () => {
+  const policy = await policyOf(
+    rego('allow contains {"rule": input.effect.objects[0].name, "reason": "why"}'),
+  );
+  for (const name of ['a"b\\', 'ünï — 数', '\u{1F600}', 'line\nline', 'nul\u0000nul', 'a\u2028b']) {
+    const decided = policy.decideFresh(
+      operation([effect({ objects: [object({ name })] })]),
+      'normal',
+    );
+    assert.equal(decided.verdict.rule, name);
+  }
+});
+
+async function rejects(body: string, expected: RegExp): Promise<void> {
+  await assert.rejects(policyOf(body), (error: Error) => {
+    assert.equal(error.name, 'PolicyRejected');
+    assert.match(error.message, expected);
+    return true;
+  });
+}
+
+test("a policy that can't be used is rejected before it is in force", async () => {
+  await rejects(rego('allow contains {'), /does not parse/);
+  await rejects(rego('allow contains x if y'), /does not (compile|parse)/);
+  await rejects('package other\nallow contains 1', /must be `holdpoint.policy`/);
+  await rejects(
+    rego('allow contains {"rule": "t", "reason": "t"} if time.now_ns() > 0'),
+    /time.now_ns/,
+  );
+  await rejects(
+    rego('allow contains {"rule": "t", "reason": "t"} if http.send({"url": "http://x"})'),
+    /http.send/,
+  );
+  await assert.rejects(policyOf(ALLOW, { data: '{"a": ' }), /not JSON/);
+  await assert.rejects(policyOf(ALLOW, { data: '[]' }), /must be an object/);
+  await assert.rejects(policyOf(ALLOW, { data: '{"holdpoint": {}}' }), /key `holdpoint`/);
+  await assert.rejects(
+    policyOf(ALLOW, { tests: 'package t\ntest_it if false' }),
+    /fails its tests[\s\S]*test_it/,
+  );
+  await assert.rejects(policyOf(ALLOW, { tests: 'package t' }), /fails its tests/);
+});
+
+async function until(condition: () => boolean, what: string): Promise<void> {
+  const deadline = performance.now() + 20_000;
+  while (!condition()) {
+    if (performance.now() > deadline) assert.fail(`not in time: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+test('a changed file is swapped in, a broken one is not, and both are told', async () => {
+  const policy = await policyOf(ALLOW, { watch: true });
+  const changes: PolicyChange[] = [];
+  policy.onChange((change) => changes.push(change));
+  const first = policy.digest;
+  const reading = operation([effect()]);
+  assert.equal(policy.decide(reading, 'normal').verdict.kind, 'allow');
+  // An editor writes beside and renames.
+  await writeFile(`${policy.files.rego}~`, rego('deny contains {"rule": "shut", "reason": "now"}'));
+  await rename(`${policy.files.rego}~`, policy.files.rego);
+  await until(() => policy.version === 2, 'the first change');
+  assert.equal(policy.decide(reading, 'normal').verdict.rule, 'shut');
+  assert.deepEqual(changes, [{ digest: policy.digest, previous: first, version: 2 }]);
+  // Half a file, and then the whole one.
+  await writeFile(policy.files.rego, ALLOW.slice(0, 40));
+  await until(() => policy.rejected.length === 1, 'the rejection');
+  assert.match(policy.rejected[0] ?? '', /stays in force[\s\S]*does not parse/);
+  assert.equal(policy.decide(reading, 'normal').verdict.rule, 'shut');
+  await writeFile(policy.files.rego, ALLOW);
+  await until(() => policy.version === 3, 'the second change');
+  assert.equal(policy.digest, first);
+  assert.equal(policy.decide(reading, 'normal').verdict.kind, 'allow');
+});
+
+test('two changes in quick succession end with the last', async () => {
+  const policy = await policyOf(ALLOW, { watch: true });
+  const naming = (rule: string): string =>
+    rego(`allow contains {"rule": "${rule}", "reason": "why"}`);
+  const one = policy.reload();
+  await writeFile(policy.files.rego, naming('second'));
+  const two = policy.reload();
+  await writeFile(policy.files.rego, naming('third'));
+  const three = policy.reload();
+  await Promise.all([one, two, three]);
+  await policy.reload();
+  assert.equal(policy.decide(operation([effect()]), 'normal').verdict.rule, 'third');
+  assert.deepEqual(policy.rejected, []);
+});
+
+test("data alone can change without opa, policy text can't", async (t) => {
+  const data = (word: string): string => JSON.stringify({ word });
+  const policy = await policyOf(rego('allow contains {"rule": data.word, "reason": "why"}'), {
+    data: data('one'),
+  });
+  process.env.HOLDPOINT_OPA = 'none';
+  t.after(() => delete process.env.HOLDPOINT_OPA);
+  await writeFile(policy.files.data, data('two'));
+  await policy.reload();
+  assert.deepEqual(policy.rejected, []);
+  assert.equal(policy.decide(operation([effect()]), 'normal').verdict.rule, 'two');
+  await writeFile(policy.files.rego, ALLOW);
+  await policy.reload();
+  assert.match(policy.rejected[0] ?? '', /opa is not at hand[\s\S]*go install/);
+  assert.equal(policy.decide(operation([effect()]), 'normal').verdict.rule, 'two');
+  const committed = await openPolicy({
+    rego: join(ROOT, 'policies.rego'),
+    data: policy.files.data,
+    tests: join(ROOT, 'policies_test.rego'),
+    stateDirectory: join(directory, 'no-opa'),
+    watch: false,
+  });
+  assert.equal(committed.decide(operation([effect()]), 'normal').verdict.rule, 'reads');
+});
+
+test('a freeze window makes normal a freeze, for what it names, and is told when it opens', async () => {
+  let now = Date.parse('2026-12-24T17:59:59.950Z');
+  const window = {
+    from: '2026-12-24T18:00:00Z',
+    to: '2026-12-27T06:00:00+01:00',
+    environments: ['production'],
+    targets: ['till'],
+    reason: 'Christmas',
+  };
+  const policy = await policyOf(
+    rego(
+      'deny contains {"rule": "frozen", "reason": "why"} if input.mode == "freeze"\nallow contains {"rule": "open", "reason": "why"}',
+    ),
+    { data: JSON.stringify({ freeze: [window] }), now: () => now },
+  );
+  const inProduction = operation([scopedDelete]);
+  const elsewhere = { ...inProduction, target: { ...inProduction.target, environment: 'staging' } };
+  const till = { ...elsewhere, target: { ...elsewhere.target, name: 'till' } };
+  const rules = (): string[] =>
+    [inProduction, elsewhere, till].map((o) => policy.decide(o, 'normal').verdict.rule);
+  assert.deepEqual(rules(), ['open', 'open', 'open']);
+  now = Date.parse(window.from);
+  assert.deepEqual(rules(), ['frozen', 'open', 'frozen']);
+  assert.equal(policy.freezeReason(till.target), 'Christmas');
+  assert.equal(policy.effectiveMode(till.target, 'killed'), 'killed');
+  await until(() => policy.version === 2, 'the boundary');
+  now = Date.parse(window.to);
+  assert.deepEqual(rules(), ['open', 'open', 'open']);
+  for (const odd of [
+    { ...window, to: '2026-12-24T17:00:00Z' },
+    { ...window, from: '2026-12-24 18:00' },
+    { ...window, target: 'till' },
+    { ...window, targets: 'till' },
+    { ...window, reason: '' },
+  ]) {
+    const data = JSON.stringify({ freeze: [odd] });
+    await assert.rejects(policyOf(ALLOW, { data }), /freeze\[0\]/);
+  }
+});
+
+test('tags of the data are on the objects that the policy sees', async () => {
+  const policy = await policyOf(
+    rego('allow contains {"rule": concat(",", sort(input.effect.objects[0].tags)), "reason": "w"}'),
+    { data: JSON.stringify({ tags: { 'public.users.email': ['pii'], '*.users': ['people'] } }) },
+  );
+  const tags = (columns: string[]): string => {
+    const users = object({ name: 'users', columns });
+    return policy.decide(operation([effect({ objects: [users] })]), 'normal').verdict.rule;
+  };
+  assert.equal(tags(['id', 'email']), 'people,pii');
+  assert.equal(tags(['id']), 'people');
+  assert.equal(tags([]), 'people,pii');
+});
