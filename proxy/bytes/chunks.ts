@@ -23,7 +23,8 @@ export class Chunks {
   take(): Buffer {
     const chunks = this.#chunks;
     const only = chunks[0];
-    const all = chunks.length === 1 && only ? only : chunks.length === 0 ? EMPTY : Buffer.concat(chunks);
+    const all =
+      chunks.length === 1 && only ? only : chunks.length === 0 ? EMPTY : Buffer.concat(chunks);
     this.#chunks = [];
     this.#have = 0;
     this.#need = 0;

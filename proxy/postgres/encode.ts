@@ -63,10 +63,11 @@ function close(what: 'S' | 'P', name: string): Buffer {
 }
 
 /**
- * One statement of the proxy's own as a whole unit, ended by Sync: Close, Parse, Bind, Execute, Close, Close, Sync.
- * The extended protocol with a name of its own, since a Query would drop the client's unnamed statement.
+ * One statement of the proxy's own: Close, Parse, Bind, Execute, Close, Close, then Sync where it is a unit of its own,
+ * or Flush inside a unit of the client's. The extended protocol with a name of its own, since a Query would drop the
+ * client's unnamed statement.
  */
-export function encodeOwnStatement(text: string): Buffer {
+export function encodeOwnStatement(text: string, end: Buffer): Buffer {
   return Buffer.concat([
     close('S', OWN_NAME),
     parse(OWN_NAME, text),
@@ -74,7 +75,7 @@ export function encodeOwnStatement(text: string): Buffer {
     execute(OWN_NAME),
     close('P', OWN_NAME),
     close('S', OWN_NAME),
-    SYNC,
+    end,
   ]);
 }
 

@@ -1,19 +1,19 @@
 // The client's prepared statements and portals, as the server will have them when a message gets there.
 // Invariant: a name is used only as the server confirmed it, or within the unit (up to Sync) that made it: the server skips
 // the rest of a unit after an error, so a later unit must not believe what an earlier one only asked for.
-import type { Analysis } from '../effect/effect.ts';
-import type { Passage } from '../session/flow.ts';
+import type { Tally } from '../session/flow.ts';
+import type { Mode } from '../verdict/verdict.ts';
+import type { Run } from './owed-reply.ts';
 import type { Parsed } from './statement.ts';
 
-/** A verdict kept with a prepared statement; void when any stamp differs. */
+/** An `allow` for a read, kept with a prepared statement; void when any of these differs. */
 export interface Kept {
   readonly policy: number;
-  readonly context: number;
+  readonly stamp: number;
   readonly catalog: number;
-  readonly mode: string;
+  readonly mode: Mode;
   readonly in_transaction: boolean;
-  readonly passage: Passage;
-  readonly tally: { count(): void };
+  readonly tally: Tally;
 }
 
 export interface Prepared {
@@ -21,7 +21,7 @@ export interface Prepared {
   /** The statement's own bytes: a copy, since a frame's memory is the socket's. */
   readonly text: Buffer;
   parsed: Parsed;
-  /** The context stamp and catalog version it was understood with. */
+  /** The state's stamp it was understood with (its catalog version is in `parsed`). */
   understood: number;
   /** Parameter types: declared by Parse, or learnt from ParameterDescription. */
   types: readonly number[];
@@ -30,8 +30,8 @@ export interface Prepared {
 }
 
 export interface Portal {
-  readonly unit: number;
-  readonly analysis: Analysis;
+  /** What Execute starts; null once it has, and for what needs no watching. */
+  run: Run | null;
 }
 
 type Asked<Entry> = { readonly unit: number; readonly entry: Entry | null };
@@ -84,6 +84,10 @@ export class Names<Entry> {
   clear(): void {
     this.#confirmed.clear();
     this.#asked.clear();
+  }
+
+  confirmed(): Iterable<Entry> {
+    return this.#confirmed.values();
   }
 
   get size(): number {

@@ -189,7 +189,7 @@ function newClient(target: Target, database: string): pg.Client {
 
 class NoPassword extends Error {}
 
-function tlsOptions(target: Target): false | ConnectionOptions {
+export function tlsOptions(target: Target): false | ConnectionOptions {
   const { mode, ca, cert, key } = target.tls;
   if (mode === 'disable') return false;
   return {

@@ -1,12 +1,13 @@
 // THE SPINE: operation → effect → verdict → forward | hold | refusal → record, the same for every engine.
 // Invariant: a change passes only with its decision durable in the ledger; nothing here trusts what the agent says.
+
+import type { HoldRequest } from '../../approver/contract.ts';
 import type { DecisionEntry } from '../../ledger/contract.ts';
-import type { RefusalCode } from '../errors.ts';
-import { isChange } from '../effect/effect.ts';
-import type { Operation } from '../operation.ts';
-import type { Decision, HoldVerdict, Mode } from '../verdict/verdict.ts';
 import type { HoldAnswer } from '../contract.ts';
-import type { HoldRequest, FoundHold } from '../../approver/contract.ts';
+import { isChange } from '../effect/effect.ts';
+import type { RefusalCode } from '../errors.ts';
+import type { AgentView, Operation, TargetView } from '../operation.ts';
+import type { Decision, HoldVerdict, Mode } from '../verdict/verdict.ts';
 
 /** Why an operation is not run, before an engine puts it into its own words. */
 export interface Refusal {
@@ -29,6 +30,8 @@ export interface Judge {
   /** Goes up when another policy is in force: a kept verdict is void then. */
   readonly version: number;
   readonly digest: string;
+  /** true: no verdict depends on parameters or time, so one may be kept with a prepared statement. */
+  readonly keeps: boolean;
 }
 
 export interface Record {
@@ -39,8 +42,14 @@ export interface Record {
     more: { mode: Mode; hold: string | null; binding: string | null; receipt: string | null },
   ): Promise<void>;
   outcome(operation: Operation, outcome: Outcome): void;
+  /** Counts reads of one shape in one session; made once, counted for each. */
+  tally(operation: Operation, decision: Decision): Tally;
   /** Why a read may not run now (the spool is full), or null. */
   readonly readsBlocked: string | null;
+}
+
+export interface Tally {
+  count(): void;
 }
 
 export interface Outcome {
@@ -51,8 +60,9 @@ export interface Outcome {
 }
 
 export interface HoldRoom {
-  request(operation: Operation, decision: Decision, waits: boolean): HoldRequest;
-  find(request: HoldRequest): Promise<FoundHold['hold']>;
+  request(operation: Operation, verdict: HoldVerdict, policy: string, waits: boolean): HoldRequest;
+  /** The open hold of this very binding, or null. */
+  find(request: HoldRequest): Promise<{ readonly id: string; readonly approved: boolean } | null>;
   open(request: HoldRequest): Promise<void>;
   wait(hold: string, ms: number, signal: AbortSignal): Promise<HoldAnswer | 'timeout'>;
   redeem(
@@ -67,7 +77,10 @@ export interface Services {
   readonly policy: Judge;
   readonly record: Record;
   readonly holds: HoldRoom;
-  mode(target: string, agent: string): Mode;
+  /** The mode in force, freeze windows included. */
+  mode(target: TargetView, agent: AgentView): Mode;
+  /** For the log: a failure inside; never secrets, never statements. */
+  problem(where: string, error: unknown): void;
   /** Where people look at holds: the approver's page. */
   readonly page: string;
 }
@@ -76,6 +89,8 @@ export interface Services {
 export interface Waiting {
   /** false inside an open transaction: a hold is then answered at once. */
   readonly may: boolean;
+  /** The longest this target lets a connection wait, whatever the policy says. */
+  readonly most_ms: number;
   /** Ends with the client's cancel or disconnect. */
   readonly signal: AbortSignal;
   /** Tells the client, in its own protocol, what it waits for. */
@@ -133,7 +148,7 @@ async function hold(
   waiting: Waiting,
 ): Promise<Passage> {
   const { holds, record } = services;
-  const request = holds.request(operation, decision, waiting.may);
+  const request = holds.request(operation, verdict, decision.policy, waiting.may);
   const digest = request.digest;
   const found = await holds.find(request);
   const id = found?.id ?? request.id;
@@ -147,20 +162,20 @@ async function hold(
     });
     await holds.open(request);
   }
-  if (found?.state !== 'approved') {
+  if (found?.approved !== true) {
     const refusal = await waitForPeople(id, request, verdict, services, waiting);
     if (refusal !== null) return { kind: 'refuse', refusal };
   }
   // What names, settings, policy and mode meant when people signed must still be so: it is understood and judged again, now.
   const now = await waiting.again();
-  const modeNow = services.mode(operation.target.name, operation.agent.name);
+  const modeNow = services.mode(operation.target, operation.agent);
   const decisionNow = services.policy.decide(now, modeNow);
   if (decisionNow.verdict.kind === 'deny') {
     return refuse(modeNow !== 'normal' ? 'stopped' : 'denied', {
       detail: `Rule ${decisionNow.verdict.rule}: ${decisionNow.verdict.reason}`,
     });
   }
-  if (holds.request(now, decisionNow, waiting.may).digest !== digest) {
+  if (holds.request(now, verdict, decisionNow.policy, waiting.may).digest !== digest) {
     return refuse('receipt_refused', {
       detail: `What hold ${id} names has changed since it was signed (objects, settings or policy): the approval is void.`,
     });
@@ -188,15 +203,19 @@ async function waitForPeople(
   waiting: Waiting,
 ): Promise<Refusal | null> {
   const words = heldWords(id, request, services);
-  if (!waiting.may || verdict.wait_ms <= 0) return { code: 'held', ...words };
+  const ms = Math.min(verdict.wait_ms, waiting.most_ms);
+  if (!waiting.may || ms <= 0) return { code: 'held', ...words };
   waiting.notice(words);
-  const answer = await services.holds.wait(id, verdict.wait_ms, waiting.signal);
+  const answer = await services.holds.wait(id, ms, waiting.signal);
   if (answer === 'timeout') return { code: 'held', ...words };
   switch (answer.state) {
     case 'approved':
       return null;
     case 'denied':
-      return { code: 'hold_denied', detail: `Hold ${id}: ${answer.by} denied it: ${answer.reason}` };
+      return {
+        code: 'hold_denied',
+        detail: `Hold ${id}: ${answer.by} denied it: ${answer.reason}`,
+      };
     case 'expired':
       return { code: 'hold_expired', detail: `Hold ${id} was not signed by ${request.expires}.` };
     case 'withdrawn':

@@ -1,0 +1,382 @@
+// One client's session with its server: the two sockets, what is owed, what text means, and how it ends.
+// Invariant: one upstream connection per client; whatever goes out of step ends this session and touches no other.
+import { isUtf8 } from 'node:buffer';
+import type { Socket } from 'node:net';
+import type { Target } from '../config.ts';
+import { LIMITS } from '../limits.ts';
+import type { Refusal, Services, Waiting } from '../session/flow.ts';
+import { Owed } from '../session/owed.ts';
+import { Outlet } from '../session/relay.ts';
+import type { SharedCatalog } from './catalogs.ts';
+import { analyze, unreadable } from './effect/analyze.ts';
+import { encodeOwnStatement, encodeReport, FLUSH, SYNC, TERMINATE } from './encode.ts';
+import { SWITCH_OFF, SWITCH_ON } from './guard.ts';
+import type { Portal } from './names.ts';
+import type { Asker } from './operation.ts';
+import { EXECUTE, type Reply, type Run } from './owed-reply.ts';
+import { encodeRefusal, encodeWaitNotice } from './refusal.ts';
+import { type Listener, Replies } from './replies.ts';
+import { Requests } from './requests.ts';
+import { touchesSchema } from './schema-change.ts';
+import type { TransactionStatus } from './server-message.ts';
+import { SettingsReader } from './settings-reader.ts';
+import { State } from './state.ts';
+import type { Parsed, SessionContext } from './statement.ts';
+import { cancelUpstream, type Upstream } from './upstream.ts';
+
+export interface Parties {
+  readonly client: Socket;
+  readonly upstream: Upstream;
+  readonly target: Target;
+  readonly asker: Asker;
+  readonly context: SessionContext;
+  readonly services: Services;
+  readonly catalog: SharedCatalog;
+  readonly agentReadOnly: boolean;
+  /** Called once, when both sides are closed. */
+  readonly onEnd: () => void;
+}
+
+const SWITCHES: { readonly [statement: string]: Buffer } = {
+  [SWITCH_ON]: encodeOwnStatement(SWITCH_ON, SYNC),
+  [SWITCH_OFF]: encodeOwnStatement(SWITCH_OFF, SYNC),
+};
+
+export class Conversation implements Listener {
+  readonly target: Target;
+  readonly asker: Asker;
+  readonly services: Services;
+  readonly catalog: SharedCatalog;
+  readonly state: State;
+  readonly owed = new Owed<Reply>();
+  readonly toServer: Outlet;
+  readonly toClient: Outlet;
+  readonly settings: SettingsReader;
+  readonly mayWrite: boolean;
+  /** The server reads COPY data from the client. */
+  copying = false;
+  /** Operations under way that change what later text means. */
+  unsettled = 0;
+  over = false;
+  readonly #client: Socket;
+  readonly #upstream: Upstream;
+  readonly #requests: Requests;
+  readonly #replies: Replies;
+  readonly #onEnd: () => void;
+  #waiting: { readonly abort: AbortController; readonly canceled: () => void } | null = null;
+  #notice: Buffer | null = null;
+  /** Watched operations under way; their outcomes are recorded when their transaction's fate is known. */
+  #running = new Set<Run>();
+  #ended: Run[] = [];
+  #schemaChanged = false;
+  #clientGone = false;
+
+  constructor(parties: Parties) {
+    this.target = parties.target;
+    this.asker = parties.asker;
+    this.services = parties.services;
+    this.catalog = parties.catalog;
+    this.#client = parties.client;
+    this.#upstream = parties.upstream;
+    this.#onEnd = parties.onEnd;
+    this.mayWrite = parties.asker.agent.capabilities.some((capability) => capability !== 'read');
+    this.state = new State(parties.asker, parties.context);
+    if (parties.agentReadOnly) this.state.guard.agentAsked(true);
+    this.toServer = new Outlet(parties.upstream.socket, parties.client);
+    this.toClient = new Outlet(parties.client, parties.upstream.socket);
+    this.#requests = new Requests(this);
+    this.#replies = new Replies(this.owed, this.toClient, this);
+    this.settings = new SettingsReader(this, () => this.#requests.resume());
+  }
+
+  start(residual: Buffer): void {
+    const { socket } = this.#upstream;
+    socket.on('data', (chunk: Buffer) => this.#fromServer(chunk));
+    socket.on('close', () => this.#serverClosed());
+    this.#client.on('data', (chunk: Buffer) => this.#fromClient(chunk));
+    this.#client.on('close', () => this.#clientClosed());
+    if (this.#upstream.residual.length > 0) this.#fromServer(this.#upstream.residual);
+    this.settings.read(this.#requests);
+    if (residual.length > 0) this.#fromClient(residual);
+    socket.resume();
+    this.#client.resume();
+  }
+
+  #fromClient(chunk: Buffer): void {
+    if (this.over) return;
+    this.#guarded(() => this.#requests.data(chunk));
+    if (this.#requests.waiting > LIMITS.client_waiting_bytes && this.#requests.blocked) {
+      this.#client.pause();
+    }
+  }
+
+  #fromServer(chunk: Buffer): void {
+    if (this.over) return;
+    this.#guarded(() => {
+      this.#replies.data(chunk);
+      if (this.owed.length === 0) this.#drained();
+    });
+  }
+
+  /** A failure of ours ends this session alone. */
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.services.problem('session', error);
+      this.breakOff({ code: 'internal' });
+    }
+  }
+
+  #drained(): void {
+    if (this.#notice !== null && this.#replies.atBoundary) {
+      this.toClient.write(this.#notice);
+      this.#notice = null;
+    }
+    this.#resume();
+    if (this.#clientGone && this.#running.size === 0) this.end();
+  }
+
+  #resume(): void {
+    this.#requests.resume();
+    if (!this.#requests.blocked && this.#client.isPaused() && !this.toServer.held) {
+      this.#client.resume();
+    }
+  }
+
+  /** What text means in this session now; the analysis itself is kept by text. */
+  understand(text: Buffer): Parsed {
+    if (!isUtf8(text)) return unreadable('it is not valid UTF-8', this.catalog.version);
+    return analyze(text.toString('utf8'), this.state.context, this.catalog.current());
+  }
+
+  /** Sends the read-only switch as a unit of its own, in front of the message in hand. */
+  switch(statement: string, requests: Requests): void {
+    const bytes = SWITCHES[statement];
+    if (bytes === undefined) throw new Error(`no such switch: ${statement}`);
+    const { guard } = this.state;
+    guard.switched(statement);
+    this.own(bytes, true, requests, null, (failed) => {
+      if (failed) guard.unsettle();
+    });
+  }
+
+  /** A statement of the proxy's own; `row` takes its rows, `done` its end. */
+  own(
+    bytes: Buffer,
+    synced: boolean,
+    requests: Requests,
+    row: ((columns: readonly (string | null)[]) => void) | null,
+    done: (failed: boolean) => void,
+  ): void {
+    requests.inject(bytes);
+    this.owed.push({ kind: 'own', synced, closes: 0, failed: false, row, done });
+  }
+
+  started(run: Run): void {
+    this.#running.add(run);
+    if (run.operation !== null) this.#requests.unitChanged = true;
+    if (run.changes.some((changes) => changes.length > 0)) this.unsettled++;
+  }
+
+  executing(portal: Portal): void {
+    const { run } = portal;
+    portal.run = null;
+    this.owed.push(run === null ? EXECUTE : { kind: 'execute', run });
+    if (run !== null) this.started(run);
+  }
+
+  // What replies tell.
+
+  parsed(reply: Extract<Reply, { kind: 'parse' }>, ok: boolean | null): void {
+    const { name } = reply.prepared;
+    const { statements } = this.state;
+    if (ok === true) statements.confirm(name, reply.prepared);
+    else statements.drop(name, reply.prepared);
+    // A Parse of the unnamed statement that failed has dropped the one before it.
+    if (ok === false && name === '') statements.confirm('', null);
+  }
+
+  bound(reply: Extract<Reply, { kind: 'bind' }>, ok: boolean | null): void {
+    if (ok === true) this.state.portals.confirm(reply.name, reply.portal);
+    else this.#notRun(reply.portal, reply.name);
+  }
+
+  #notRun(portal: Portal, name: string): void {
+    this.state.portals.drop(name, portal);
+    if (portal.run !== null) this.#outcome({ ...portal.run, failure: 'not executed' });
+    portal.run = null;
+  }
+
+  closed(reply: Extract<Reply, { kind: 'close' }>, ok: boolean | null): void {
+    const names = reply.what === 'statement' ? this.state.statements : this.state.portals;
+    if (ok === true) names.confirm(reply.name, null);
+    else names.drop(reply.name, null);
+  }
+
+  finished(run: Run): void {
+    if (!this.#running.delete(run)) return;
+    if (run.changes.some((changes) => changes.length > 0)) this.unsettled--;
+    this.state.apply(run);
+    this.#ended.push(run);
+    if (run.failure === null && run.operation !== null && touchesSchema(run.operation.analysis)) {
+      this.#schemaChanged = true;
+    }
+  }
+
+  commitFailed(code: string): void {
+    for (const run of this.#ended) run.failure = code;
+  }
+
+  skipping(): void {
+    this.#requests.discarding = true;
+  }
+
+  ready(status: TransactionStatus): void {
+    for (const portal of this.state.portals.confirmed()) {
+      if (status === 'I' && portal.run !== null)
+        this.#outcome({ ...portal.run, failure: 'not executed' });
+    }
+    this.state.ready(status);
+    for (const run of this.#ended) this.#outcome(run);
+    this.#ended = [];
+    if (status === 'I') {
+      if (this.#schemaChanged) this.catalog.invalidate();
+      this.#schemaChanged = false;
+    }
+  }
+
+  #outcome(run: Run): void {
+    const { operation } = run;
+    if (operation === null) return;
+    const outcome = {
+      outcome:
+        run.failure === null ? 'done' : run.failure === 'connection lost' ? 'unknown' : 'failed',
+      answer: run.failure ?? run.tag,
+      rows: run.failure === null ? run.rows : null,
+      duration_ms: Math.round(performance.now() - run.began),
+    } as const;
+    this.services.record.outcome(operation, outcome);
+    if (run.hold !== null) this.services.holds.outcome(run.hold, operation, outcome);
+  }
+
+  copyEnded(): void {
+    this.copying = false;
+  }
+
+  copyingFromClient(on: boolean): void {
+    this.copying = on;
+    if (on) this.#resume();
+  }
+
+  parameter(name: string, value: string): boolean {
+    this.state.parameter(name, value);
+    // The proxy's own switch: what the client was told at the start stands.
+    return name !== 'default_transaction_read_only';
+  }
+
+  outOfStep(why: string): void {
+    this.services.problem('protocol', new Error(why));
+    this.breakOff({ code: 'protocol', detail: `The session is out of step: ${why}.` });
+  }
+
+  // Waiting for people.
+
+  wait(may: boolean, canceled: () => void): Omit<Waiting, 'again'> {
+    const abort = new AbortController();
+    this.#waiting = { abort, canceled };
+    return {
+      may,
+      most_ms: this.target.hold.wait_ms,
+      signal: abort.signal,
+      notice: (words) => {
+        this.#notice = encodeWaitNotice(words);
+        if (this.owed.length === 0) this.#drained();
+      },
+    };
+  }
+
+  waited(): void {
+    this.#waiting = null;
+    this.#notice = null;
+    if (this.over) return;
+    this.#guarded(() => this.#resume());
+  }
+
+  /** A CancelRequest with this session's key. */
+  cancel(): void {
+    if (this.#waiting !== null) {
+      this.#waiting.canceled();
+      this.#waiting.abort.abort();
+      return;
+    }
+    // Nothing of the client's runs: a cancel now would only hit a statement of the proxy's own.
+    const front = this.owed.front;
+    if (front === undefined || front.kind === 'own') return;
+    const { processId, secretKey } = this.#upstream;
+    cancelUpstream(this.target, processId, secretKey).catch((error: unknown) =>
+      this.services.problem('cancel', error),
+    );
+  }
+
+  // How it ends.
+
+  terminated(): void {
+    this.#clientClosed();
+  }
+
+  /** The last words of the session, then both sides are closed. */
+  breakOff(refusal: Refusal): void {
+    if (this.over) return;
+    this.toClient.write(encodeRefusal(refusal, 'FATAL'));
+    this.end();
+  }
+
+  /** An operator or a shutdown ends the session. */
+  shutDown(): void {
+    if (this.over) return;
+    const message = 'terminating connection: Holdpoint is shutting down';
+    this.toClient.write(encodeReport({ severity: 'FATAL', code: '57P01', message }));
+    this.end();
+  }
+
+  #clientClosed(): void {
+    this.#clientGone = true;
+    this.#waiting?.abort.abort();
+    if (this.over) return;
+    // A change under way goes on at the server, as it would without us: its outcome is still recorded.
+    if (this.#running.size === 0 || this.copying) return this.end();
+    this.toServer.write(FLUSH);
+    setTimeout(() => this.end(), LIMITS.orphaned_change_ms).unref();
+  }
+
+  #serverClosed(): void {
+    for (const run of this.#running) this.#outcome({ ...run, failure: 'connection lost' });
+    this.#running.clear();
+    if (this.over) return;
+    this.end();
+  }
+
+  end(): void {
+    if (this.over) return;
+    this.over = true;
+    this.#waiting?.abort.abort();
+    this.toClient.flush();
+    this.#client.end();
+    const { socket } = this.#upstream;
+    if (socket.writable) {
+      this.toServer.write(TERMINATE);
+      this.toServer.flush();
+      socket.end();
+    }
+    for (const run of this.#running) this.#outcome({ ...run, failure: 'connection lost' });
+    this.#running.clear();
+    for (const run of this.#ended) this.#outcome(run);
+    this.#ended = [];
+    setTimeout(() => {
+      this.#client.destroy();
+      socket.destroy();
+    }, LIMITS.linger_ms).unref();
+    this.#onEnd();
+  }
+}

@@ -1,0 +1,244 @@
+// One Query or Bind from its bytes to its passage: understood, judged, and if it must be, held while the session waits.
+// Invariant: the message in hand is judged once; when its passage is there, the same bytes are forwarded or refused.
+import { isChange } from '../effect/effect.ts';
+import { FORWARD, flow, type Passage } from '../session/flow.ts';
+import type { Decision, Mode } from '../verdict/verdict.ts';
+import { type Bind, decodeBind, decodeBindNames, decodeQuery } from './client-message.ts';
+import type { Conversation } from './conversation.ts';
+import { encodeReport } from './encode.ts';
+import { needOf } from './guard.ts';
+import type { Kept, Portal, Prepared } from './names.ts';
+import { PostgresOperation } from './operation.ts';
+import { QUERY, type Run } from './owed-reply.ts';
+import type { Requests, Step } from './requests.ts';
+import type { Parsed } from './statement.ts';
+
+/** The message in hand, judged or being judged. */
+interface InHand {
+  readonly operation: PostgresOperation;
+  readonly parsed: Parsed;
+  passage: Passage | null;
+  canceled: boolean;
+}
+
+export class Judgement {
+  readonly #conversation: Conversation;
+  readonly #requests: Requests;
+  #inHand: InHand | null = null;
+
+  constructor(conversation: Conversation, requests: Requests) {
+    this.#conversation = conversation;
+    this.#requests = requests;
+  }
+
+  query(frame: Buffer): Step {
+    const conversation = this.#conversation;
+    const inHand = this.#inHand ?? this.#look(decodeQuery(frame).text);
+    if (inHand === 'stay' || inHand.passage === null) return 'stay';
+    this.#inHand = null;
+    const { passage, parsed, operation } = inHand;
+    if (passage.kind === 'refuse') {
+      return this.#requests.refuse(refusalWords(inHand, passage), true);
+    }
+    this.#requests.need(needOf(parsed, conversation.mayWrite));
+    const run = makeRun(operation, parsed, passage);
+    conversation.owed.push(run === null ? QUERY : { kind: 'query', run });
+    if (run !== null) conversation.started(run);
+    // A Query drops the unnamed statement and portal.
+    conversation.state.statements.forget('');
+    this.#requests.endUnit();
+    return 'forward';
+  }
+
+  bind(frame: Buffer): Step {
+    const conversation = this.#conversation;
+    const names = decodeBindNames(frame);
+    const { state, owed } = conversation;
+    const prepared = state.statements.find(names.statement, this.#requests.unit, owed.length === 0);
+    if (prepared === 'wait') return this.#requests.drain();
+    if (prepared === 'none') {
+      const message = `prepared statement "${names.statement}" does not exist`;
+      return this.#requests.refuse(
+        encodeReport({ severity: 'ERROR', code: '26000', message }),
+        false,
+      );
+    }
+    const tally = this.#inHand === null ? this.#kept(prepared) : null;
+    if (tally !== null) {
+      tally.count();
+      return this.#bound(names.portal, null);
+    }
+    const inHand = this.#inHand ?? this.#look(prepared.text, prepared, decodeBind(frame));
+    if (inHand === 'stay' || inHand.passage === null) return 'stay';
+    const { passage, parsed, operation } = inHand;
+    if (passage.kind === 'refuse') {
+      this.#inHand = null;
+      return this.#requests.refuse(refusalWords(inHand, passage), false);
+    }
+    if (this.#requests.mustSplit(needOf(parsed, conversation.mayWrite))) {
+      return this.#requests.split();
+    }
+    this.#inHand = null;
+    return this.#bound(names.portal, makeRun(operation, parsed, passage));
+  }
+
+  #bound(name: string, run: Run | null): Step {
+    const { state, owed } = this.#conversation;
+    const portal: Portal = { run };
+    state.portals.ask(name, portal, this.#requests.unit);
+    owed.push({ kind: 'bind', name, portal });
+    return 'forward';
+  }
+
+  /** The tally of a kept verdict that still stands, or null. */
+  #kept(prepared: Prepared): Kept['tally'] | null {
+    const { kept } = prepared;
+    const { state, services, catalog, asker } = this.#conversation;
+    if (kept === null || kept.stamp !== state.stamp || kept.policy !== services.policy.version) {
+      return null;
+    }
+    if (
+      kept.catalog !== catalog.version ||
+      kept.in_transaction !== (asker.transaction_began !== null)
+    ) {
+      return null;
+    }
+    if (services.record.readsBlocked !== null) return null;
+    return kept.mode === this.#mode() ? kept.tally : null;
+  }
+
+  #mode(): Mode {
+    const { services, asker } = this.#conversation;
+    return services.mode(asker.target, asker.agent);
+  }
+
+  /** Understands and judges the message in hand; a plain read passes at once, everything else goes through the flow. */
+  #look(text: Buffer, prepared?: Prepared, bind?: Bind): InHand | 'stay' {
+    const conversation = this.#conversation;
+    const { state, services, asker, catalog } = conversation;
+    let parsed: Parsed;
+    if (prepared === undefined) {
+      parsed = conversation.understand(text);
+    } else {
+      if (
+        prepared.understood !== state.stamp ||
+        prepared.parsed.catalog_version !== catalog.version
+      ) {
+        prepared.parsed = conversation.understand(prepared.text);
+        prepared.understood = state.stamp;
+      }
+      parsed = prepared.parsed;
+    }
+    const operation = new PostgresOperation(
+      asker,
+      text,
+      parsed,
+      bind ?? null,
+      prepared?.types ?? [],
+    );
+    const mode = this.#mode();
+    const decision = services.policy.decide(operation, mode);
+    const inHand: InHand = { operation, parsed, passage: null, canceled: false };
+    if (
+      decision.verdict.kind === 'allow' &&
+      !isChange(parsed.class) &&
+      services.record.readsBlocked === null
+    ) {
+      const tally = services.record.tally(operation, decision);
+      tally.count();
+      if (prepared !== undefined && services.policy.keeps && !hasChanges(parsed)) {
+        const in_transaction = asker.transaction_began !== null;
+        const policy = services.policy.version;
+        prepared.kept = {
+          policy,
+          stamp: state.stamp,
+          catalog: catalog.version,
+          mode,
+          in_transaction,
+          tally,
+        };
+      }
+      inHand.passage = FORWARD;
+      return inHand;
+    }
+    return this.#enter(inHand, decision, mode);
+  }
+
+  /** Starts the flow for the message in hand; the session stays at it until the passage is there. */
+  #enter(inHand: InHand, decision: Decision, mode: Mode): 'stay' {
+    const conversation = this.#conversation;
+    const { state, services, target } = conversation;
+    const requests = this.#requests;
+    const may = (state.status === 'I' && !requests.unitChanged) || target.hold.in_transaction;
+    if (decision.verdict.kind === 'hold' && may && requests.unitOpen && requests.unitForwarded) {
+      // What was parsed holds locks until its Sync: nobody waits for people with locks in hand.
+      return requests.split();
+    }
+    this.#inHand = inHand;
+    const waiting = conversation.wait(may, () => {
+      inHand.canceled = true;
+    });
+    const again = async (): Promise<PostgresOperation> => {
+      await conversation.catalog.refresh();
+      return inHand.operation.understoodAs(
+        conversation.understand(Buffer.from(inHand.operation.bytes)),
+      );
+    };
+    void flow(inHand.operation, decision, mode, services, { ...waiting, again }).then((passage) => {
+      inHand.passage = passage;
+      conversation.waited();
+    });
+    return 'stay';
+  }
+
+  /** The message in hand is dropped after all: what was recorded as forwarded never was. */
+  abandon(): void {
+    const inHand = this.#inHand;
+    this.#inHand = null;
+    if (inHand?.passage?.kind !== 'forward' || !inHand.passage.recorded) return;
+    const outcome = {
+      outcome: 'failed',
+      answer: 'not sent',
+      rows: null,
+      duration_ms: null,
+    } as const;
+    this.#conversation.services.record.outcome(inHand.operation, outcome);
+  }
+}
+
+function refusalWords(
+  inHand: InHand,
+  passage: Extract<Passage, { kind: 'refuse' }>,
+): Buffer | Extract<Passage, { kind: 'refuse' }>['refusal'] {
+  if (!inHand.canceled) return passage.refusal;
+  return encodeReport({
+    severity: 'ERROR',
+    code: '57014',
+    message: 'canceling statement due to user request',
+    detail: passage.refusal.message,
+    hint: 'The hold itself stays open; sending the same statement again waits for it again.',
+  });
+}
+
+function hasChanges(parsed: Parsed): boolean {
+  return parsed.statements.some((statement) => statement.changes.length > 0);
+}
+
+/** null for a read that changes nothing in the session: nobody watches its end. */
+function makeRun(
+  operation: PostgresOperation,
+  parsed: Parsed,
+  passage: Extract<Passage, { kind: 'forward' }>,
+): Run | null {
+  if (!passage.recorded && !hasChanges(parsed)) return null;
+  return {
+    operation: passage.recorded ? operation : null,
+    hold: passage.hold,
+    changes: parsed.statements.map((statement) => statement.changes),
+    began: performance.now(),
+    completed: 0,
+    tag: null,
+    rows: null,
+    failure: null,
+  };
+}

@@ -1,0 +1,402 @@
+// The client's messages on their way to the server, in the order they came. What each type meets stands in `#message`.
+// Invariant: nothing that can run code is forwarded before its verdict; what was judged is what is sent, the same bytes.
+import { Chunks } from '../bytes/chunks.ts';
+import { Malformed } from '../bytes/reader.ts';
+import { LIMITS } from '../limits.ts';
+import type { Refusal } from '../session/flow.ts';
+import { decodeBindNames, decodeExecute, decodeNamed, decodeParse } from './client-message.ts';
+import type { Conversation } from './conversation.ts';
+import { encodeFailure, FLUSH, OWN_NAME, SYNC } from './encode.ts';
+import { CLIENT, frameLength, HEADER } from './frame.ts';
+import { type Need, needOf, worseNeed } from './guard.ts';
+import { Judgement } from './judgement.ts';
+import type { Prepared } from './names.ts';
+import { OWN_SYNC, SYNC_REPLY } from './owed-reply.ts';
+import { encodeRefusal } from './refusal.ts';
+
+/** `stay`: the message is not done with; it is looked at again when what it waits for is there. */
+export type Step = 'forward' | 'drop' | 'stay';
+
+const MAY_BE_LARGE = new Set<number>([CLIENT.query, CLIENT.parse, CLIENT.bind, CLIENT.copyData]);
+
+export class Requests {
+  readonly #conversation: Conversation;
+  readonly #chunks = new Chunks();
+  readonly #judgement: Judgement;
+  #input: Buffer = Buffer.alloc(0);
+  /** Start of what is judged and not written yet, and the message in hand. */
+  #from = 0;
+  #at = 0;
+  #working = false;
+  #blocked = false;
+  /** Bytes left of a CopyData message that passes by length. */
+  #copyLeft = 0;
+  /** After an error or refusal in the extended protocol: everything up to Sync is dropped. */
+  discarding = false;
+  /** Numbers the units: everything up to a Sync, or one Query. */
+  unit = 1;
+  unitOpen = false;
+  #unitMode: Need = 'any';
+  /** A change was forwarded in the open unit: it is in an implicit transaction with what follows. */
+  unitChanged = false;
+  /** Something of the client's has been forwarded in the open unit. */
+  unitForwarded = false;
+  #flushed = false;
+
+  constructor(conversation: Conversation) {
+    this.#conversation = conversation;
+    this.#judgement = new Judgement(conversation, this);
+  }
+
+  /** Bytes that wait for their turn. */
+  get waiting(): number {
+    return this.#chunks.length;
+  }
+
+  data(chunk: Buffer): void {
+    if (this.#chunks.push(chunk) && !this.#blocked) this.#work();
+  }
+
+  /** What the message in hand waits for may be there. */
+  resume(): void {
+    if (!this.#blocked) return;
+    this.#blocked = false;
+    this.#work();
+  }
+
+  get blocked(): boolean {
+    return this.#blocked;
+  }
+
+  #work(): void {
+    if (this.#working) return;
+    this.#working = true;
+    this.#input = this.#chunks.take();
+    this.#at = 0;
+    this.#from = 0;
+    let need = 0;
+    try {
+      need = this.#messages();
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+      this.#conversation.breakOff({ code: 'protocol', detail: error.message });
+    } finally {
+      this.#send(this.#at);
+      this.#chunks.putBack(this.#input.subarray(this.#at), need);
+      this.#input = EMPTY;
+      this.#at = 0;
+      this.#from = 0;
+      this.#working = false;
+    }
+  }
+
+  /** Takes messages until the bytes end or one has to wait; returns how many bytes the next look needs. */
+  #messages(): number {
+    const conversation = this.#conversation;
+    while (!conversation.over) {
+      const left = this.#input.length - this.#at;
+      if (this.#copyLeft > 0) {
+        if (left === 0) return 0;
+        const take = Math.min(left, this.#copyLeft);
+        this.#copyLeft -= take;
+        this.#at += take;
+        continue;
+      }
+      if (left < HEADER) return left === 0 ? 0 : HEADER;
+      const type = this.#input.readUInt8(this.#at);
+      const length = frameLength(this.#input, this.#at);
+      const limit = MAY_BE_LARGE.has(type)
+        ? LIMITS.client_message_bytes
+        : LIMITS.client_small_message_bytes;
+      if (length < HEADER) throw new Malformed(`a message of length ${length - 1}`);
+      if (length > limit) {
+        conversation.breakOff({
+          code: 'limit',
+          detail: `A message of ${length} bytes; the limit is ${limit}.`,
+        });
+        return 0;
+      }
+      if (type === CLIENT.copyData && conversation.copying && !this.discarding) {
+        this.#copyLeft = length;
+        continue;
+      }
+      if (left < length) return length;
+      const step = this.#message(type, length);
+      if (step === 'stay') {
+        this.#blocked = true;
+        return 0;
+      }
+      if (step === 'forward') {
+        if (this.unitOpen) this.unitForwarded = true;
+        this.#at += length;
+      } else {
+        this.#send(this.#at);
+        this.#at += length;
+        this.#from = this.#at;
+      }
+    }
+    return 0;
+  }
+
+  /** Writes what is judged up to `end`. */
+  #send(end: number): void {
+    if (end > this.#from) this.#conversation.toServer.write(this.#input.subarray(this.#from, end));
+    this.#from = end;
+  }
+
+  /** Puts bytes of the proxy's own in front of the message in hand. */
+  inject(bytes: Buffer): void {
+    this.#send(this.#at);
+    this.#conversation.toServer.write(bytes);
+  }
+
+  #message(type: number, length: number): Step {
+    const conversation = this.#conversation;
+    const frame = this.#input.subarray(this.#at, this.#at + length);
+    if (type === CLIENT.terminate) {
+      conversation.terminated();
+      return 'drop';
+    }
+    if (type === CLIENT.sync) return this.#sync();
+    if (this.discarding) {
+      this.#judgement.abandon();
+      return 'drop';
+    }
+    if (conversation.copying) return this.#whileCopying(type);
+    if (conversation.owed.length >= LIMITS.pipeline_depth) return this.drain();
+    switch (type) {
+      case CLIENT.query:
+        return this.#alone() ? this.#judgement.query(frame) : 'stay';
+      case CLIENT.parse:
+        return this.#open() ? this.#parse(frame) : 'stay';
+      case CLIENT.bind:
+        return this.#open() ? this.#judgement.bind(frame) : 'stay';
+      case CLIENT.describe:
+        return this.#open() ? this.#describe(frame) : 'stay';
+      case CLIENT.execute:
+        return this.#open() ? this.#execute(frame) : 'stay';
+      case CLIENT.close:
+        return this.#open() ? this.#close(frame) : 'stay';
+      case CLIENT.flush:
+        return 'forward';
+      case CLIENT.functionCall:
+        return this.#alone() ? this.refuse({ code: 'function_call' }, true) : 'stay';
+      case CLIENT.copyData:
+      case CLIENT.copyDone:
+      case CLIENT.copyFail:
+        return this.#strayCopy();
+      default:
+        throw new Malformed(`message type ${type} is not one a client may send here`);
+    }
+  }
+
+  #sync(): Step {
+    const conversation = this.#conversation;
+    this.discarding = false;
+    // During COPY FROM STDIN the server ignores Sync: no reply is owed.
+    if (conversation.copying) return 'forward';
+    this.endUnit();
+    conversation.owed.push(SYNC_REPLY);
+    return 'forward';
+  }
+
+  endUnit(): void {
+    this.unit++;
+    this.unitOpen = false;
+    this.unitChanged = false;
+    this.unitForwarded = false;
+    this.#unitMode = 'any';
+    this.#flushed = false;
+  }
+
+  #whileCopying(type: number): Step {
+    if (type === CLIENT.copyDone || type === CLIENT.copyFail) {
+      this.#conversation.copyEnded();
+      return 'forward';
+    }
+    if (type === CLIENT.flush) return 'drop';
+    throw new Malformed(`message type ${type} during COPY FROM STDIN`);
+  }
+
+  /** Copy messages while no copy is known: the server may be about to ask for them, or has refused the copy. */
+  #strayCopy(): Step {
+    if (this.#conversation.owed.length > 0) return this.drain();
+    return 'drop';
+  }
+
+  /** Waits until every reply owed has come; inside a unit the server is asked to send what it has. */
+  drain(): 'stay' {
+    if (this.unitOpen && !this.#flushed) {
+      this.inject(FLUSH);
+      this.#flushed = true;
+    }
+    return 'stay';
+  }
+
+  /** true when the session's settings are known, so that text can be understood; else it is being seen to. */
+  settled(): boolean {
+    const conversation = this.#conversation;
+    if (conversation.unsettled > 0) {
+      this.drain();
+      return false;
+    }
+    return conversation.settings.read(this);
+  }
+
+  /** In front of a Query: a unit left open is ended first, and what it brings decides whether the Query runs at all. */
+  #alone(): boolean {
+    if (!this.settled()) return false;
+    if (!this.unitOpen || !this.unitForwarded) return true;
+    this.split();
+    return false;
+  }
+
+  /** In front of every message of the extended protocol: a unit begins with what it needs of the read-only switch. */
+  #open(): boolean {
+    if (!this.settled()) return false;
+    this.#flushed = false;
+    if (this.unitOpen) return true;
+    this.unitOpen = true;
+    this.need(this.#lookAhead());
+    return true;
+  }
+
+  /** The worst need among the statements of the unit that are already here, so that it is one transaction of one kind. */
+  #lookAhead(): Need {
+    const { statements } = this.#conversation.state;
+    let need: Need = 'any';
+    let at = this.#at;
+    while (this.#input.length - at >= HEADER) {
+      const type = this.#input.readUInt8(at);
+      const length = frameLength(this.#input, at);
+      if (type === CLIENT.sync || length < HEADER || this.#input.length - at < length) break;
+      const frame = this.#input.subarray(at, at + length);
+      if (type === CLIENT.parse) {
+        const parsed = this.#conversation.understand(decodeParse(frame).text);
+        need = worseNeed(need, needOf(parsed, this.#conversation.mayWrite));
+      } else if (type === CLIENT.bind) {
+        const found = statements.find(decodeBindNames(frame).statement, this.unit, false);
+        if (typeof found === 'object') {
+          need = worseNeed(need, needOf(found.parsed, this.#conversation.mayWrite));
+        }
+      }
+      at += length;
+    }
+    return need;
+  }
+
+  /** Puts the read-only switch where the unit that begins here needs it. Only outside a transaction. */
+  need(need: Need): void {
+    const conversation = this.#conversation;
+    this.#unitMode = need;
+    if (conversation.state.status !== 'I') return;
+    const statement = conversation.state.guard.switchFor(need);
+    if (statement !== null) conversation.switch(statement, this);
+  }
+
+  /** The open unit began read-only, outside a transaction, and this need came unforeseen. */
+  mustSplit(need: Need): boolean {
+    if (!this.unitOpen || this.#conversation.state.status !== 'I') return false;
+    if (need !== 'read-write' || this.#unitMode === 'read-write') return false;
+    if (this.unitForwarded) return true;
+    this.need(need);
+    return false;
+  }
+
+  /** Ends the open unit with a Sync of the proxy's own; the next message begins another when all replies are here. */
+  split(): 'stay' {
+    this.inject(SYNC);
+    this.#conversation.owed.push(OWN_SYNC);
+    this.endUnit();
+    return 'stay';
+  }
+
+  #parse(frame: Buffer): Step {
+    const conversation = this.#conversation;
+    const message = decodeParse(frame);
+    if (message.statement.startsWith(OWN_NAME)) {
+      return this.refuse(
+        { code: 'protocol', detail: `Names that start with ${OWN_NAME} are taken.` },
+        false,
+      );
+    }
+    if (conversation.state.statements.size > LIMITS.prepared_statements) {
+      return this.refuse(
+        { code: 'limit', detail: 'Too many prepared statements are open.' },
+        false,
+      );
+    }
+    const prepared: Prepared = {
+      name: message.statement,
+      text: Buffer.from(message.text),
+      parsed: conversation.understand(message.text),
+      understood: conversation.state.stamp,
+      types: message.types,
+      unit: this.unit,
+      kept: null,
+    };
+    conversation.state.statements.ask(message.statement, prepared, this.unit);
+    conversation.owed.push({ kind: 'parse', prepared });
+    return 'forward';
+  }
+
+  #describe(frame: Buffer): Step {
+    const named = decodeNamed(frame);
+    let prepared: Prepared | null = null;
+    if (named.what === 'statement') {
+      const found = this.#conversation.state.statements.find(named.name, this.unit, false);
+      if (typeof found === 'object') prepared = found;
+    }
+    this.#conversation.owed.push({ kind: 'describe', prepared });
+    return 'forward';
+  }
+
+  #execute(frame: Buffer): Step {
+    const conversation = this.#conversation;
+    const { portal: name } = decodeExecute(frame);
+    const found = conversation.state.portals.find(name, this.unit, conversation.owed.length === 0);
+    if (found === 'wait') return this.drain();
+    if (found === 'none') {
+      return this.refuse(
+        {
+          code: 'protocol',
+          message: `portal "${name}" was not bound through Holdpoint in this transaction`,
+          hint: 'Read a cursor that SQL declared with FETCH.',
+        },
+        false,
+      );
+    }
+    conversation.executing(found);
+    return 'forward';
+  }
+
+  #close(frame: Buffer): Step {
+    const named = decodeNamed(frame);
+    const { state, owed } = this.#conversation;
+    if (named.what === 'statement') state.statements.ask(named.name, null, this.unit);
+    else state.portals.ask(named.name, null, this.unit);
+    owed.push({ kind: 'close', ...named });
+    return 'forward';
+  }
+
+  /**
+   * The refusal takes the message's place in the server's own order: the server is made to fail there, and its error is
+   * replaced. So replies owed come first, an open transaction is aborted, and nothing of an implicit one remains.
+   */
+  refuse(refusal: Refusal | Buffer, query: boolean): 'drop' {
+    this.inject(encodeFailure());
+    const words = Buffer.isBuffer(refusal) ? refusal : encodeRefusal(refusal);
+    this.#conversation.owed.push({ kind: 'failure', refusal: words });
+    if (query) {
+      this.#conversation.toServer.write(SYNC);
+      this.#conversation.owed.push(SYNC_REPLY);
+      this.endUnit();
+    } else {
+      this.unitOpen = true;
+      this.discarding = true;
+    }
+    return 'drop';
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
