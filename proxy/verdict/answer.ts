@@ -1,5 +1,6 @@
 // From what the policy answered to a verdict, and from several verdicts to the worst.
-// Invariant: total; an answer of any other shape than the documented one is a denial with rule `policy-error`.
+// Invariant: total; an answer of any other shape than the documented one is a denial with rule
+// `policy-error`.
 import {
   DEFAULT_EXPIRES_MS,
   DEFAULT_WAIT_MS,
@@ -40,7 +41,10 @@ export function verdictOf(answer: unknown): Verdict {
 
 const RANK: { readonly [K in Verdict['kind']]: number } = { allow: 0, hold: 1, deny: 2 };
 
-/** The worst kind, and all that was said of that kind: every reason, every demand, the shortest times. */
+/**
+ * The worst kind, and all that was said of that kind: every reason, every demand, the shortest
+ * times.
+ */
 export function worstOf(verdicts: readonly Verdict[]): Verdict {
   const worst = Math.max(...verdicts.map((v) => RANK[v.kind]));
   const same = verdicts
@@ -64,7 +68,10 @@ export function worstOf(verdicts: readonly Verdict[]): Verdict {
   };
 }
 
-/** All demands, and for one group the larger number: two rules that want one db-owner want the same one. */
+/**
+ * All demands, and for one group the larger number: two rules that want one db-owner want the same
+ * one.
+ */
 function mergeDemands(demands: readonly HoldDemand[]): readonly HoldDemand[] {
   const byGroup = new Map<string, HoldDemand>();
   for (const demand of demands) {
@@ -107,7 +114,10 @@ function holdOf(said: unknown): HoldVerdict {
   };
 }
 
-/** The object's fields; a field that is not known is refused, for a misspelt `signatures` would ask for fewer. */
+/**
+ * The object's fields; a field that is not known is refused, for a misspelt `signatures` would ask
+ * for fewer.
+ */
 function fields<K extends string>(
   value: unknown,
   what: string,

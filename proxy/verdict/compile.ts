@@ -1,10 +1,12 @@
 // From Rego text to a WASM module and what is known of it, by the real opa.
-// Invariant: the same texts and the same opa give the same bytes; nothing of the file system gets into them.
+// Invariant: the same texts and the same opa give the same bytes; nothing of the file system gets
+// into them.
 import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { UserError } from '../errors.ts';
 import { requiredBuiltins, SUPPORTED_BUILTINS } from './evaluate.ts';
 import { OPA_VERSION, run } from './opa.ts';
 import { type Path, references } from './references.ts';
@@ -20,10 +22,15 @@ export interface Manifest {
   readonly policy: string;
   readonly library: string;
   readonly wasm: string;
-  /** The parts of `input` that policy and library can read: the verdict cache's key, and all the policy is shown. */
+  /**
+   * The parts of `input` that policy and library can read: the verdict cache's key, and all the
+   * policy is shown.
+   */
   readonly references: readonly Path[];
   readonly rules: readonly RuleFacts[];
-  /** It calls a built-in whose work is not bounded by its input's size: every evaluation is watched. */
+  /**
+   * It calls a built-in whose work is not bounded by its input's size: every evaluation is watched.
+   */
   readonly unbounded: boolean;
 }
 
@@ -32,11 +39,17 @@ export interface Compiled {
   readonly manifest: Manifest;
 }
 
-/** First names of built-ins that make much from little: numbers.range, net.cidr_expand, graph.reachable_paths, bits.lsh. */
+/**
+ * First names of built-ins that make much from little: numbers.range, net.cidr_expand,
+ * graph.reachable_paths, bits.lsh.
+ */
 const UNBOUNDED: ReadonlySet<string> = new Set(['numbers', 'net', 'graph', 'bits']);
 
-/** The policy can't be used: it doesn't compile, fails its tests, or asks for what the proxy can't give. */
-export class PolicyRejected extends Error {
+/**
+ * The policy can't be used: it doesn't compile, fails its tests, or asks for what the proxy can't
+ * give.
+ */
+export class PolicyRejected extends UserError {
   override name = 'PolicyRejected';
 }
 
@@ -107,7 +120,9 @@ export async function compile(opa: string, policy: string, library: string): Pro
   });
 }
 
-/** Runs the policy's own tests with `opa test`, the library beside them; rejects with opa's report. */
+/**
+ * Runs the policy's own tests with `opa test`, the library beside them; rejects with opa's report.
+ */
 export async function testPolicy(
   opa: string,
   sources: {
@@ -137,7 +152,10 @@ function requirePackage(tree: unknown): void {
   }
 }
 
-/** A built-in that nothing here implements would be an error at the first use: say so before the policy is in force. */
+/**
+ * A built-in that nothing here implements would be an error at the first use: say so before the
+ * policy is in force.
+ */
 function refuseMissingBuiltins(wasm: Uint8Array): void {
   const missing = requiredBuiltins(wasm).filter((name) => !SUPPORTED_BUILTINS.has(name));
   if (missing.length === 0) return;
@@ -158,7 +176,8 @@ function withoutLocations(node: unknown): unknown {
 }
 
 /**
- * One file of a tar archive. A header is 512 bytes: name 100, mode 8, uid 8, gid 8, size 12 (octal), …;
+ * One file of a tar archive. A header is 512 bytes: name 100, mode 8, uid 8, gid 8, size 12
+ * (octal), …;
  * the file follows, padded to 512.
  */
 function fileOfTar(tar: Uint8Array, wanted: string): Uint8Array {

@@ -1,5 +1,7 @@
-// policies.json as the proxy itself reads it: freeze windows and tags. The rest is the policy's own.
-// Invariant: parsed once at the door; data that can't be used is rejected with the place named, and the old stays in force.
+// policies.json as the proxy itself reads it: freeze windows and tags. The rest is the policy's
+// own.
+// Invariant: parsed once at the door; data that can't be used is rejected with the place named, and
+// the old stays in force.
 import type { Effect, EffectObject } from '../effect/effect.ts';
 import { type FreezeWindow, freezeWindows } from './freeze.ts';
 
@@ -38,7 +40,10 @@ export function parseData(text: string): PolicyData {
   }
 }
 
-/** `tags`: from `schema.name` or `schema.name.column` patterns (`*` stands for any run of characters) to lists of tags. */
+/**
+ * `tags`: from `schema.name` or `schema.name.column` patterns (`*` stands for any run of
+ * characters) to lists of tags.
+ */
 function tagRules(value: unknown): readonly TagRule[] {
   if (value === undefined) return [];
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {

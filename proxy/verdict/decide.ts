@@ -1,9 +1,10 @@
 // The verdict stage: one operation in, one decision out.
-// Invariant: total and synchronous; whatever fails is a `deny` with rule `policy-error`, and a cached decision is
+// Invariant: total and synchronous; whatever fails is a `deny` with rule `policy-error`, and a
+// cached decision is
 // the one a fresh evaluation would give.
 import { LRUCache } from 'lru-cache';
 import type { Analysis, Effect } from '../effect/effect.ts';
-import type { AgentView, Operation, SessionView, TargetView } from '../operation.ts';
+import type { AgentView, Operation, TargetView } from '../operation.ts';
 import { policyError, verdictOf, worstOf } from './answer.ts';
 import { type PolicyData, tagged } from './data.ts';
 import type { Evaluator } from './evaluate.ts';
@@ -24,7 +25,10 @@ export interface JudgeOptions {
   readonly digest: string;
 }
 
-/** Under what one decision was made. Target and agent are compared by identity, session facts by value. */
+/**
+ * Under what one decision was made. Target and agent are compared by identity, session facts by
+ * value.
+ */
 interface Circumstance {
   readonly target: TargetView;
   readonly agent: AgentView;
@@ -65,8 +69,7 @@ export class Judge {
   /** The decision, from the cache when the same facts were judged before. */
   decide(operation: Operation, mode: Mode): Decision {
     try {
-      const { analysis, target, agent, session, in_transaction } = operation;
-      const known = this.recall(analysis, target, agent, session, in_transaction, mode);
+      const known = this.#byIdentity ? this.#recall(operation, mode) : null;
       if (known !== null) return known;
       const decision = this.#judge(operation, mode, this.#shown, this.#cacheable);
       if (this.#byIdentity) this.#remember(operation, mode, decision);
@@ -74,6 +77,15 @@ export class Judge {
     } catch {
       return this.#failed('the verdict stage failed');
     }
+  }
+
+  /**
+   * No verdict depends on anything but the analysis, target, agent, mode and `in_transaction`: as
+   * long as those and the
+   * version are the same, one may be kept with a prepared statement.
+   */
+  get keeps(): boolean {
+    return this.#byIdentity && this.#session.length === 0;
   }
 
   /** The decision from the whole input and no cache: what `decide` must equal. */
@@ -85,25 +97,17 @@ export class Judge {
     }
   }
 
-  /** A decision that was made under the same circumstances; null when there is none, or it may not be used again. */
-  recall(
-    analysis: Analysis,
-    target: TargetView,
-    agent: AgentView,
-    session: SessionView,
-    inTransaction: boolean,
-    mode: Mode,
-  ): Decision | null {
-    if (!this.#byIdentity) return null;
-    const circumstances = this.#byAnalysis.get(analysis);
+  #recall(operation: Operation, mode: Mode): Decision | null {
+    const circumstances = this.#byAnalysis.get(operation.analysis);
     if (circumstances === undefined) return null;
-    const facts = this.#sessionFacts(session);
+    const { target, agent, in_transaction } = operation;
+    const facts = this.#sessionFacts(operation);
     for (const known of circumstances) {
       if (
         known.target === target &&
         known.agent === agent &&
         known.mode === mode &&
-        known.in_transaction === inTransaction &&
+        known.in_transaction === in_transaction &&
         known.session === facts
       ) {
         return known.decision;
@@ -113,13 +117,14 @@ export class Judge {
   }
 
   /** What the policy reads of the session, as text; empty when it reads nothing of it. */
-  #sessionFacts(session: SessionView): string {
+  #sessionFacts(operation: Operation): string {
     if (this.#session.length === 0) return '';
+    const { session } = operation;
     return JSON.stringify(this.#session.map(([, ...path]) => at(session, path) ?? null));
   }
 
   #remember(operation: Operation, mode: Mode, decision: Decision): void {
-    const { analysis, target, agent, session, in_transaction } = operation;
+    const { analysis, target, agent, in_transaction } = operation;
     const circumstances = this.#byAnalysis.get(analysis) ?? [];
     if (circumstances.length >= CACHE_CIRCUMSTANCES) circumstances.shift();
     circumstances.push({
@@ -127,18 +132,17 @@ export class Judge {
       agent,
       mode,
       in_transaction,
-      session: this.#sessionFacts(session),
+      session: this.#sessionFacts(operation),
       decision,
     });
     this.#byAnalysis.set(analysis, circumstances);
   }
 
   #judge(operation: Operation, mode: Mode, inputs: InputMaker, cached: boolean): Decision {
-    const time = operation.asked;
     const asked = new Set<string>();
     const verdicts: Verdict[] = [];
     for (const effect of effectsToJudge(operation.analysis)) {
-      const input = inputOf(operation, tagged(effect, this.#options.data.tags), mode, time);
+      const input = inputOf(operation, tagged(effect, this.#options.data.tags), mode);
       const text = inputs.text(input);
       if (asked.has(text)) continue;
       if (asked.size >= MAX_DISTINCT_EFFECTS) {

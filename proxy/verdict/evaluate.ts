@@ -1,5 +1,7 @@
-// One compiled policy at work: a WASM instance that is asked, watched, and replaced when it trapped.
-// Invariant: `ask` answers or throws, in bounded time and memory; after a throw the next question meets a fresh instance.
+// One compiled policy at work: a WASM instance that is asked, watched, and replaced when it
+// trapped.
+// Invariant: `ask` answers or throws, in bounded time and memory; after a throw the next question
+// meets a fresh instance.
 import { createRequire } from 'node:module';
 import { Script } from 'node:vm';
 import type * as OpaWasm from '@open-policy-agent/opa-wasm';
@@ -13,12 +15,16 @@ import {
 } from './limits.ts';
 import { type WasmInstance, type WasmMemory, type WasmModule, wasm } from './wasm.ts';
 
-/** Its module form leaves `loadPolicySync` out; a replacement after a trap has to be synchronous. */
+/**
+ * Its module form leaves `loadPolicySync` out; a replacement after a trap has to be synchronous.
+ */
 const opaWasm = createRequire(import.meta.url)('@open-policy-agent/opa-wasm') as typeof OpaWasm;
 
 /**
- * Built-ins that OPA leaves to its host and that opa-wasm implements the way OPA itself does. Not among them: those of
- * JavaScript's own regular expressions and YAML, which differ from OPA's, and all that read a clock or the world.
+ * Built-ins that OPA leaves to its host and that opa-wasm implements the way OPA itself does. Not
+ * among them: those of
+ * JavaScript's own regular expressions and YAML, which differ from OPA's, and all that read a clock
+ * or the world.
  */
 export const SUPPORTED_BUILTINS: ReadonlySet<string> = new Set(['sprintf', 'json.is_valid']);
 
@@ -50,7 +56,10 @@ function bare(module: WasmModule): {
   return { instance: new wasm.Instance(module, { env: { memory, ...env } }), memory };
 }
 
-/** Runs a function under V8's own watchdog, the only one that can stop WASM; it costs a thread (about 0.1 ms). */
+/**
+ * Runs a function under V8's own watchdog, the only one that can stop WASM; it costs a thread
+ * (about 0.1 ms).
+ */
 const WATCHED = Symbol.for('holdpoint.verdict.watched');
 const callWatched = new Script('globalThis[Symbol.for("holdpoint.verdict.watched")]()');
 
@@ -73,7 +82,10 @@ export class Evaluator {
   #loaded: OpaWasm.LoadedPolicy | null;
   #replaced = 0;
 
-  /** `unbounded`: the policy calls built-ins whose work is not bounded by its input's size (see compile.ts). */
+  /**
+   * `unbounded`: the policy calls built-ins whose work is not bounded by its input's size (see
+   * compile.ts).
+   */
   constructor(bytes: Uint8Array, data: unknown, unbounded: boolean) {
     this.#module = new wasm.Module(bytes);
     this.#data = utf8(JSON.stringify(data));
@@ -87,8 +99,10 @@ export class Evaluator {
   }
 
   /**
-   * The value of an entrypoint, undefined when the policy leaves it so. `kind` groups questions that take the same way
-   * through the policy: each kind is watched until it was quick a few times, and again whenever an input is longer.
+   * The value of an entrypoint, undefined when the policy leaves it so. `kind` groups questions
+   * that take the same way
+   * through the policy: each kind is watched until it was quick a few times, and again whenever an
+   * input is longer.
    */
   ask(entrypoint: string, input: string, kind: string): unknown {
     const bytes = utf8(input);

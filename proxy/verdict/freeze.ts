@@ -1,5 +1,6 @@
 // Freeze windows of policies.json, and the mode that they make of the one in force.
-// Invariant: a window makes the mode stricter, never laxer, and one that can't be read is an error when data is loaded.
+// Invariant: a window makes the mode stricter, never laxer, and one that can't be read is an error
+// when data is loaded.
 import type { TargetView } from '../operation.ts';
 import type { Mode } from './verdict.ts';
 
@@ -16,7 +17,10 @@ const FIELDS = ['from', 'to', 'targets', 'environments', 'reason'];
 /** RFC 3339 with its zone: a time without one would be another moment on another machine. */
 const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
 
-/** The windows of `freeze` in policies.json; throws an error that names the window and what is wrong. */
+/**
+ * The windows of `freeze` in policies.json; throws an error that names the window and what is
+ * wrong.
+ */
 export function freezeWindows(value: unknown): readonly FreezeWindow[] {
   if (value === undefined) return [];
   if (!Array.isArray(value)) throw new Error('`freeze` must be a list of windows');
@@ -61,7 +65,10 @@ function names(value: unknown, where: string): readonly string[] | null {
   throw new Error(`${where} must be a list of names`);
 }
 
-/** The window that is in force for a target, null when there is none. A window that names both needs either to match. */
+/**
+ * The window that is in force for a target, null when there is none. A window that names both needs
+ * either to match.
+ */
 export function windowAt(
   windows: readonly FreezeWindow[],
   target: TargetView,
@@ -76,7 +83,9 @@ export function windowAt(
   return null;
 }
 
-/** The mode a target is in: an open window freezes what is normal; a stricter mode stays as it is. */
+/**
+ * The mode a target is in: an open window freezes what is normal; a stricter mode stays as it is.
+ */
 export function effectiveMode(
   windows: readonly FreezeWindow[],
   target: TargetView,

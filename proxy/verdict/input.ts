@@ -1,5 +1,7 @@
-// `input` of the policy: made for one effect of an operation, and only of the parts that the policy can read.
-// Invariant: what the policy is shown is exactly what its answer is cached under, so a cached answer can't differ.
+// `input` of the policy: made for one effect of an operation, and only of the parts that the policy
+// can read.
+// Invariant: what the policy is shown is exactly what its answer is cached under, so a cached
+// answer can't differ.
 import { createHash } from 'node:crypto';
 import { type Effect, severity, worst } from '../effect/effect.ts';
 import type { Operation } from '../operation.ts';
@@ -73,18 +75,18 @@ export class InputMaker {
   }
 }
 
-/** The operation's part of an input, made once for all its effects; costly fields are made when they are read. */
-export function inputOf(
-  operation: Operation,
-  effect: Effect,
-  mode: Mode,
-  time: string,
-): PolicyInput {
+/**
+ * The whole input; what is costly, or made by the operation when it is first read, is made only
+ * when it is wanted.
+ */
+export function inputOf(operation: Operation, effect: Effect, mode: Mode): PolicyInput {
   const { analysis } = operation;
   return {
     effect,
     operation: {
-      id: operation.id,
+      get id() {
+        return operation.id;
+      },
       engine: operation.engine,
       get statement() {
         return new TextDecoder().decode(operation.bytes);
@@ -104,15 +106,20 @@ export function inputOf(
     },
     target: operation.target,
     agent: operation.agent,
-    session: operation.session,
+    get session() {
+      return operation.session;
+    },
     mode,
     impact: null,
-    time,
+    get time() {
+      return operation.asked;
+    },
   };
 }
 
 /**
- * The effects to ask about. The analysis as a whole may be worse than each of them (something in it was not
+ * The effects to ask about. The analysis as a whole may be worse than each of them (something in it
+ * was not
  * understood), or name none (an empty statement): then one more effect stands for the whole.
  */
 export function effectsToJudge(analysis: Operation['analysis']): readonly Effect[] {

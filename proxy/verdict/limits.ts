@@ -16,7 +16,10 @@ export const MAX_POLICY_PAGES = 1024;
 export const MAX_INPUT_BYTES = 4 * 1024 * 1024;
 /** Longest evaluation of one effect before it is stopped. */
 export const EVALUATION_TIMEOUT_MS = 250;
-/** Evaluations of a kind of effect that run under the watch before its kind is trusted: see evaluate.ts. */
+/**
+ * Evaluations of a kind of effect that run under the watch before its kind is trusted: see
+ * evaluate.ts.
+ */
 export const WATCHED_EVALUATIONS = 8;
 /** An evaluation slower than this keeps its kind under the watch. */
 export const SLOW_EVALUATION_MS = 5;

@@ -1,5 +1,6 @@
 // Where a compiled policy comes from: the committed default, the state directory, or opa.
-// Invariant: a module is used only when its manifest names this policy text, this library and these bytes.
+// Invariant: a module is used only when its manifest names this policy text, this library and these
+// bytes.
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -56,7 +57,10 @@ export function digestOf(sources: Sources): string {
   );
 }
 
-/** A module for the sources, tested when it has tests and opa is at hand; rejects with `PolicyRejected`. */
+/**
+ * A module for the sources, tested when it has tests and opa is at hand; rejects with
+ * `PolicyRejected`.
+ */
 export async function load(sources: Sources, stateDirectory: string): Promise<Compiled> {
   const opa = await findOpa();
   const store = join(stateDirectory, 'policy');
@@ -64,7 +68,8 @@ export async function load(sources: Sources, stateDirectory: string): Promise<Co
   if (opa === null) {
     if (ready !== null) return ready;
     throw new PolicyRejected(
-      `the policy differs from the compiled one and opa is not at hand to compile it: ${HOW_TO_GET_OPA}`,
+      'the policy differs from the compiled one and opa is not at hand to compile it: ' +
+        HOW_TO_GET_OPA,
     );
   }
   const compiled = ready ?? (await compile(opa, sources.policy, sources.library));
@@ -90,7 +95,9 @@ export async function stored(directory: string | URL, sources: Sources): Promise
   }
 }
 
-/** Keeps a module for the next start. The manifest comes last, so that a torn write is no module. */
+/**
+ * Keeps a module for the next start. The manifest comes last, so that a torn write is no module.
+ */
 export async function keep(directory: string, { wasm, manifest }: Compiled): Promise<void> {
   await mkdir(directory, { recursive: true });
   await replace(join(directory, 'policies.wasm'), wasm);
@@ -108,7 +115,10 @@ export function manifestText(manifest: Manifest): string {
   return `{\n${fields.join(',\n')}\n}\n`;
 }
 
-/** The tests' result is kept by the digest of all that goes into it, so that a restart need not repeat them. */
+/**
+ * The tests' result is kept by the digest of all that goes into it, so that a restart need not
+ * repeat them.
+ */
 async function testOnce(
   opa: string,
   sources: Sources,

@@ -1,7 +1,8 @@
-// The policy in force: opened from security's files, asked for decisions, swapped when the files change.
-// Invariant: there is always one whole policy in force; a change that can't be used leaves it there and is told aloud.
-import type { Analysis } from '../effect/effect.ts';
-import type { AgentView, Operation, SessionView, TargetView } from '../operation.ts';
+// The policy in force: opened from security's files, asked for decisions, swapped when the files
+// change.
+// Invariant: there is always one whole policy in force; a change that can't be used leaves it there
+// and is told aloud.
+import type { Operation, TargetView } from '../operation.ts';
 import { type Compiled, PolicyRejected } from './compile.ts';
 import { type PolicyData, parseData } from './data.ts';
 import { Judge, messageOf } from './decide.ts';
@@ -31,33 +32,32 @@ export interface PolicyChange {
   readonly version: number;
 }
 
-/**
- * A decision may be kept by its user as long as `version` is the same, for the same analysis, target, agent, mode,
- * `in_transaction` and what the session states and has set, unless `dependsOn` says that it also follows from
- * parameters, time, the statement's text or the operation's id. `recall` does exactly that bookkeeping.
- */
+/** What the session room asks. */
 export interface Policy {
-  /** Total: a failure is a denial with rule `policy-error`. Freeze windows are applied to `mode` here. */
+  /**
+   * Total: a failure is a denial with rule `policy-error`. Freeze windows are applied to `mode`
+   * here.
+   */
   decide(operation: Operation, mode: Mode): Decision;
   /** The same, from the whole input and past every cache. */
   decideFresh(operation: Operation, mode: Mode): Decision;
-  /** A decision made before under the same circumstances, without making an operation; null: call `decide`. */
-  recall(
-    analysis: Analysis,
-    target: TargetView,
-    agent: AgentView,
-    session: SessionView,
-    inTransaction: boolean,
-    mode: Mode,
-  ): Decision | null;
   /** The mode with freeze windows applied: what the ledger's entry should name. */
   effectiveMode(target: TargetView, mode: Mode): Mode;
   /** Why a target is frozen by a window now; null when it is not. */
   freezeReason(target: TargetView): string | null;
   /** SHA-256 (hex) of policy text, data and library. */
   readonly digest: string;
-  /** Goes up whenever a decision may come out differently: a reload, a freeze window that opens or closes. */
+  /**
+   * Goes up whenever a decision may come out differently: a reload, a freeze window that opens or
+   * closes.
+   */
   readonly version: number;
+  /**
+   * No verdict follows from parameters, time, the session or the statement's own text: one may be
+   * kept with a prepared
+   * statement while analysis, target, agent, mode, `in_transaction` and `version` are the same.
+   */
+  readonly keeps: boolean;
   readonly dependsOn: DependsOn;
   onChange(listener: (change: PolicyChange) => void): () => void;
   /** Looks at the files now; resolves when they are in force or were rejected. */
@@ -133,6 +133,10 @@ class ReloadingPolicy implements Policy {
     return this.#current.judge.dependsOn;
   }
 
+  get keeps(): boolean {
+    return this.#current.judge.keeps;
+  }
+
   decide(operation: Operation, mode: Mode): Decision {
     const { judge } = this.#current;
     return judge.decide(operation, this.effectiveMode(operation.target, mode));
@@ -141,18 +145,6 @@ class ReloadingPolicy implements Policy {
   decideFresh(operation: Operation, mode: Mode): Decision {
     const { judge } = this.#current;
     return judge.decideFresh(operation, this.effectiveMode(operation.target, mode));
-  }
-
-  recall(
-    analysis: Analysis,
-    target: TargetView,
-    agent: AgentView,
-    session: SessionView,
-    inTransaction: boolean,
-    mode: Mode,
-  ): Decision | null {
-    const now = this.effectiveMode(target, mode);
-    return this.#current.judge.recall(analysis, target, agent, session, inTransaction, now);
   }
 
   effectiveMode(target: TargetView, mode: Mode): Mode {
@@ -205,8 +197,9 @@ class ReloadingPolicy implements Policy {
     } catch (error) {
       if (this.#closed) return;
       const why = error instanceof Error ? error.message : messageOf(error);
+      const old = this.#current.digest.slice(0, 12);
       this.#options.onRejected?.(
-        `the changed policy is not taken, ${this.#current.digest.slice(0, 12)} stays in force: ${why}`,
+        `the changed policy is not taken, the old one (${old}…) stays in force: ${why}`,
       );
     }
   }
@@ -217,7 +210,10 @@ class ReloadingPolicy implements Policy {
     for (const listener of this.#listeners) listener(change);
   }
 
-  /** `decide` looks at the clock itself; this tells those who keep decisions that a window opened or closed. */
+  /**
+   * `decide` looks at the clock itself; this tells those who keep decisions that a window opened or
+   * closed.
+   */
   #awaitBoundary(): void {
     if (this.#boundary !== null) clearTimeout(this.#boundary);
     this.#boundary = null;

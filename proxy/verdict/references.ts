@@ -1,5 +1,6 @@
 // Which parts of `input` a policy can read, taken from the syntax tree that `opa parse` gives.
-// Invariant: never too few; whatever is not plainly a path of constants counts as its whole known prefix.
+// Invariant: never too few; whatever is not plainly a path of constants counts as its whole known
+// prefix.
 
 /** A path below `input`; the empty path is all of it. */
 export type Path = readonly string[];

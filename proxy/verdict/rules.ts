@@ -1,4 +1,5 @@
-// What the syntax tree says of each rule of a policy: for `explain`, which names the rule and the facts it read.
+// What the syntax tree says of each rule of a policy: for `explain`, which names the rule and the
+// facts it read.
 // Invariant: descriptive only; no verdict depends on it.
 import { type Path, references, shortest } from './references.ts';
 

@@ -37,7 +37,10 @@ export interface HoldDemand {
   readonly signatures: number;
 }
 
-/** `input` of the policy, for one distinct effect of an operation. Field names are the contract with security's Rego. */
+/**
+ * `input` of the policy, for one distinct effect of an operation. Field names are the contract with
+ * security's Rego.
+ */
 export interface PolicyInput {
   readonly effect: Effect;
   readonly operation: {

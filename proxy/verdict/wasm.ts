@@ -1,4 +1,5 @@
-// What the verdict stage uses of WebAssembly. TypeScript declares it with the browser's library only.
+// What the verdict stage uses of WebAssembly. TypeScript declares it with the browser's library
+// only.
 // Invariant: names and meanings are those of the WebAssembly JavaScript interface.
 
 /** A compiled module: opaque. */

@@ -1,5 +1,6 @@
 // Says that one of some files may have changed, once it has been quiet for a moment.
-// Invariant: a change is noticed even when the file system signals nothing, and a watcher never keeps the process alive.
+// Invariant: a change is noticed even when the file system signals nothing, and a watcher never
+// keeps the process alive.
 import { type FSWatcher, watch } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
@@ -9,7 +10,10 @@ export interface Watching {
   close(): void;
 }
 
-/** Editors rename a new file over the old one, so folders are watched; mounts may signal nothing, so files are looked at too. */
+/**
+ * Editors rename a new file over the old one, so folders are watched; mounts may signal nothing, so
+ * files are looked at too.
+ */
 export function watchFiles(paths: readonly string[], changed: () => void): Watching {
   let settle: NodeJS.Timeout | null = null;
   const soon = (): void => {

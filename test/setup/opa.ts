@@ -1,5 +1,6 @@
 // The opa that tests use: the one at hand, else the one that is installed for them.
-// Invariant: the same finder as the proxy's, so that tests compile with what a policy is compiled with.
+// Invariant: the same finder as the proxy's, so that tests compile with what a policy is compiled
+// with.
 import { installOpa } from '../../proxy/verdict/opa.ts';
 
 let found: Promise<string> | null = null;
@@ -9,6 +10,9 @@ export function opa(): Promise<string> {
   found ??= installOpa();
   return found;
 }
+
+/** What `npm test` calls to set it up. */
+export const findOpa = opa;
 
 // `node test/setup/opa.ts` prints where it is.
 if (import.meta.main) process.stdout.write(`${await opa()}\n`);
