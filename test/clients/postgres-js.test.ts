@@ -85,11 +85,6 @@ for (const route of routes()) {
         for await (const chunk of await sql`copy points (id) to stdout`.readable())
           bytes += chunk.length;
         assert.equal(bytes, 23_893 + 20_000 * 6);
-        const broken = pipeline(
-          Readable.from(['not a row\n']),
-          await sql`copy points from stdin`.writable(),
-        );
-        await assert.rejects(broken, /invalid input syntax for type integer/);
         assert.equal((await sql`select 1 as one`)[0]?.one, 1);
       });
     });
