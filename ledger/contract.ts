@@ -1,7 +1,7 @@
 // The ledger's contract: what may be written, and what an append answers.
 // Invariant: an entry is canonical JSON (RFC 8785) of at most 65,535 bytes; an append is answered only when
 // entry, tiles and a checkpoint containing it are on disk.
-import type { EffectClass, Effect } from '../proxy/effect/effect.ts';
+import type { Effect, EffectClass } from '../proxy/effect/effect.ts';
 import type { Parameter, Stated } from '../proxy/operation.ts';
 import type { Mode, Verdict } from '../proxy/verdict/verdict.ts';
 
@@ -93,7 +93,7 @@ export interface SignatureEntry extends Common {
   readonly operation: string;
   readonly binding: string;
   readonly signer: string;
-  readonly decision: 'approve' | 'deny';
+  readonly decision: 'approve' | 'deny' | 'withdraw';
   readonly method: 'ed25519' | 'passkey' | 'slack';
   readonly channel: string;
   readonly signature: string;

@@ -1,0 +1,46 @@
+// Every bound of the ledger, named.
+// Invariant: a bound that another file relies on stands here and nowhere else.
+
+/** Largest canonical entry: the bundle's length prefix is a uint16. */
+export const ENTRY_BYTES_MAX = 65_535;
+/** Statement text longer than this is stored beside the log, by SHA-256. */
+export const STATEMENT_BYTES_INLINE = 16_384;
+/** Largest body stored beside the log. */
+export const BODY_BYTES_MAX = 64 * 1024 * 1024;
+/** Longest idempotence key. */
+export const KEY_CHARS_MAX = 200;
+/** Most entries in one append call; a call is never split over two commits. */
+export const APPEND_ENTRIES_MAX = 4_096;
+/** A commit takes whole calls until it has this many entries or bytes. */
+export const COMMIT_ENTRIES = 4_096;
+export const COMMIT_BYTES = 4 * 1024 * 1024;
+/** Calls that may wait for a commit; further ones are refused at once (back-pressure). */
+export const WAITING_ENTRIES_MAX = 65_536;
+export const WAITING_BYTES_MAX = 128 * 1024 * 1024;
+
+/** Hashes in a full tile, entries in a full bundle (tlog-tiles). */
+export const TILE_WIDTH = 256;
+export const TILE_HEIGHT = 8;
+export const HASH_BYTES = 32;
+
+/** Journal records start at multiples of this; one page, so that a torn write never touches an older record. */
+export const JOURNAL_ALIGN = 4_096;
+/** Size of a journal segment, written out with zeros once and then used again. */
+export const SEGMENT_BYTES = 16 * 1024 * 1024;
+/** Segments whose files are not settled yet; at this many, commits wait for the disk. */
+export const SEGMENTS_LIVE_MAX = 6;
+
+/** The published checkpoint may lag the answered one by about this long under load. */
+export const PUBLISH_EVERY_MS = 100;
+/** Tile files written at the same time. */
+export const PUBLISH_PARALLEL = 2;
+
+/** After a poisoned commit: first and longest pause before the log is opened again. */
+export const REOPEN_FIRST_MS = 200;
+export const REOPEN_LONGEST_MS = 5_000;
+
+/** A signed note: text and signatures. */
+export const NOTE_BYTES_MAX = 65_536;
+export const NOTE_SIGNATURES_MAX = 64;
+/** Hashes in a consistency proof (tlog-witness). */
+export const CONSISTENCY_HASHES_MAX = 63;
