@@ -82,8 +82,16 @@ export type BusConfig =
     };
 
 export type LedgerConfig =
-  /** Files in `directory`, written by this process. `listen` serves them and takes entries of other proxies. */
-  | { readonly kind: 'files'; readonly directory: string; readonly listen: Address | null }
+  /**
+   * Files in `directory`, written by this process. `origin` is the log's name in its checkpoints, fixed for its life.
+   * `listen` serves them and takes the entries of other processes.
+   */
+  | {
+      readonly kind: 'files';
+      readonly directory: string;
+      readonly origin: string;
+      readonly listen: Address | null;
+    }
   /** Another process's ledger. */
   | { readonly kind: 'http'; readonly url: string; readonly token: () => string | undefined };
 
@@ -103,10 +111,12 @@ export interface Config {
   /** Agents given here, beside those of `holdpoint agent add`. */
   readonly agents: readonly AgentRecord[];
   readonly policy: {
-    /** Security's file, its tests and its data. */
+    /** Security's file. */
     readonly rego: string;
+    /** Its tests: a changed policy that fails them is not taken. null: it has none. */
     readonly tests: string | null;
-    readonly data: string | null;
+    /** Its data: protected objects, groups, thresholds, tags, freeze windows. */
+    readonly data: string;
   };
   readonly bus: BusConfig;
   readonly approver: {
@@ -210,7 +220,7 @@ function build(from: Settings, file: string, place: Place): Config {
     policy: {
       rego: path(from.policy.rego),
       tests: from.policy.tests === null ? null : path(from.policy.tests),
-      data: from.policy.data === null ? null : path(from.policy.data),
+      data: path(from.policy.data),
     },
     bus:
       from.bus.kind === 'memory'
@@ -244,10 +254,22 @@ export interface EmbeddedTarget {
   readonly database: string;
 }
 
+/** Ports other than the usual 6432 and 8080. */
+export interface EmbeddedPorts {
+  readonly postgres?: number;
+  readonly page?: number;
+}
+
 /** What `npm start` runs: one production target, everything in this process, all state in one directory. */
-export function embeddedConfig(stateDirectory: string, target: EmbeddedTarget): Config {
+export function embeddedConfig(
+  stateDirectory: string,
+  target: EmbeddedTarget,
+  ports: EmbeddedPorts = {},
+): Config {
   const defaults = settings.parse({
     targets: [{ name: 'shop', host: target.host, port: target.port, user: target.user }],
+    listen: { postgres: ports.postgres === undefined ? {} : { port: ports.postgres } },
+    approver: { listen: ports.page === undefined ? {} : { port: ports.page } },
   });
   const [shop] = defaults.targets;
   if (!shop) throw new Error('the embedded target is missing');
@@ -276,8 +298,13 @@ export function embeddedConfig(stateDirectory: string, target: EmbeddedTarget): 
 }
 
 export function urlOf(address: Address): string {
-  const open = address.host === '0.0.0.0' || address.host === '::';
-  const host = open ? 'localhost' : address.host.includes(':') ? `[${address.host}]` : address.host;
+  // Passkeys belong to a name: an address would not do.
+  const local = ['0.0.0.0', '::', '127.0.0.1', '::1'].includes(address.host);
+  const host = local
+    ? 'localhost'
+    : address.host.includes(':')
+      ? `[${address.host}]`
+      : address.host;
   return `http://${host}:${address.port}`;
 }
 

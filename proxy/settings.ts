@@ -105,6 +105,9 @@ const ledger = z
     z.strictObject({
       kind: z.literal('files'),
       directory: file,
+      origin: text
+        .regex(/^[^\s+:/]+(?:\/[^\s+]+)?$/, 'write a name like ledger.example.com/holdpoint')
+        .default('localhost/holdpoint'),
       listen: z
         .strictObject({ host: text.default('127.0.0.1'), port })
         .nullable()
@@ -126,7 +129,11 @@ export const settings = z
     targets: z.array(target).default([]),
     agents: z.array(agent).default([]),
     policy: z
-      .strictObject({ rego: text.default('policies.rego'), tests: file, data: file })
+      .strictObject({
+        rego: text.default('policies.rego'),
+        tests: text.nullable().default('policies_test.rego'),
+        data: text.default('policies.json'),
+      })
       .prefault({}),
     bus,
     approver: z

@@ -3,13 +3,15 @@
 import { X509Certificate } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createSecureContext, type SecureContext } from 'node:tls';
+import { createSecureContext } from 'node:tls';
 import type { ListenerTls } from './config.ts';
 import { UserError } from './errors.ts';
 
+/** Fit for createSecureContext. */
 export interface ServerTls {
-  readonly context: SecureContext;
-  readonly required: boolean;
+  readonly cert: string;
+  readonly key: string;
+  readonly minVersion: 'TLSv1.2';
   /** The file to give as sslrootcert; null when a certificate was configured. */
   readonly self_signed: string | null;
 }
@@ -19,23 +21,26 @@ const DAY_MS = 86_400_000;
 /** null when TLS is off. */
 export async function openTls(tls: ListenerTls, state: string): Promise<ServerTls | null> {
   if (tls.mode === 'off') return null;
-  const required = tls.mode === 'require';
   if (tls.cert !== null && tls.key !== null) {
-    return { context: contextOf(tls.cert, tls.key), required, self_signed: null };
+    return { ...pairOf(tls.cert, tls.key), self_signed: null };
   }
   const cert = join(state, 'tls', 'server.crt');
   const key = join(state, 'tls', 'server.key');
   if (!isGood(cert) || !existsSync(key)) await makeSelfSigned(join(state, 'tls'), cert, key);
-  return { context: contextOf(cert, key), required, self_signed: cert };
+  return { ...pairOf(cert, key), self_signed: cert };
 }
 
-function contextOf(cert: string, key: string): SecureContext {
+/** Reads both and tries them, so that a key of another certificate stops the start and not the first client. */
+function pairOf(cert: string, key: string): Omit<ServerTls, 'self_signed'> {
   try {
-    return createSecureContext({
-      cert: readFileSync(cert),
-      key: readFileSync(key),
-      minVersion: 'TLSv1.2',
-    });
+    const minVersion = 'TLSv1.2';
+    const pair = {
+      cert: readFileSync(cert, 'utf8'),
+      key: readFileSync(key, 'utf8'),
+      minVersion,
+    } as const;
+    createSecureContext(pair);
+    return pair;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new UserError(`can't use the certificate ${cert} with the key ${key}: ${reason}`);

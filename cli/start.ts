@@ -1,0 +1,60 @@
+// `holdpoint start`: proxy, approver and ledger in one process; without --config also a demo database.
+// Invariant: one process a state directory, and whatever ends it, nothing it started lives on.
+import { Command, InvalidArgumentError } from 'commander';
+import type { Running, StartOptions } from './run/start.ts';
+
+export function startCommand(): Command {
+  return new Command('start')
+    .description('run proxy, approver and ledger; without --config also a demo database')
+    .option('--config <file>', 'a holdpoint.yaml; without it a demo database is started and served')
+    .option('--state <directory>', 'without --config: where everything is kept', '.holdpoint')
+    .option('--port <number>', 'without --config: the port of PostgreSQL clients', port)
+    .option('--page-port <number>', 'without --config: the port of the page for signers', port)
+    .action(start);
+}
+
+function port(text: string): number {
+  const number = Number(text);
+  if (/^\d{1,5}$/.test(text) && number <= 65_535) return number;
+  throw new InvalidArgumentError('a port is a number from 0 to 65535; 0 takes any free one.');
+}
+
+async function start(options: StartOptions): Promise<void> {
+  const began = performance.now();
+  let wanted = 0;
+  let running: Running | null = null;
+  const stop = (): void => {
+    wanted++;
+    if (wanted > 1) process.exit(130);
+    if (running) void end(running);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+  // The launcher's channel: it closes when the launcher is gone, even by SIGKILL.
+  if (process.connected) process.once('disconnect', stop);
+
+  try {
+    const { startAll } = await import('./run/start.ts');
+    running = await startAll(options);
+  } catch (error) {
+    letGo();
+    throw error;
+  }
+  process.stdout.write(`${running.welcome(performance.now() - began)}\n`);
+  if (wanted > 0) return end(running);
+  const why = await running.failed;
+  if (why !== null) {
+    process.stderr.write(`holdpoint: ${why}\n`);
+    process.exitCode = 1;
+    await end(running);
+  }
+}
+
+async function end(running: Running): Promise<void> {
+  await running.close();
+  letGo();
+}
+
+/** The launcher's channel would keep this process alive. */
+function letGo(): void {
+  if (process.connected) process.disconnect?.();
+}
