@@ -13,6 +13,7 @@ import {
   write as writeAt,
 } from 'node:fs';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { type Lock, takeLock } from './lock.ts';
 
 /** An open journal segment. A write is durable when it resolves; it may be short. */
 export interface DurableFile {
@@ -27,7 +28,7 @@ export interface Files {
   readAsync(path: string): Promise<Buffer | null>;
   exists(path: string): boolean;
   list(path: string): string[];
-  makeDirectory(path: string): Promise<void>;
+  makeDirectory(path: string, mode?: number): Promise<void>;
   /** Creates or overwrites. Not durable before {@link sync} of the file and of its directory. */
   write(path: string, bytes: Uint8Array, mode?: number): Promise<void>;
   rename(from: string, to: string): Promise<void>;
@@ -36,6 +37,8 @@ export interface Files {
   /** Removes a file or a directory with all in it; nothing there is no error. */
   remove(path: string): Promise<void>;
   openDurable(path: string): DurableFile;
+  /** The fence between writers (lock.ts); throws `locked`. */
+  lock(path: string): Lock;
 }
 
 function missing(error: unknown): boolean {
@@ -125,8 +128,8 @@ export class DiskFiles implements Files {
     }
   }
 
-  async makeDirectory(path: string): Promise<void> {
-    mkdirSync(path, { recursive: true });
+  async makeDirectory(path: string, mode = 0o755): Promise<void> {
+    mkdirSync(path, { recursive: true, mode });
   }
 
   async write(path: string, bytes: Uint8Array, mode = 0o644): Promise<void> {
@@ -167,6 +170,10 @@ export class DiskFiles implements Files {
 
   openDurable(path: string): DurableFile {
     return new OpenSegment(path);
+  }
+
+  lock(path: string): Lock {
+    return takeLock(path);
   }
 }
 

@@ -7,7 +7,7 @@
 import { crc32 } from 'node:zlib';
 import { LedgerError } from './errors.ts';
 import type { Files } from './files.ts';
-import { HASH_BYTES, JOURNAL_ALIGN, SEGMENT_BYTES, TILE_WIDTH } from './limits.ts';
+import { HASH_BYTES, JOURNAL_ALIGN, TILE_WIDTH } from './limits.ts';
 import type { Edge } from './tree.ts';
 
 const MAGIC = 0x48504a31;
@@ -209,10 +209,12 @@ export class Segment {
   readonly path: string;
   readonly #file: ReturnType<Files['openDurable']>;
   readonly #writer: RecordWriter;
+  readonly #bytes: number;
   #ordinal = 0;
   #at = 0;
 
-  constructor(files: Files, path: string, number: number, writer: RecordWriter) {
+  constructor(files: Files, path: string, number: number, bytes: number, writer: RecordWriter) {
+    this.#bytes = bytes;
     this.number = number;
     this.path = path;
     this.#file = files.openDurable(path);
@@ -221,7 +223,7 @@ export class Segment {
 
   /** true when a record of about this payload should go into the next segment. */
   full(payload: number): boolean {
-    return this.#ordinal > 1 && this.#at + aligned(payload + HEADER_BYTES + 1024) > SEGMENT_BYTES;
+    return this.#ordinal > 1 && this.#at + aligned(payload + HEADER_BYTES + 1024) > this.#bytes;
   }
 
   async base(base: Omit<BaseRecord, 'kind'>): Promise<void> {

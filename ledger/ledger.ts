@@ -1,7 +1,6 @@
 // The ledger in this process: opens the directory, appends, answers, and recovers itself after a failed write.
 // Invariant: one writer a directory (lock.ts); between a failed write and a recovery that succeeded `unavailable` says why.
 import { createHash, hash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Sequencer } from './append.ts';
 import { decodeEntry, encodeEntry, type Logged } from './canonical.ts';
@@ -17,7 +16,7 @@ import {
   REOPEN_LONGEST_MS,
   TILE_WIDTH,
 } from './limits.ts';
-import { type Lock, takeLock } from './lock.ts';
+import type { Lock } from './lock.ts';
 import { checkName, generateKey, type Signer, signerOf } from './note.ts';
 import { formatProof } from './proof.ts';
 import { type Recovered, recover } from './recover.ts';
@@ -33,6 +32,8 @@ export interface LedgerOptions {
   readonly files?: Files;
   /** false: after a failed write stay unavailable until {@link Ledger.reopen} is called. */
   readonly reopen?: boolean;
+  /** Size of a journal segment; tests make it small. */
+  readonly segmentBytes?: number;
 }
 
 /** The writer's side with reads, as the embedded start uses it. */
@@ -91,6 +92,7 @@ class FileLedger implements Ledger {
   readonly #signer: Signer;
   readonly #lock: Lock;
   readonly #auto: boolean;
+  readonly #segmentBytes: number | undefined;
   #open: { sequencer: Sequencer; recovered: Recovered };
   #keys = new MemoryKeys();
   #reopening: Promise<void> | null = null;
@@ -113,6 +115,7 @@ class FileLedger implements Ledger {
     this.#signer = signer;
     this.#lock = lock;
     this.#auto = options.reopen !== false;
+    this.#segmentBytes = options.segmentBytes;
     this.#open = this.#start(recovered);
   }
 
@@ -252,7 +255,9 @@ class FileLedger implements Ledger {
     try {
       await this.#open.sequencer.close();
       await this.#open.recovered.segments.close();
-      this.#open = this.#start(await recover(this.#files, this.#layout, this.#signer));
+      this.#open = this.#start(
+        await recover(this.#files, this.#layout, this.#signer, this.#segmentBytes),
+      );
     } catch (error) {
       this.unavailable = `recovery failed (${reasonOf(error)})`;
       throw error;
@@ -284,11 +289,11 @@ export function bodyName(body: Uint8Array): string {
 export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   const files = options.files ?? new DiskFiles();
   const layout = new Layout(options.directory);
-  mkdirSync(options.directory, { recursive: true, mode: 0o700 });
-  const lock = takeLock(layout.lock);
+  await files.makeDirectory(options.directory, 0o700);
+  const lock = files.lock(layout.lock);
   try {
     const signer = await loadSigner(files, layout, options);
-    const recovered = await recover(files, layout, signer);
+    const recovered = await recover(files, layout, signer, options.segmentBytes);
     return new FileLedger(options, files, layout, signer, lock, recovered);
   } catch (error) {
     lock.release();

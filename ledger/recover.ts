@@ -8,7 +8,7 @@ import { LedgerError } from './errors.ts';
 import type { Files } from './files.ts';
 import { type BaseRecord, type CommitRecord, readSegment, type Segment } from './journal.ts';
 import type { Layout } from './layout.ts';
-import { TILE_WIDTH } from './limits.ts';
+import { SEGMENT_BYTES, TILE_WIDTH } from './limits.ts';
 import { EMPTY_ROOT, hashLeaf, treeRoot } from './merkle.ts';
 import type { Signer } from './note.ts';
 import { Publisher, snapshot } from './publish.ts';
@@ -112,7 +112,12 @@ function replay(files: Files, layout: Layout, signer: Signer, read: TileReader):
 }
 
 /** Opens what is there, or makes an empty log. */
-export async function recover(files: Files, layout: Layout, signer: Signer): Promise<Recovered> {
+export async function recover(
+  files: Files,
+  layout: Layout,
+  signer: Signer,
+  segmentBytes: number = SEGMENT_BYTES,
+): Promise<Recovered> {
   await files.makeDirectory(layout.journal);
   await files.makeDirectory(layout.log);
   const read = tileReader(files, layout);
@@ -149,7 +154,7 @@ export async function recover(files: Files, layout: Layout, signer: Signer): Pro
   tree.forget(done.tiles, done.bundles);
   // 3. A new segment with the tree as its base, durable. A crash before it: the old segments are still there.
   const last = old.at(-1)?.number ?? 0;
-  const segments = new Segments(files, layout, last + 1);
+  const segments = new Segments(files, layout, last + 1, segmentBytes);
   const segment = await segments.next();
   await segment.base({ checkpoint, edge: tree.edge() });
   // 4. Only now the old segments go, oldest first. A crash between: those left are replayed and give the same tree.

@@ -4,18 +4,19 @@ import { dirname } from 'node:path';
 import type { Files } from './files.ts';
 import { RecordWriter, Segment } from './journal.ts';
 import type { Layout } from './layout.ts';
-import { SEGMENT_BYTES } from './limits.ts';
 
 export class Segments {
   readonly #files: Files;
   readonly #layout: Layout;
   readonly #writer = new RecordWriter();
   readonly #spare: string[] = [];
+  readonly #bytes: number;
   #number: number;
   #ahead: Promise<Segment> | null = null;
 
   /** `number` is the next segment's. */
-  constructor(files: Files, layout: Layout, number: number) {
+  constructor(files: Files, layout: Layout, number: number, bytes: number) {
+    this.#bytes = bytes;
     this.#files = files;
     this.#layout = layout;
     this.#number = number;
@@ -36,12 +37,12 @@ export class Segments {
     let from = this.#spare.pop();
     if (from === undefined) {
       from = `${path}.new`;
-      await this.#files.write(from, Buffer.alloc(SEGMENT_BYTES), 0o600);
+      await this.#files.write(from, Buffer.alloc(this.#bytes), 0o600);
       await this.#files.sync(from);
     }
     await this.#files.rename(from, path);
     await this.#files.sync(dirname(path));
-    return new Segment(this.#files, path, number, this.#writer);
+    return new Segment(this.#files, path, number, this.#bytes, this.#writer);
   }
 
   /** A segment that recovery needs no more. */
