@@ -12,6 +12,8 @@ export const HOLD_DECIDED = 'holdpoint.holds.decided';
 export const HOLD_OUTCOME = 'holdpoint.holds.outcome';
 /** Request and reply: FindHold → FoundHold. */
 export const HOLD_FIND = 'holdpoint.holds.find';
+/** Request and reply: StateOfHold → HoldAnswer of proxy/contract.ts, or `{ hold, state: 'pending' | 'unknown' }`. */
+export const HOLD_STATE = 'holdpoint.holds.state';
 /** Request and reply: RedeemHold → RedeemedHold. Compare-and-set: one redemption wins. */
 export const HOLD_REDEEM = 'holdpoint.holds.redeem';
 
@@ -69,13 +71,7 @@ export interface HoldRequest {
   readonly waits_until: string | null;
 }
 
-export type HoldState =
-  | 'pending'
-  | 'approved'
-  | 'denied'
-  | 'expired'
-  | 'withdrawn'
-  | 'redeemed';
+export type HoldState = 'pending' | 'approved' | 'denied' | 'expired' | 'withdrawn' | 'redeemed';
 
 export interface FindHold {
   readonly digest: string;
@@ -90,6 +86,11 @@ export interface FoundHold {
     readonly waiting_for: string;
     readonly receipt: string | null;
   } | null;
+}
+
+/** What became of a hold, by its id: for a proxy that may have missed the answer while the bus was away. */
+export interface StateOfHold {
+  readonly hold: string;
 }
 
 export interface RedeemHold {

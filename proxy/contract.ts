@@ -7,8 +7,18 @@ export const MODE_CHANGED = 'holdpoint.modes';
 
 /** The approver's answer about a hold, on `holdpoint.holds.decided.<id>`. */
 export type HoldAnswer =
-  | { readonly hold: string; readonly state: 'approved'; readonly receipt: string; readonly signers: readonly string[] }
-  | { readonly hold: string; readonly state: 'denied'; readonly by: string; readonly reason: string }
+  | {
+      readonly hold: string;
+      readonly state: 'approved';
+      readonly receipt: string;
+      readonly signers: readonly string[];
+    }
+  | {
+      readonly hold: string;
+      readonly state: 'denied';
+      readonly by: string;
+      readonly reason: string;
+    }
   | { readonly hold: string; readonly state: 'expired' }
   | { readonly hold: string; readonly state: 'withdrawn'; readonly reason: string };
 
@@ -33,7 +43,11 @@ export interface ReceiptClaims {
   readonly database: string;
   /** base64url SHA-256 of the canonical binding. */
   readonly binding: string;
-  readonly effects: readonly { readonly class: string; readonly verb: string; readonly objects: readonly string[] }[];
+  readonly effects: readonly {
+    readonly class: string;
+    readonly verb: string;
+    readonly objects: readonly string[];
+  }[];
   readonly policy: string;
   readonly operation: string;
   readonly signers: readonly {
@@ -44,5 +58,13 @@ export interface ReceiptClaims {
     readonly key: string;
     readonly signature: string;
     readonly signed: string;
+    readonly reason: string | null;
+    /** The public key itself (JWK), so that the receipt can be re-checked with nothing else at hand. */
+    readonly jwk: { readonly [name: string]: string };
+    /** What a passkey signed around the challenge (base64url); null for a plain Ed25519 key. */
+    readonly evidence: {
+      readonly authenticator_data: string;
+      readonly client_data: string;
+    } | null;
   }[];
 }

@@ -1,0 +1,103 @@
+// The approver's HTTP face: API, page, public keys, health. One fastify, strict headers on every answer.
+// Invariant: no answer leaves without the content policy; the page loads nothing from another host.
+import cookie from '@fastify/cookie';
+import rateLimit from '@fastify/rate-limit';
+import fastify, { type FastifyInstance } from 'fastify';
+import type { LedgerWriter } from '../../ledger/contract.ts';
+import type { Desk } from '../desk.ts';
+import * as limits from '../limits.ts';
+import type { PasskeyRules } from '../sign.ts';
+import type { Store } from '../store.ts';
+import { servePage } from '../web/serve.ts';
+import { eventRoute, type Streams } from './events.ts';
+import { holdRoutes, maySee } from './holds.ts';
+import { openapi } from './openapi.ts';
+import { identifier } from './principal.ts';
+import { type AnyRoute, serveErrors, serveRoutes } from './route.ts';
+import { sessionRoutes } from './session.ts';
+
+export interface ServerParts {
+  readonly store: Store;
+  readonly desk: Desk;
+  readonly ledger: LedgerWriter;
+  readonly streams: Streams;
+  readonly instance: string;
+  readonly passkeys: PasskeyRules;
+  /** Addresses this approver answers to; the first is the one people are told. */
+  readonly origins: readonly string[];
+  readonly now: () => number;
+  readonly log: (message: string, detail: { readonly [name: string]: unknown }) => void;
+  readonly unavailable: () => string | null;
+}
+
+const CONTENT_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "manifest-src 'self'",
+  "worker-src 'self'",
+  "base-uri 'none'",
+  "form-action 'self'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+export async function serve(
+  p: ServerParts,
+  listen: {
+    readonly host: string;
+    readonly port: number;
+    readonly tls?: { readonly cert: string; readonly key: string };
+  },
+): Promise<FastifyInstance> {
+  const app = fastify({
+    bodyLimit: limits.BODY_BYTES,
+    logger: false,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 200 },
+    ...(listen.tls ? { https: { cert: listen.tls.cert, key: listen.tls.key } } : {}),
+  }) as FastifyInstance;
+  await app.register(cookie);
+  await app.register(rateLimit, { global: true, max: limits.CALLS_A_MINUTE, timeWindow: 60_000 });
+  app.addHook('onSend', async (_request, reply) => {
+    reply.header('content-security-policy', CONTENT_POLICY);
+    reply.header('x-content-type-options', 'nosniff');
+    reply.header('referrer-policy', 'no-referrer');
+    reply.header('cross-origin-opener-policy', 'same-origin');
+    reply.header('cross-origin-resource-policy', 'same-origin');
+    reply.header('permissions-policy', 'camera=(), microphone=(), geolocation=()');
+    if (listen.tls) reply.header('strict-transport-security', 'max-age=31536000');
+  });
+  serveErrors(app, (e) => p.log('a call failed', { error: e instanceof Error ? e.stack : e }));
+  const door = { store: p.store, origins: p.origins, now: p.now };
+  const routes: readonly AnyRoute[] = [
+    ...holdRoutes(p.store, p.desk, p.now),
+    ...sessionRoutes({ ...p, secure: p.origins[0]?.startsWith('https:') === true }),
+    eventRoute(p.streams, async (person, id) => {
+      const hold = await p.store.holds.get(id);
+      return hold !== null && maySee(hold, person);
+    }),
+  ];
+  serveRoutes(app, routes, identifier(door), {
+    ordinary: limits.CALLS_A_MINUTE,
+    strict: limits.SIGN_INS_A_MINUTE,
+  });
+  servePublic(app, p, routes);
+  servePage(app, p.origins);
+  await app.listen({ host: listen.host, port: listen.port });
+  return app;
+}
+
+/** What anybody may read: public keys, health, the API's description. */
+function servePublic(app: FastifyInstance, p: ServerParts, routes: readonly AnyRoute[]): void {
+  app.get('/.well-known/jwks.json', async (_request, reply) => {
+    const keys = (await p.store.signers.approverKeys()).map((k) => JSON.parse(k));
+    return reply.header('cache-control', 'public, max-age=60').send({ keys });
+  });
+  app.get('/healthz', async (_request, reply) => {
+    const why = p.unavailable();
+    return reply.code(why === null ? 200 : 503).send({ ok: why === null, why });
+  });
+  app.get('/openapi.json', async () => openapi(routes));
+}

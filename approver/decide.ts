@@ -1,0 +1,127 @@
+// One person's decision: whether it counts, and what it does to the hold.
+// Invariant: every channel (page, command line, chat) comes through here; there is no other way to sign.
+import type { SignedDecision } from './binding.ts';
+import { ApproverError } from './errors.ts';
+import { approved, concerns, demandStates, ownHold, wanted } from './hold.ts';
+import * as limits from './limits.ts';
+import { type ApproverKey, issueReceipt } from './receipt.ts';
+import { checkSignature, type PasskeyRules, type PublicJwk } from './sign.ts';
+import type { Hold, HoldChange, Signature } from './store/holds.ts';
+import type { Signer, SignerStore } from './store/signers.ts';
+import type { Store } from './store.ts';
+
+/** One person's decision as it arrives from any channel. */
+export interface GivenDecision {
+  readonly decision: SignedDecision;
+  /** JWK thumbprint of the key that signed. */
+  readonly key: string;
+  readonly signature: string;
+  readonly evidence: Signature['evidence'];
+  readonly channel: string;
+}
+
+interface Parts {
+  readonly store: Store;
+  readonly key: ApproverKey;
+  readonly passkeys: PasskeyRules;
+  readonly now: () => number;
+}
+
+/** Throws what is wrong with it; a decision that comes back is good, and not yet recorded. */
+export async function checkDecision(
+  parts: Parts,
+  hold: Hold,
+  given: GivenDecision,
+): Promise<{ readonly signer: Signer; readonly signature: Signature }> {
+  const d = given.decision;
+  const open = d.decision === 'withdraw' ? ['pending', 'approved'] : ['pending'];
+  if (!open.includes(hold.state)) {
+    throw new ApproverError('decided', `hold ${hold.id} is already ${hold.state}`);
+  }
+  if (d.hold !== hold.id || d.binding !== hold.request.digest) {
+    throw new ApproverError('stale-card', `what was signed is not hold ${hold.id}: load it again`);
+  }
+  const age = Math.abs(Date.parse(d.signed) - parts.now());
+  if (!(age <= limits.SIGNED_SKEW_MS) || d.signed.length > 40) {
+    throw new ApproverError('bad-signature', 'the signature is too old, or a clock is wrong');
+  }
+  const key = await parts.store.signers.key(given.key);
+  const signer = key && (await parts.store.signers.get(key.signer));
+  if (!key || !signer || key.revoked !== null || !signer.active || signer.name !== d.signer) {
+    throw new ApproverError('not-a-signer', `the key is not a current key of signer ${d.signer}`);
+  }
+  const { signature, evidence } = given;
+  const how = { method: key.method, signature, evidence };
+  const fault = checkSignature(d, key.jwk, how, parts.passkeys);
+  if (fault !== null) throw new ApproverError('bad-signature', fault);
+  mayDecide(hold, signer, d);
+  return {
+    signer,
+    signature: {
+      hold: hold.id,
+      signer: signer.name,
+      decision: d.decision,
+      method: key.method,
+      channel: given.channel,
+      key: key.thumbprint,
+      signature,
+      evidence,
+      reason: d.reason,
+      groups: signer.groups,
+      signed: d.signed,
+    },
+  };
+}
+
+function mayDecide(hold: Hold, signer: Signer, d: SignedDecision): void {
+  if (!concerns(hold.request, signer)) {
+    const wants = wanted(hold.request.demands);
+    throw new ApproverError(
+      'not-a-signer',
+      `hold ${hold.id} wants ${wants}, and ${signer.name} is in no such group`,
+    );
+  }
+  const own = d.decision === 'approve' ? ownHold(hold.request, signer) : null;
+  if (own !== null) throw new ApproverError('self-approval', own);
+  const reason = d.reason?.trim() ?? '';
+  if (d.decision !== 'approve' && reason === '') {
+    throw new ApproverError('reason-needed', 'say why: the agent and the ledger get your reason');
+  }
+  if (reason.length > limits.REASON_CHARACTERS) {
+    const most = limits.REASON_CHARACTERS;
+    throw new ApproverError('too-large', `a reason has at most ${most} characters`);
+  }
+}
+
+/** What one more signature does to the hold; runs inside the transaction that adds it. */
+export async function consequence(
+  parts: Parts,
+  hold: Hold,
+  latest: Signature,
+  all: readonly Signature[],
+  people: SignerStore,
+): Promise<HoldChange> {
+  const now = parts.now();
+  const open = { recorded: false, published: false, decided: now };
+  if (latest.decision === 'deny') {
+    return { ...open, state: 'denied', decided_by: latest.signer, reason: latest.reason };
+  }
+  if (latest.decision === 'withdraw') {
+    const reason = `${latest.signer} withdrew it: ${latest.reason}`;
+    return { ...open, state: 'withdrawn', decided_by: latest.signer, reason };
+  }
+  const states = demandStates(hold.request, all, await people.list());
+  if (!approved(states)) return {};
+  const counted = new Set(states.flatMap((s) => s.signed));
+  const signatures = all.filter((s) => s.decision === 'approve' && counted.has(s.signer));
+  const jwks = new Map<string, PublicJwk>();
+  for (const s of signatures) {
+    const key = await people.key(s.key);
+    if (key) jwks.set(s.key, key.jwk);
+  }
+  // An approval lives as long again as the hold did, counted from now.
+  const expires = now + (hold.expires - hold.asked);
+  const facts = { hold, signatures, jwks, issued: now, expires };
+  const receipt = await issueReceipt(parts.key, facts);
+  return { ...open, state: 'approved', receipt, expires, decided_by: [...counted].join(', ') };
+}

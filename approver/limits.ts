@@ -1,0 +1,50 @@
+// Every bound of the approver, by name.
+// Invariant: no number that protects the service stands anywhere else in approver/.
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const DAY = 24 * 60 * MINUTE;
+
+/** Largest hold request; it has to fit one bus message with room for its envelope. */
+export const HOLD_REQUEST_BYTES = 950_000;
+/** Largest body of an API call. */
+export const BODY_BYTES = 64 * 1024;
+/** A signature's own time may differ from ours by this much. */
+export const SIGNED_SKEW_MS = 2 * MINUTE;
+/** Longest reason that a person may give. */
+export const REASON_CHARACTERS = 2_000;
+/** Shortest and longest life of a hold, whatever a request asks. */
+export const HOLD_LIFE_LEAST_MS = SECOND;
+export const HOLD_LIFE_MOST_MS = 30 * DAY;
+/** How often the sweep looks for expired holds and for answers not yet on record or on the bus. */
+export const SWEEP_MS = SECOND;
+/** Holds that one sweep settles. */
+export const SWEEP_BATCH = 500;
+/** Most holds of one page of a list. */
+export const PAGE_MOST = 200;
+/** Most pending holds of one agent; more are refused, so that one agent can't bury the others' holds. */
+export const PENDING_PER_AGENT = 10_000;
+/** A command-line call's own signature counts this long. */
+export const CALL_TOKEN_MS = MINUTE;
+/** Life of a one-time invitation, of a signed-in session, and of a passkey challenge. */
+export const INVITE_MS = DAY;
+export const SESSION_MS = 12 * 60 * MINUTE;
+export const CHALLENGE_MS = 5 * MINUTE;
+/** Settings and new keys need a sign-in this fresh. */
+export const STEP_UP_MS = 5 * MINUTE;
+/** Calls a minute of one address; unauthenticated ones get far fewer. */
+export const CALLS_A_MINUTE = 1_200;
+export const SIGN_INS_A_MINUTE = 30;
+/** Live event streams at once, and between two comments that keep one open. */
+export const STREAMS_MOST = 500;
+export const STREAM_BEAT_MS = 15 * SECOND;
+/** How long SQLite waits for another process's write. */
+export const DATABASE_BUSY_MS = 5 * SECOND;
+/** Compare-and-set attempts before a decision gives up. */
+export const DECIDE_ATTEMPTS = 5;
+/** A comparison with the attempt before is given up after this. */
+export const DIFF_MS = 100;
+export const DIFF_EDITS = 2_000;
+/** Effects and objects named in a receipt; the binding in it covers all. */
+export const RECEIPT_EFFECTS = 50;
+export const RECEIPT_OBJECTS = 100;

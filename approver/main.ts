@@ -1,0 +1,188 @@
+// The approver as a service: store, desk, bus and HTTP put together, and taken apart again.
+// Invariant: it hears requests only once it can answer for them, and close() leaves nothing running.
+
+import { randomBytes } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import type { JSONWebKeySet } from 'jose';
+import type { Bus, Subscription } from '../bus/bus.ts';
+import type { LedgerWriter } from '../ledger/contract.ts';
+import { Streams } from './api/events.ts';
+import { serve } from './api/server.ts';
+import {
+  HOLD_FIND,
+  HOLD_OUTCOME,
+  HOLD_REDEEM,
+  HOLD_REQUESTED,
+  HOLD_STATE,
+  type HoldOutcome,
+} from './contract.ts';
+import { Desk, type DeskEvent } from './desk.ts';
+import { INVITE_MS, SWEEP_MS } from './limits.ts';
+import { approverKey } from './receipt.ts';
+import { parseFind, parseOutcome, parseRedeem, parseRequest, parseState } from './request.ts';
+import type { PasskeyRules } from './sign.ts';
+import type { Store } from './store.ts';
+
+export interface ApproverSettings {
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly ledger: LedgerWriter;
+  /** PEM file of the approver's own Ed25519 key; made when it is not there. */
+  readonly keyFile: string;
+  readonly listen: {
+    readonly host: string;
+    readonly port: number;
+    readonly tls?: { readonly cert: string; readonly key: string };
+  };
+  /** How people reach it; `http://localhost:PORT` when not given. Passkeys belong to its host name. */
+  readonly publicUrl?: string;
+  readonly instance?: string;
+  readonly now?: () => number;
+  readonly log?: (message: string, detail: { readonly [name: string]: unknown }) => void;
+}
+
+export interface Approver {
+  /** The address people open. */
+  readonly url: string;
+  readonly port: number;
+  readonly desk: Desk;
+  jwks(): Promise<JSONWebKeySet>;
+  /** A one-time link that signs this person in, to enrol a passkey. */
+  invite(signer: string): Promise<string>;
+  close(): Promise<void>;
+}
+
+export async function startApprover(settings: ApproverSettings): Promise<Approver> {
+  const { store, bus, ledger } = settings;
+  const now = settings.now ?? Date.now;
+  const log = settings.log ?? (() => {});
+  const instance = `approver/${settings.instance ?? 'embedded'}`;
+  const key = await approverKey(settings.keyFile);
+  await store.signers.addApproverKey(
+    key.kid,
+    JSON.stringify({ ...key.jwk, kid: key.kid, alg: 'EdDSA', use: 'sig' }),
+    now(),
+  );
+  const streams = new Streams();
+  const told = (event: DeskEvent) => streams.tell(event);
+  // Filled below: the port is known only once it listens, and passkeys belong to the address.
+  const origins: string[] = [];
+  const passkeys = { origins, rpId: 'localhost' };
+  const desk = new Desk({ store, bus, ledger, key, instance, passkeys, now, told, log });
+  if (settings.publicUrl !== undefined) setOrigin(settings.publicUrl, origins, passkeys);
+  const app = await serve(
+    {
+      store,
+      desk,
+      ledger,
+      streams,
+      instance,
+      passkeys,
+      origins,
+      now,
+      log,
+      unavailable: () => bus.unavailable ?? ledger.unavailable,
+    },
+    settings.listen,
+  );
+  const { port } = app.server.address() as AddressInfo;
+  const scheme = settings.listen.tls ? 'https' : 'http';
+  if (settings.publicUrl === undefined)
+    setOrigin(`${scheme}://localhost:${port}`, origins, passkeys);
+  origins.push(`${scheme}://127.0.0.1:${port}`, `${scheme}://localhost:${port}`);
+  const subscriptions = await hear(desk, bus, log);
+  const stopSweep = startSweep(desk, log);
+  const url = origins[0] ?? `${scheme}://localhost:${port}`;
+  return {
+    url,
+    port,
+    desk,
+    jwks: async () => ({ keys: (await store.signers.approverKeys()).map((k) => JSON.parse(k)) }),
+    invite: async (signer) => `${url}/#invite=${await makeInvite(store, signer, now())}`,
+    close: async () => {
+      for (const s of subscriptions) await s.close();
+      await stopSweep();
+      streams.close();
+      await app.close();
+    },
+  };
+}
+
+function setOrigin(url: string, origins: string[], passkeys: { rpId: string }): void {
+  const { origin, hostname } = new URL(url);
+  origins.push(origin);
+  passkeys.rpId = hostname;
+}
+
+export async function makeInvite(store: Store, signer: string, now: number): Promise<string> {
+  const person = await store.signers.get(signer);
+  if (!person) throw new Error(`there is no signer ${signer}: holdpoint signer add ${signer}`);
+  const token = randomBytes(24).toString('base64url');
+  await store.signers.keepSecret(token, {
+    kind: 'invite',
+    signer: person.name,
+    detail: '',
+    created: now,
+    expires: now + INVITE_MS,
+  });
+  return token;
+}
+
+async function hear(
+  desk: Desk,
+  bus: Bus,
+  log: (message: string, detail: { readonly [name: string]: unknown }) => void,
+): Promise<readonly Subscription[]> {
+  return [
+    await bus.respond(HOLD_FIND, async (_subject, body) => {
+      const { digest, agent } = parseFind(body);
+      return await desk.find(digest, agent);
+    }),
+    await bus.respond(HOLD_STATE, async (_subject, body) => {
+      return await desk.state(parseState(body).hold);
+    }),
+    await bus.respond(HOLD_REDEEM, async (_subject, body) => await desk.redeem(parseRedeem(body))),
+    await bus.consume('holdpoint-approver', HOLD_REQUESTED, async (_subject, body) => {
+      const parsed = parseRequest(body);
+      if (parsed.ok) return void (await desk.receive(parsed.value));
+      const id = (body as { id?: unknown } | null)?.id;
+      if (typeof id === 'string' && /^h-[a-z2-7]{16}$/.test(id)) await desk.refuse(id, parsed.why);
+      else log('a hold request without an id was dropped', { why: parsed.why });
+    }),
+    await bus.consume('holdpoint-approver-outcomes', HOLD_OUTCOME, async (_subject, body) => {
+      let outcome: HoldOutcome;
+      try {
+        outcome = parseOutcome(body);
+      } catch (e) {
+        return log('an outcome that is no outcome was dropped', { why: String(e) });
+      }
+      await desk.outcome(outcome);
+    }),
+  ];
+}
+
+/** One sweep at a time; the returned function ends it and waits for the one under way. */
+function startSweep(
+  desk: Desk,
+  log: (message: string, detail: { readonly [name: string]: unknown }) => void,
+): () => Promise<void> {
+  let stopped = false;
+  let timer: NodeJS.Timeout | undefined;
+  let running: Promise<void> = Promise.resolve();
+  const turn = () => {
+    running = desk
+      .sweep()
+      .catch((e: unknown) => log('the sweep failed', { error: String(e) }))
+      .then(() => {
+        if (!stopped) timer = setTimeout(turn, SWEEP_MS);
+      });
+  };
+  turn();
+  return async () => {
+    stopped = true;
+    clearTimeout(timer);
+    await running;
+  };
+}
+
+export type { PasskeyRules };

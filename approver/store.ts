@@ -1,0 +1,31 @@
+// The approver's store: holds, people and secrets over one database, SQLite embedded or PostgreSQL configured.
+// Invariant: the same statements and the same migrations on both.
+import type { Db } from './store/db.ts';
+import { HoldStore } from './store/holds.ts';
+import { migrate } from './store/migrations.ts';
+import { SignerStore } from './store/signers.ts';
+import { openSqlite } from './store/sqlite.ts';
+
+export interface Store {
+  readonly db: Db;
+  readonly holds: HoldStore;
+  readonly signers: SignerStore;
+  close(): Promise<void>;
+}
+
+/** `place` is a file's path (SQLite) or a `postgres://` address. */
+export async function openStore(place: string): Promise<Store> {
+  const db = openSqlite(place);
+  try {
+    await migrate(db);
+  } catch (e) {
+    await db.close();
+    throw e;
+  }
+  return {
+    db,
+    holds: new HoldStore(db),
+    signers: new SignerStore(db),
+    close: () => db.close(),
+  };
+}

@@ -1,0 +1,69 @@
+// Small parts that several views share: a statement with its marks, times, badges, messages.
+
+import { now } from '/api.js';
+import { html, useEffect, useState } from '/vendor/preact.js';
+
+/** Exact text; what hides or imitates stands out with its name. */
+export function Pieces({ pieces }) {
+  return pieces.map((p) =>
+    p.mark === null
+      ? p.text
+      : html`<mark class="odd" title=${p.mark}>${seen(p.text)}<span class="odd-name">${p.mark}</span></mark>`,
+  );
+}
+
+function seen(text) {
+  return /[\p{C}\p{Z}\ufffd]/u.test(text) ? '' : text;
+}
+
+/** Ticks once a second, so that “time left” is true. */
+export function useTick() {
+  const [, set] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => set((n) => n + 1), 1000);
+    return () => clearInterval(timer);
+  }, []);
+}
+
+export function Left({ until }) {
+  const ms = Date.parse(until) - now();
+  const soon = ms < 5 * 60_000;
+  return html`<time datetime=${until} class=${soon ? 'left soon' : 'left'}>${
+    ms <= 0 ? 'time is over' : `${span(ms)} left`
+  }</time>`;
+}
+
+export function span(ms) {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+}
+
+export function When({ at }) {
+  const date = new Date(at);
+  return html`<time datetime=${at} title=${at}>${date.toLocaleString()}</time>`;
+}
+
+export function ClassBadge({ of }) {
+  return html`<span class="badge class-${of}">${of}</span>`;
+}
+
+const STATES = {
+  pending: 'waits',
+  approved: 'approved',
+  denied: 'denied',
+  expired: 'expired',
+  withdrawn: 'withdrawn',
+  redeemed: 'approved and run',
+};
+
+export function StateBadge({ of }) {
+  return html`<span class="badge state-${of}">${STATES[of] ?? of}</span>`;
+}
+
+export function Problem({ error }) {
+  if (!error) return null;
+  return html`<p class="problem" role="alert">${error.message}</p>`;
+}

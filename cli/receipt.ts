@@ -1,0 +1,67 @@
+// holdpoint receipt verify: checks a receipt and every signature in it, offline.
+// Invariant: needs the receipt and public keys, nothing else; exit code 1 when anything in it is bad.
+import { readFile } from 'node:fs/promises';
+import { Command } from 'commander';
+import type { JSONWebKeySet } from 'jose';
+import { recheckReceipt } from '../approver/receipt.ts';
+
+export function receiptCommand(): Command {
+  const receipt = new Command('receipt').description('the signed proof of an approval');
+  receipt
+    .command('verify')
+    .description('check the approver’s signature and each signer’s')
+    .argument('<receipt>', 'the JWS itself, or a file that holds it (- for standard input)')
+    .requiredOption('--keys <file-or-url>', 'the approver’s public keys (JWKS)')
+    .option('--signers <file>', 'thumbprints of the keys you trust, one a line')
+    .option('--json', 'for programs')
+    .action(async (given: string, o: { keys: string; signers?: string; json?: boolean }) => {
+      const trusted = o.signers === undefined ? null : await thumbprints(o.signers);
+      const checked = await recheckReceipt(await jwsOf(given), await keysOf(o.keys), {
+        now: Date.now(),
+        ...(trusted ? { trusted } : {}),
+      });
+      const bad = checked.signers.filter((s) => s.fault !== null || s.known === false);
+      if (bad.length > 0 || checked.signers.length === 0) process.exitCode = 1;
+      if (o.json) return print(JSON.stringify(checked, null, 2));
+      const c = checked.claims;
+      print(
+        `the approver's signature is good: ${c.sub} on ${c.target} (${c.environment}), hold ${c.jti}`,
+      );
+      print(`binding ${c.binding}, policy ${c.policy}`);
+      print(`issued ${time(c.iat)}, ${checked.expired ? 'expired' : 'valid until'} ${time(c.exp)}`);
+      for (const s of checked.signers) {
+        const known = s.known === false ? ' (NOT among the keys you trust)' : '';
+        print(`${s.fault === null ? 'good' : 'BAD '}  ${s.name}  ${s.method}  ${s.key}${known}`);
+        if (s.fault !== null) print(`      ${s.fault}`);
+      }
+      if (checked.signers.length === 0) print('BAD   nobody signed it');
+    });
+  return receipt;
+}
+
+async function jwsOf(given: string): Promise<string> {
+  if (/^[\w-]+\.[\w-]+\.[\w-]+$/.test(given)) return given;
+  return (await readFile(given === '-' ? '/dev/stdin' : given, 'utf8')).trim();
+}
+
+async function keysOf(place: string): Promise<JSONWebKeySet> {
+  if (/^https?:/.test(place)) {
+    const response = await fetch(place, { redirect: 'error', signal: AbortSignal.timeout(5000) });
+    if (!response.ok) throw new Error(`${place} answered ${response.status}`);
+    return (await response.json()) as JSONWebKeySet;
+  }
+  return JSON.parse(await readFile(place, 'utf8')) as JSONWebKeySet;
+}
+
+async function thumbprints(file: string): Promise<ReadonlySet<string>> {
+  const lines = (await readFile(file, 'utf8')).split('\n');
+  return new Set(lines.map((l) => l.trim()).filter((l) => l !== '' && !l.startsWith('#')));
+}
+
+function time(seconds: number): string {
+  return new Date(seconds * 1000).toISOString();
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

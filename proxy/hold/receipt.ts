@@ -1,0 +1,139 @@
+// What the flow asks before it forwards a held operation: is this receipt good for exactly this operation?
+// Invariant: every claim is compared with the proxy's own binding; the bus and the approver's words count for nothing.
+import { createLocalJWKSet, errors, type JSONWebKeySet, jwtVerify } from 'jose';
+import { digestOf } from '../../approver/binding.ts';
+import type { HoldRequest } from '../../approver/contract.ts';
+import { checkSignature, thumbprint } from '../../approver/sign.ts';
+import type { ReceiptClaims } from '../contract.ts';
+import type { HoldDemand } from '../verdict/verdict.ts';
+
+/** The approver's public keys now; asked again when a receipt names a key that is not among them. */
+export type ApproverKeys = (again: boolean) => Promise<JSONWebKeySet>;
+
+/** What the proxy itself knows of the operation it is about to forward. */
+export type Expected = Pick<HoldRequest, 'binding' | 'digest' | 'agent' | 'demands'>;
+
+export type CheckedReceipt =
+  | { readonly ok: true; readonly claims: ReceiptClaims }
+  | { readonly ok: false; readonly why: string };
+
+const TYPE = 'holdpoint-receipt+jwt';
+
+export async function checkReceipt(
+  jws: string,
+  expected: Expected,
+  keys: ApproverKeys,
+  now: number,
+): Promise<CheckedReceipt> {
+  let claims: ReceiptClaims;
+  try {
+    claims = (await verified(jws, keys, now)) as unknown as ReceiptClaims;
+  } catch (e) {
+    return { ok: false, why: `the receipt's own signature or dates are bad: ${reasonOf(e)}` };
+  }
+  const why = mismatch(claims, expected) ?? (await badSigner(claims)) ?? unmet(claims, expected);
+  return why === null ? { ok: true, claims } : { ok: false, why };
+}
+
+async function verified(jws: string, keys: ApproverKeys, now: number): Promise<unknown> {
+  const options = {
+    algorithms: ['EdDSA', 'Ed25519'],
+    issuer: 'holdpoint-approver',
+    typ: TYPE,
+    requiredClaims: ['sub', 'jti', 'iat', 'exp'],
+    currentDate: new Date(now),
+  };
+  try {
+    return (await jwtVerify(jws, createLocalJWKSet(await keys(false)), options)).payload;
+  } catch (e) {
+    if (!(e instanceof errors.JWKSNoMatchingKey)) throw e;
+    return (await jwtVerify(jws, createLocalJWKSet(await keys(true)), options)).payload;
+  }
+}
+
+function mismatch(claims: ReceiptClaims, expected: Expected): string | null {
+  const { binding } = expected;
+  if (digestOf(binding) !== expected.digest) return 'the expected digest is not of its binding';
+  const wanted: readonly (readonly [string, unknown, string])[] = [
+    ['binding', claims.binding, expected.digest],
+    ['agent', claims.sub, binding.agent],
+    ['target', claims.target, binding.target],
+    ['environment', claims.environment, binding.environment],
+    ['database', claims.database, binding.database],
+    ['policy', claims.policy, binding.policy],
+  ];
+  for (const [what, given, own] of wanted) {
+    if (given !== own) return `the receipt is for another ${what}`;
+  }
+  return null;
+}
+
+/** The people's signatures themselves, each over this binding, with the key that the receipt names. */
+async function badSigner(claims: ReceiptClaims): Promise<string | null> {
+  if (!Array.isArray(claims.signers) || claims.signers.length === 0) return 'nobody signed';
+  for (const s of claims.signers) {
+    if (s.method === 'slack') {
+      return `${s.name} only clicked in Slack: that is no signature for this policy`;
+    }
+    if ((await thumbprint(s.jwk).catch(() => null)) !== s.key) {
+      return `the key of ${s.name} is not the one the receipt names`;
+    }
+    const decision = {
+      v: 1,
+      kind: 'holdpoint-decision',
+      hold: claims.jti,
+      binding: claims.binding,
+      decision: 'approve',
+      reason: s.reason,
+      signer: s.name,
+      signed: s.signed,
+    } as const;
+    const { method, signature, evidence } = s;
+    const fault = checkSignature(decision, s.jwk, { method, signature, evidence }, null);
+    if (fault !== null) return `the signature of ${s.name} is bad: ${fault}`;
+  }
+  return null;
+}
+
+/** Enough different people, of the groups that the proxy's own policy demanded, none of them the agent. */
+function unmet(claims: ReceiptClaims, expected: Expected): string | null {
+  const fold = (name: string) => name.normalize('NFKC').toLowerCase().trim();
+  if (claims.signers.some((s) => fold(s.name) === fold(expected.binding.agent))) {
+    return 'the agent itself is among the signers';
+  }
+  for (const demand of expected.demands) {
+    const groups = demand.group.split('|').map((g) => g.trim());
+    const people = claims.signers.filter((s) => s.groups.some((g) => groups.includes(g)));
+    const keys = new Set(people.map((s) => s.key));
+    const names = new Set(people.map((s) => fold(s.name)));
+    if (Math.min(keys.size, names.size) < demand.signatures) return short(demand);
+  }
+  return null;
+}
+
+function short(demand: HoldDemand): string {
+  return `the receipt lacks signatures: ${demand.signatures} of ${demand.group} are demanded`;
+}
+
+/** The approver's published keys over HTTP, kept until a receipt names one that is not there. */
+export function keysFrom(url: string, keepMs = 300_000): ApproverKeys {
+  let kept: JSONWebKeySet | null = null;
+  let at = 0;
+  return async (again) => {
+    if (kept && !again && Date.now() - at < keepMs) return kept;
+    try {
+      const response = await fetch(url, { signal: AbortSignal.timeout(5000), redirect: 'error' });
+      if (!response.ok) throw new Error(`it answered ${response.status}`);
+      kept = (await response.json()) as JSONWebKeySet;
+      at = Date.now();
+      return kept;
+    } catch (cause) {
+      if (kept) return kept;
+      throw new Error(`the approver's public keys can't be had from ${url}`, { cause });
+    }
+  };
+}
+
+function reasonOf(e: unknown): string {
+  return e instanceof Error ? e.message : String(e);
+}
