@@ -56,7 +56,7 @@ function overview(): Command {
 }
 
 async function main(args: readonly string[]): Promise<void> {
-  const [name = '', ...rest] = args;
+  const [name = '', ...rest] = args[0] === 'help' && args[1] ? [args[1], '--help'] : args;
   const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (!entry) {
     await overview().parseAsync(args.length === 0 ? ['--help'] : [...args], { from: 'user' });
