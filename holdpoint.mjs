@@ -5,7 +5,7 @@
 //   holdpoint.mjs COMMAND …            runs cli/main.ts
 //   holdpoint.mjs --script FILE …      runs a TypeScript file of the repository
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -28,12 +28,19 @@ function leave(message) {
   process.exit(1);
 }
 
-/** npm writes node_modules/.package-lock.json last; older than the lock file means another set of packages. */
+function packagesOf(file) {
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).packages : null;
+}
+
+/** Every package that the lock names is there in its version; what only development or another platform wants may lack. */
 function isInstalled() {
-  const done = join(root, 'node_modules', '.package-lock.json');
-  if (!existsSync(done) || !existsSync(node)) return false;
-  const lock = join(root, 'package-lock.json');
-  return !existsSync(lock) || statSync(done).mtimeMs >= statSync(lock).mtimeMs;
+  const wanted = packagesOf(join(root, 'package-lock.json'));
+  const there = packagesOf(join(root, 'node_modules', '.package-lock.json'));
+  if (!there || !existsSync(node)) return false;
+  return Object.entries(wanted ?? {}).every(([path, { version, dev, optional, devOptional }]) => {
+    if (path === '' || dev || optional || devOptional) return true;
+    return there[path]?.version === version;
+  });
 }
 
 function install() {
