@@ -4,10 +4,10 @@ import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:cryp
 import { chmod, mkdir, open, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { createLocalJWKSet, type JSONWebKeySet, type JWK, jwtVerify, SignJWT } from 'jose';
-import type { Effect } from '../proxy/effect/effect.ts';
 import type { ReceiptClaims } from '../proxy/contract.ts';
-import { checkSignature, type PasskeyRules, type PublicJwk, thumbprint } from './sign.ts';
+import type { Effect } from '../proxy/effect/effect.ts';
 import { RECEIPT_EFFECTS, RECEIPT_OBJECTS } from './limits.ts';
+import { checkSignature, type PasskeyRules, type PublicJwk, thumbprint } from './sign.ts';
 import type { Hold, Signature } from './store/holds.ts';
 
 export const RECEIPT_TYPE = 'holdpoint-receipt+jwt';

@@ -37,6 +37,11 @@ function library(name: string): string {
 }
 
 export function servePage(app: FastifyInstance, origins: readonly string[]): void {
+  // The address that agents are told; the page itself keeps its place behind the #.
+  app.get('/holds/:id', async (request, reply) => {
+    const { id } = request.params as { readonly id: string };
+    return reply.redirect(/^h-[a-z2-7]{16}$/.test(id) ? `/#/hold/${id}` : '/', 307);
+  });
   for (const [address, file] of files()) {
     const body = readFileSync(file);
     const type = TYPES[extname(file)] ?? 'application/octet-stream';

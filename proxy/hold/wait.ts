@@ -172,6 +172,8 @@ export class Holds {
     this.#check();
     let answer: RedeemedHold;
     try {
+      // Redeeming uses the approval up: first be sure that its receipt can be checked.
+      await this.#keys(false);
       const ask = { hold, digest, agent, operation };
       answer = (await this.#bus.request(HOLD_REDEEM, ask, ASK_MS)) as RedeemedHold;
     } catch (cause) {
