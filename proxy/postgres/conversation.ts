@@ -9,16 +9,16 @@ import { Owed } from '../session/owed.ts';
 import { Outlet } from '../session/relay.ts';
 import type { SharedCatalog } from './catalogs.ts';
 import { analyze, unreadable } from './effect/analyze.ts';
-import { encodeOwnStatement, encodeReport, FLUSH, SYNC, TERMINATE } from './encode.ts';
+import { encodeOwnStatement, encodeProbe, encodeReport, FLUSH, SYNC, TERMINATE } from './encode.ts';
 import { SWITCH_OFF, SWITCH_ON } from './guard.ts';
 import type { Portal } from './names.ts';
 import type { Asker } from './operation.ts';
-import { EXECUTE, type Reply, type Run } from './owed-reply.ts';
+import { EXECUTE, type Own, type Reply, type Run } from './owed-reply.ts';
 import { encodeRefusal, encodeWaitNotice } from './refusal.ts';
 import { type Listener, Replies } from './replies.ts';
 import { Requests } from './requests.ts';
 import { touchesSchema } from './schema-change.ts';
-import type { TransactionStatus } from './server-message.ts';
+import { decodeError, type TransactionStatus } from './server-message.ts';
 import { SettingsReader } from './settings-reader.ts';
 import { State } from './state.ts';
 import type { Parsed, SessionContext } from './statement.ts';
@@ -161,6 +161,29 @@ export class Conversation implements Listener {
     });
   }
 
+  /**
+   * Asks the server whether it takes a text at all, by a Parse of our own that can run nothing. `answer` gets the server's
+   * ErrorResponse, or null when the server understands it (or several statements, which Parse does not take).
+   */
+  probe(text: Buffer, requests: Requests, answer: (error: Buffer | null) => void): void {
+    requests.inject(encodeProbe(text));
+    const own: Own = {
+      kind: 'own',
+      synced: true,
+      closes: 0,
+      failed: false,
+      error: null,
+      row: null,
+      done: () => {
+        const { error } = own;
+        const report = error === null ? null : decodeError(error);
+        const several = report?.code === '42601' && report.position === null;
+        answer(several ? null : error);
+      },
+    };
+    this.owed.push(own);
+  }
+
   /** A statement of the proxy's own; `row` takes its rows, `done` its end. */
   own(
     bytes: Buffer,
@@ -170,7 +193,7 @@ export class Conversation implements Listener {
     done: (failed: boolean) => void,
   ): void {
     requests.inject(bytes);
-    this.owed.push({ kind: 'own', synced, closes: 0, failed: false, row, done });
+    this.owed.push({ kind: 'own', synced, closes: 0, failed: false, error: null, row, done });
   }
 
   started(run: Run): void {

@@ -79,6 +79,12 @@ export function encodeOwnStatement(text: string, end: Buffer): Buffer {
   ]);
 }
 
+/** Parse and Close of a text under the proxy's own name: the server says whether it understands it, and runs nothing. */
+export function encodeProbe(text: Buffer): Buffer {
+  const parse = new Writer().cstring(OWN_NAME).bytes(text).byte(0).int16(0).message('P');
+  return Buffer.concat([close('S', OWN_NAME), parse, close('S', OWN_NAME), SYNC]);
+}
+
 /**
  * Something that the server is sure to fail at, in order and without running anything: Execute of a portal that can't
  * exist. Its error is replaced by the refusal; the server then skips to Sync and aborts what the refusal must abort.

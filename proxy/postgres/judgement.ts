@@ -1,6 +1,7 @@
 // One Query or Bind from its bytes to its passage: understood, judged, and if it must be, held while the session waits.
 // Invariant: the message in hand is judged once; when its passage is there, the same bytes are forwarded or refused.
 import { isChange } from '../effect/effect.ts';
+import { LIMITS } from '../limits.ts';
 import { FORWARD, flow, type Passage } from '../session/flow.ts';
 import type { Decision, Mode } from '../verdict/verdict.ts';
 import { type Bind, decodeBind, decodeBindNames, decodeQuery } from './client-message.ts';
@@ -25,6 +26,8 @@ export class Judgement {
   readonly #conversation: Conversation;
   readonly #requests: Requests;
   #inHand: InHand | null = null;
+  /** The server was asked whether it takes the Query in hand: `asked`, or what it answered. */
+  #probe: 'asked' | { readonly error: Buffer | null } | null = null;
 
   constructor(conversation: Conversation, requests: Requests) {
     this.#conversation = conversation;
@@ -33,9 +36,14 @@ export class Judgement {
 
   query(frame: Buffer): Step {
     const conversation = this.#conversation;
-    const inHand = this.#inHand ?? this.#look(decodeQuery(frame).text);
+    const { text } = decodeQuery(frame);
+    const refused = this.#inHand === null ? this.#refusedByServer(text) : null;
+    if (refused === 'stay') return 'stay';
+    if (refused !== null) return this.#requests.refuse(refused, true);
+    const inHand = this.#inHand ?? this.#look(text);
     if (inHand === 'stay' || inHand.passage === null) return 'stay';
     this.#inHand = null;
+    this.#probe = null;
     const { passage, parsed, operation } = inHand;
     if (passage.kind === 'refuse') {
       return this.#requests.refuse(refusalWords(inHand, passage), true);
@@ -48,6 +56,28 @@ export class Judgement {
     conversation.state.statements.forget('');
     this.#requests.endUnit();
     return 'forward';
+  }
+
+  /**
+   * What our grammar does not take is shown to the server's first: a slip of the pen gets the server's own error at once, and
+   * only what the server would run goes on to be judged as not understood.
+   */
+  #refusedByServer(text: Buffer): Buffer | 'stay' | null {
+    const conversation = this.#conversation;
+    if (this.#probe === 'asked') return 'stay';
+    if (this.#probe !== null) {
+      const { error } = this.#probe;
+      if (error !== null) this.#probe = null;
+      return error;
+    }
+    const parsed = conversation.understand(text);
+    if (parsed.complete || parsed.statements.length > 0) return null;
+    if (text.length > LIMITS.statement_characters || conversation.state.status === 'E') return null;
+    this.#probe = 'asked';
+    conversation.probe(text, this.#requests, (error) => {
+      this.#probe = { error };
+    });
+    return 'stay';
   }
 
   bind(frame: Buffer): Step {
@@ -195,6 +225,7 @@ export class Judgement {
   abandon(): void {
     const inHand = this.#inHand;
     this.#inHand = null;
+    this.#probe = null;
     if (inHand?.passage?.kind !== 'forward' || !inHand.passage.recorded) return;
     const outcome = {
       outcome: 'failed',

@@ -36,6 +36,8 @@ export interface Own {
   readonly synced: boolean;
   closes: number;
   failed: boolean;
+  /** The server's ErrorResponse, whole. */
+  error: Buffer | null;
   readonly row: ((columns: readonly (string | null)[]) => void) | null;
   readonly done: ((failed: boolean) => void) | null;
 }

@@ -265,6 +265,7 @@ export class Replies {
     }
     if (front.kind === 'own' && front.synced) {
       front.failed = true;
+      front.error = Buffer.from(frame);
       return 'drop';
     }
     if (front.kind === 'sync') this.#listener.commitFailed(code);

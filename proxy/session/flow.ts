@@ -233,7 +233,7 @@ function heldWords(
     .join(' and ');
   return {
     message: `held as ${id}: waits for ${wanted}`,
-    detail: `Rule ${request.rule}: ${request.reason} The hold is open until ${request.expires}; see ${services.page}/holds/${id}`,
+    detail: `Rule ${request.rule}: ${request.reason.replace(/\.$/, '')}. The hold is open until ${request.expires}; see ${services.page}/holds/${id}`,
     hint: 'To resume once it is approved, send exactly the same statement with the same parameters again.',
   };
 }
