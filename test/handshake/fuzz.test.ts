@@ -126,6 +126,8 @@ test('SCRAM messages are answered or refused, and no noise is a proof', () => {
 function types(said: Buffer): string[] {
   const found: string[] = [];
   for (let at = 0; at < said.length; ) {
+    // A TLS alert: what began with 0x16 was taken for a ClientHello.
+    if (at === 0 && said[0] === 0x15) return ['alert'];
     const type = String.fromCharCode(said[at] ?? 0);
     const length = said.length >= at + 5 ? said.readInt32BE(at + 1) : -1;
     if ((type === 'N' || type === 'S') && !(length > 4 && length < 1_000)) {
