@@ -15,7 +15,7 @@ export interface Login {
   readonly password: string;
   readonly database: string;
   readonly parameters?: { readonly [name: string]: string };
-  readonly version?: number;
+  readonly protocol?: number;
 }
 
 export class RawClient {
@@ -67,7 +67,7 @@ export class RawClient {
 
   async startup(login: Login): Promise<Received[]> {
     const { user, database, parameters = {} } = login;
-    this.send(startup({ user, database, ...parameters }, login.version));
+    this.send(startup({ user, database, ...parameters }, login.protocol));
     await this.until((m) => m.type === 'R' || m.type === 'E');
     if (this.received.some((m) => m.type === 'R' && m.body.readInt32BE(0) === 10)) {
       await this.#scram(login.password);

@@ -4,6 +4,7 @@
 // PostgreSQL's own.
 import { after } from 'node:test';
 import type { Login } from '../peers/client.ts';
+import { type Holdpoint, MARKED_POLICY, startHoldpoint } from './holdpoint.ts';
 import {
   type PostgresServer,
   sharedPostgres,
@@ -58,15 +59,43 @@ function straight(version: Version, server: () => Promise<PostgresServer>): Rout
   return { name: `PostgreSQL ${version}`, version, guarded: false, skip, open };
 }
 
-/**
- * Every route, in the order in which a reader wants to see them fail. Call it once in a test file.
- */
+/** Through a Holdpoint whose policy lets pass what is not marked by its name (marked.rego). */
+function through(version: Version, server: () => Promise<PostgresServer>): Route {
+  const started: Holdpoint[] = [];
+  after(async () => {
+    for (const holdpoint of started) await holdpoint.close();
+  });
+  const open = async (setup?: string) => {
+    const at = await server();
+    const database = await at.createDatabase(setup);
+    const holdpoint = await startHoldpoint({ target: { ...at, database }, policy: MARKED_POLICY });
+    started.push(holdpoint);
+    return door(holdpoint.login, at.url(database), version);
+  };
+  const skip = skipWithoutPostgres(version);
+  return { name: `PostgreSQL ${version} through Holdpoint`, version, guarded: true, skip, open };
+}
+
+function serverOf(version: Version): () => Promise<PostgresServer> {
+  return once(
+    () => sharedPostgres(version),
+    (started) => started.stop(),
+  );
+}
+
+/** Every route, in the order in which one wants to see them fail. Call it once in a test file. */
 export function routes(): Route[] {
   return VERSIONS.flatMap((version) => {
-    const server = once(
-      () => sharedPostgres(version),
-      (started) => started.stop(),
-    );
-    return [straight(version, server)];
+    const server = serverOf(version);
+    return [straight(version, server), through(version, server)];
+  });
+}
+
+/** The same, for tests that compare the two ways with each other. */
+export function pairs() {
+  return VERSIONS.map((version) => {
+    const server = serverOf(version);
+    const direct = straight(version, server);
+    return { version, skip: direct.skip, direct, guarded: through(version, server) };
   });
 }
