@@ -177,7 +177,7 @@ export class DiskFiles implements Files {
   }
 }
 
-/** Replaces a file as a whole: readers see the old bytes or the new ones. Durable when `durable`. */
+/** Replaces a file as a whole: readers see the old bytes or the new ones, after a power cut too. Durable when `durable`. */
 export async function replaceFile(
   files: Files,
   path: string,
@@ -186,7 +186,7 @@ export async function replaceFile(
 ): Promise<void> {
   const fresh = `${path}.new`;
   await files.write(fresh, bytes, options.mode);
-  if (options.durable) await files.sync(fresh);
+  await files.sync(fresh);
   await files.rename(fresh, path);
   if (options.durable) await files.sync(path.slice(0, path.lastIndexOf('/')));
 }

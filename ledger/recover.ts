@@ -147,16 +147,17 @@ export async function recover(
   const checkpoint =
     replayed?.checkpoint ??
     signCheckpoint({ origin: signer.name, size: 0, root: EMPTY_ROOT }, signer);
-  // 2. Publish what the journal has, as append does, synced. A crash here: the same again.
-  const publisher = new Publisher(files, layout, 0);
-  await publisher.publish(snapshot(tree, checkpoint), true);
-  const done = tree.finished();
-  tree.forget(done.tiles, done.bundles);
-  // 3. A new segment with the tree as its base, durable. A crash before it: the old segments are still there.
+  // 2. A new segment with the tree as its base, durable. A crash before it or after: the old segments are still there,
+  //    and a log without entries has its journal before its first checkpoint.
   const last = old.at(-1)?.number ?? 0;
   const segments = new Segments(files, layout, last + 1, segmentBytes);
   const segment = await segments.next();
   await segment.base({ checkpoint, edge: tree.edge() });
+  // 3. Publish what the journal has, as append does, synced. A crash here: the same again.
+  const publisher = new Publisher(files, layout, 0);
+  await publisher.publish(snapshot(tree, checkpoint), true);
+  const done = tree.finished();
+  tree.forget(done.tiles, done.bundles);
   // 4. Only now the old segments go, oldest first. A crash between: those left are replayed and give the same tree.
   for (const { number } of old) {
     await files.remove(layout.segment(number));

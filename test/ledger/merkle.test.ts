@@ -3,12 +3,28 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import {
-  consistencyProof, EMPTY_ROOT, hashLeaf, hashNode, inclusionProof, provesConsistency, rootOfInclusion, treeRoot,
+  consistencyProof,
+  EMPTY_ROOT,
+  hashLeaf,
+  hashNode,
+  inclusionProof,
+  provesConsistency,
+  rootOfInclusion,
+  treeRoot,
 } from '../../ledger/merkle.ts';
 import { bundlePath, parseTilePath, splitBundle, tilePath } from '../../ledger/tile.ts';
 import { Tree } from '../../ledger/tree.ts';
 
-const LEAVES = ['', '00', '10', '2021', '3031', '40414243', '5051525354555657', '606162636465666768696a6b6c6d6e6f'];
+const LEAVES = [
+  '',
+  '00',
+  '10',
+  '2021',
+  '3031',
+  '40414243',
+  '5051525354555657',
+  '606162636465666768696a6b6c6d6e6f',
+];
 const ROOTS = [
   'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
   '6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d',
@@ -66,8 +82,14 @@ test('the reference tree: roots, an inclusion path, a consistency proof', () => 
     tree.append(hashLeaf(bytes), Buffer.concat([Buffer.from([0, bytes.length]), bytes]));
     assert.equal(tree.root().toString('hex'), ROOTS[i + 1]);
   });
-  assert.deepEqual(inclusionProof(5, 8, tree.node).map((h) => h.toString('hex')), PATH_5_8);
-  assert.deepEqual(consistencyProof(6, 8, tree.node).map((h) => h.toString('hex')), CONSISTENCY_6_8);
+  assert.deepEqual(
+    inclusionProof(5, 8, tree.node).map((h) => h.toString('hex')),
+    PATH_5_8,
+  );
+  assert.deepEqual(
+    consistencyProof(6, 8, tree.node).map((h) => h.toString('hex')),
+    CONSISTENCY_6_8,
+  );
 });
 
 test('roots equal the recursion at every size to 600, over tile borders', () => {
@@ -75,7 +97,8 @@ test('roots equal the recursion at every size to 600, over tile borders', () => 
   const tree = new Tree(none);
   leaves.forEach((leaf, i) => {
     tree.append(leaf, Buffer.alloc(2));
-    if (i < 20 || i % 37 === 0 || i % 256 > 253 || i % 256 < 3) assert.ok(tree.root().equals(mth(leaves.slice(0, i + 1))));
+    if (i < 20 || i % 37 === 0 || i % 256 > 253 || i % 256 < 3)
+      assert.ok(tree.root().equals(mth(leaves.slice(0, i + 1))));
   });
 });
 
@@ -88,9 +111,17 @@ test('every inclusion proof to size 70 holds for its leaf and for no other index
       const path = inclusionProof(index, size, tree.node);
       const leaf = leaves[index] ?? Buffer.alloc(0);
       assert.ok(rootOfInclusion(index, size, leaf, path).equals(root));
-      assert.deepEqual(proofs(index).proof, path.map((hash) => hash.toString('base64')));
-      assert.throws(() => rootOfInclusion(index, size, leaf, [...path, root]), { code: 'proof-invalid' });
-      if (path.length > 0) assert.throws(() => rootOfInclusion(index, size, leaf, path.slice(1)), { code: 'proof-invalid' });
+      assert.deepEqual(
+        proofs(index).proof,
+        path.map((hash) => hash.toString('base64')),
+      );
+      assert.throws(() => rootOfInclusion(index, size, leaf, [...path, root]), {
+        code: 'proof-invalid',
+      });
+      if (path.length > 0)
+        assert.throws(() => rootOfInclusion(index, size, leaf, path.slice(1)), {
+          code: 'proof-invalid',
+        });
       const other = (index + 1) % size;
       if (other !== index) {
         let wrong: Buffer | null = null;
@@ -128,17 +159,37 @@ test('paths are those of the specification', () => {
   assert.equal(tilePath(1, 0, 17), 'tile/1/000.p/17');
   assert.equal(bundlePath(273, 112), 'tile/entries/273.p/112');
   assert.equal(bundlePath(1000, 256), 'tile/entries/x001/000');
-  for (const path of ['tile/0/x001/x234/067', 'tile/entries/273.p/112', 'tile/63/000']) assert.notEqual(parseTilePath(path), null);
+  for (const path of ['tile/0/x001/x234/067', 'tile/entries/273.p/112', 'tile/63/000'])
+    assert.notEqual(parseTilePath(path), null);
   for (const path of [
-    'tile/00/000', 'tile/64/000', 'tile/0/0', 'tile/0/x000/001', 'tile/0/000.p/0', 'tile/0/000.p/256', 'tile/0/000.p/01',
-    'tile/0/000.p/300', 'tile/0/001/000', 'tile/0/../0', 'tile/x/000', 'checkpoint',
-  ]) assert.equal(parseTilePath(path), null, path);
+    'tile/00/000',
+    'tile/64/000',
+    'tile/0/0',
+    'tile/0/x000/001',
+    'tile/0/000.p/0',
+    'tile/0/000.p/256',
+    'tile/0/000.p/01',
+    'tile/0/000.p/300',
+    'tile/0/001/000',
+    'tile/0/../0',
+    'tile/x/000',
+    'checkpoint',
+  ])
+    assert.equal(parseTilePath(path), null, path);
 });
 
 test('a bundle is exactly its entries', () => {
   const bundle = Buffer.from([0, 1, 65, 0, 0, 0, 2, 66, 67]);
-  assert.deepEqual(splitBundle(bundle, 3, 'b').map((e) => Buffer.from(e).toString()), ['A', '', 'BC']);
-  for (const [bytes, width] of [[bundle, 2], [bundle, 4], [bundle.subarray(0, 8), 3], [Buffer.concat([bundle, Buffer.alloc(1)]), 3]] as const) {
+  assert.deepEqual(
+    splitBundle(bundle, 3, 'b').map((e) => Buffer.from(e).toString()),
+    ['A', '', 'BC'],
+  );
+  for (const [bytes, width] of [
+    [bundle, 2],
+    [bundle, 4],
+    [bundle.subarray(0, 8), 3],
+    [Buffer.concat([bundle, Buffer.alloc(1)]), 3],
+  ] as const) {
     assert.throws(() => splitBundle(bytes, width, 'b'), { code: 'tile-invalid' });
   }
 });

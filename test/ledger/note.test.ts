@@ -3,13 +3,21 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openCheckpoint, parseCheckpoint, signCheckpoint } from '../../ledger/checkpoint.ts';
 import { EMPTY_ROOT, hashLeaf } from '../../ledger/merkle.ts';
-import { COSIGNATURE, generateKey, openNote, parseNote, parseVkey, signerOf } from '../../ledger/note.ts';
+import {
+  COSIGNATURE,
+  generateKey,
+  openNote,
+  parseNote,
+  parseVkey,
+  signerOf,
+} from '../../ledger/note.ts';
 import { formatProof, parseProof, verifyProof } from '../../ledger/proof.ts';
 
 // From the documentation of Go's note package.
 const VKEY = 'PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW';
 const SEED = 'AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz';
-const TEXT = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
+const TEXT =
+  "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
 const NOTE = `${TEXT}\n— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n`;
 
 /** A PKCS #8 PEM of Go's encoded signing key: type byte, then the seed. */
@@ -45,34 +53,73 @@ test('unknown signatures are ignored, a wrong one of a known key rejects, none a
   const stranger = signerOf('example.com/other', generateKey());
   const namesake = signerOf('example.com/log', generateKey());
   const note = signCheckpoint({ origin: 'example.com/log', size: 0, root: EMPTY_ROOT }, signer);
-  const line = (s: typeof signer): string => signCheckpoint({ origin: 'example.com/log', size: 0, root: EMPTY_ROOT }, s).split('\n\n')[1] ?? '';
+  const line = (s: typeof signer): string =>
+    signCheckpoint({ origin: 'example.com/log', size: 0, root: EMPTY_ROOT }, s).split('\n\n')[1] ??
+    '';
   assert.equal(openCheckpoint(note + line(stranger) + line(namesake), [signer]).size, 0);
   assert.throws(() => openCheckpoint(note, [namesake]), { code: 'note-invalid' });
-  const forged = signCheckpoint({ origin: 'example.com/log', size: 1, root: EMPTY_ROOT }, signer).split('\n\n')[0];
-  assert.throws(() => openCheckpoint(`${forged}\n\n${line(signer)}`, [signer]), { code: 'note-invalid' });
-  for (const bad of ['', 'x', 'text\n', 'text\n\n', 'text\n\n— a b\n', `${note}x`, note.slice(0, -1), note.replace('—', '-'), `\r${note}`]) {
+  const forged = signCheckpoint(
+    { origin: 'example.com/log', size: 1, root: EMPTY_ROOT },
+    signer,
+  ).split('\n\n')[0];
+  assert.throws(() => openCheckpoint(`${forged}\n\n${line(signer)}`, [signer]), {
+    code: 'note-invalid',
+  });
+  for (const bad of [
+    '',
+    'x',
+    'text\n',
+    'text\n\n',
+    'text\n\n— a b\n',
+    `${note}x`,
+    note.slice(0, -1),
+    note.replace('—', '-'),
+    `\r${note}`,
+  ]) {
     assert.throws(() => parseNote(bad), { code: 'note-invalid' }, JSON.stringify(bad));
   }
 });
 
 test('keys: the id must fit, names have no spaces or plus signs', () => {
-  for (const bad of ['', VKEY.replace('c74f20a3', 'c74f20a4'), VKEY.replace('PeterNeumann', 'Peter'), `${VKEY}AA`, VKEY.slice(0, -4), VKEY.replace('+AR', '+Ax')]) {
+  for (const bad of [
+    '',
+    VKEY.replace('c74f20a3', 'c74f20a4'),
+    VKEY.replace('PeterNeumann', 'Peter'),
+    `${VKEY}AA`,
+    VKEY.slice(0, -4),
+    VKEY.replace('+AR', '+Ax'),
+  ]) {
     assert.throws(() => parseVkey(bad), { code: 'note-invalid' }, bad);
   }
-  for (const name of ['', 'a b', 'a+b', 'a\u00a0b', 'a\nb']) assert.throws(() => signerOf(name, generateKey()), { code: 'note-invalid' });
+  for (const name of ['', 'a b', 'a+b', 'a\u00a0b', 'a\nb'])
+    assert.throws(() => signerOf(name, generateKey()), { code: 'note-invalid' });
 });
 
 test("the specification's checkpoint is read; malformed ones are not", () => {
-  const text = 'example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n';
+  const text =
+    'example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n';
   const checkpoint = parseCheckpoint(text);
   assert.equal(checkpoint.origin, 'example.com/behind-the-sofa');
   assert.equal(checkpoint.size, 20852163);
-  for (const bad of [text.replace('2085', '02085'), text.replace('20852163', '-1'), text.replace('20852163', '1e3'), text.replace('Cs', ''), text.slice(0, -1), `\n${text}`]) {
+  for (const bad of [
+    text.replace('2085', '02085'),
+    text.replace('20852163', '-1'),
+    text.replace('20852163', '1e3'),
+    text.replace('Cs', ''),
+    text.slice(0, -1),
+    `\n${text}`,
+  ]) {
     assert.throws(() => parseCheckpoint(bad), { code: 'note-invalid' }, bad);
   }
   const note = `${text}\n— example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n— witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==\n`;
   const signatures = parseNote(note).signatures;
-  assert.deepEqual(signatures.map((s) => [s.name, s.signature.length]), [['example.com/behind-the-sofa', 64], ['witness.example.com/w1', 72]]);
+  assert.deepEqual(
+    signatures.map((s) => [s.name, s.signature.length]),
+    [
+      ['example.com/behind-the-sofa', 64],
+      ['witness.example.com/w1', 72],
+    ],
+  );
   assert.equal(signatures[1]?.signature.readBigUInt64BE(0), 1679315147n);
 });
 
@@ -88,7 +135,11 @@ test('a cosignature is over its own header and time, and is not a signature of t
   const later = cosign(parseNote(note).text, witness, 1679315148);
   const mixed = Buffer.from(later.split(' ')[2] ?? '', 'base64');
   mixed.writeBigUInt64BE(1679315147n, 4);
-  assert.throws(() => openNote(`${note}— ${witness.name} ${mixed.toString('base64')}\n`, [parseVkey(witness.vkey)]), { code: 'note-invalid' });
+  assert.throws(
+    () =>
+      openNote(`${note}— ${witness.name} ${mixed.toString('base64')}\n`, [parseVkey(witness.vkey)]),
+    { code: 'note-invalid' },
+  );
 });
 
 test('a proof file is read back as written and holds for its entry only', () => {
@@ -100,10 +151,20 @@ test('a proof file is read back as written and holds for its entry only', () => 
   assert.equal(text, `c2sp.org/tlog-proof@v1\nextra e30=\nindex 0\n\n${checkpoint}`);
   const proof = parseProof(text);
   assert.equal(verifyProof(proof, leaf, signer).size, 1);
-  assert.throws(() => verifyProof(proof, hashLeaf(Buffer.from('{ }')), signer), { code: 'proof-invalid' });
+  assert.throws(() => verifyProof(proof, hashLeaf(Buffer.from('{ }')), signer), {
+    code: 'proof-invalid',
+  });
   assert.throws(() => verifyProof({ ...proof, index: 1 }, leaf, signer), { code: 'proof-invalid' });
-  assert.throws(() => verifyProof({ ...proof, path: [leaf] }, leaf, signer), { code: 'proof-invalid' });
-  for (const bad of ['', text.replace('v1', 'v2'), text.replace('index 0', 'index 00'), text.replace('index 0', 'index 0\nAA=='), text.replace('e30=', 'e30')]) {
+  assert.throws(() => verifyProof({ ...proof, path: [leaf] }, leaf, signer), {
+    code: 'proof-invalid',
+  });
+  for (const bad of [
+    '',
+    text.replace('v1', 'v2'),
+    text.replace('index 0', 'index 00'),
+    text.replace('index 0', 'index 0\nAA=='),
+    text.replace('e30=', 'e30'),
+  ]) {
     assert.throws(() => parseProof(bad), { code: 'proof-invalid' }, bad);
   }
 });

@@ -106,9 +106,7 @@ async function entries(ledger: Ledger): Promise<Logged[]> {
   return Promise.all(Array.from({ length: ledger.size }, (_, i) => ledger.read(i)));
 }
 
-async function setup(
-  name: string,
-): Promise<{
+async function setup(name: string): Promise<{
   ledger: Ledger;
   line: Cuttable;
   recorder: Recorder;

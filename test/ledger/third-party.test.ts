@@ -12,10 +12,14 @@ const directory = mkdtempSync(join(tmpdir(), 'holdpoint-third-'));
 after(() => rmSync(directory, { recursive: true, force: true }));
 
 const hasGo = spawnSync('go', ['version']).status === 0;
-const why = 'go is not installed: the log was NOT checked by a third-party verifier (install Go 1.24 or newer)';
+const why =
+  'go is not installed: the log was NOT checked by a third-party verifier (install Go 1.24 or newer)';
 if (!hasGo) console.error(why);
 
-test("Go's sumdb packages accept log, proofs and earlier checkpoints, and find a changed byte", { skip: hasGo || process.env['CI'] ? false : why, timeout: 120_000 }, async () => {
+test("Go's sumdb packages accept log, proofs and earlier checkpoints, and find a changed byte", {
+  skip: hasGo || process.env['CI'] ? false : why,
+  timeout: 120_000,
+}, async () => {
   assert.ok(hasGo, why);
   const here = join(import.meta.dirname, 'third-party');
   const program = join(directory, 'verify');
@@ -28,11 +32,15 @@ test("Go's sumdb packages accept log, proofs and earlier checkpoints, and find a
     writeFileSync(join(directory, name), text);
   };
   let number = 0;
-  for (const batch of [1, 1, 254, 1, 600, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096]) {
+  for (const batch of [
+    1, 1, 254, 1, 600, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096,
+    4096, 4096, 4096, 4096,
+  ]) {
     await ledger.append(Array.from({ length: batch }, () => appendOf(number++)));
     keep(`checkpoint-${number}`, ledger.checkpoint);
   }
-  for (const index of [0, 1, 255, 256, 65_535, 65_536, ledger.size - 1]) keep(`proof-${index}`, await ledger.proof(index));
+  for (const index of [0, 1, 255, 256, 65_535, 65_536, ledger.size - 1])
+    keep(`proof-${index}`, await ledger.proof(index));
   await ledger.close();
   const log = join(where, 'log');
   const output = execFileSync(program, [log, ledger.publicKey, ...files], { encoding: 'utf8' });
