@@ -38,6 +38,8 @@ export const LIMITS = {
   pipeline_depth: 65_536,
   /** Bytes kept of a client that goes on sending while it is held. */
   client_waiting_bytes: 1024 * 1024,
+  /** Changes of one open transaction whose outcomes wait for its end; past it they are told as they are. */
+  outcomes_in_transaction: 10_000,
   /** Prepared statements one session may have open. */
   prepared_statements: 10_000,
   /** How often DDL made by others is looked for, while a database has sessions. */

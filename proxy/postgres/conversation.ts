@@ -13,6 +13,7 @@ import { encodeOwnStatement, encodeProbe, encodeReport, FLUSH, SYNC, TERMINATE }
 import { SWITCH_OFF, SWITCH_ON } from './guard.ts';
 import type { Portal } from './names.ts';
 import type { Asker } from './operation.ts';
+import { Outcomes } from './outcome.ts';
 import { EXECUTE, type Own, type Reply, type Run } from './owed-reply.ts';
 import { encodeRefusal, encodeWaitNotice } from './refusal.ts';
 import { type Listener, Replies } from './replies.ts';
@@ -65,9 +66,7 @@ export class Conversation implements Listener {
   readonly #onEnd: () => void;
   #waiting: { readonly abort: AbortController; readonly canceled: () => void } | null = null;
   #notice: Buffer | null = null;
-  /** Watched operations under way; their outcomes are recorded when their transaction's fate is known. */
-  #running = new Set<Run>();
-  #ended: Run[] = [];
+  readonly #outcomes: Outcomes;
   #schemaChanged = false;
   #clientGone = false;
 
@@ -79,6 +78,7 @@ export class Conversation implements Listener {
     this.#client = parties.client;
     this.#upstream = parties.upstream;
     this.#onEnd = parties.onEnd;
+    this.#outcomes = new Outcomes(parties.services);
     this.mayWrite = parties.asker.agent.capabilities.some((capability) => capability !== 'read');
     this.state = new State(parties.asker, parties.context);
     if (parties.agentReadOnly) this.state.guard.agentAsked(true);
@@ -134,7 +134,7 @@ export class Conversation implements Listener {
       this.#notice = null;
     }
     this.#resume();
-    if (this.#clientGone && this.#running.size === 0) this.end();
+    if (this.#clientGone && this.#outcomes.running === 0) this.end();
   }
 
   #resume(): void {
@@ -197,7 +197,7 @@ export class Conversation implements Listener {
   }
 
   started(run: Run): void {
-    this.#running.add(run);
+    this.#outcomes.started(run);
     if (run.operation !== null) this.#requests.unitChanged = true;
     if (run.changes.some((changes) => changes.length > 0)) this.unsettled++;
   }
@@ -227,7 +227,7 @@ export class Conversation implements Listener {
 
   #notRun(portal: Portal, name: string): void {
     this.state.portals.drop(name, portal);
-    if (portal.run !== null) this.#outcome({ ...portal.run, failure: 'not executed' });
+    if (portal.run !== null) this.#outcomes.notRun(portal.run, 'not executed');
     portal.run = null;
   }
 
@@ -238,17 +238,17 @@ export class Conversation implements Listener {
   }
 
   finished(run: Run): void {
-    if (!this.#running.delete(run)) return;
+    run.finished = performance.now();
+    if (!this.#outcomes.ended(run)) return;
     if (run.changes.some((changes) => changes.length > 0)) this.unsettled--;
     this.state.apply(run);
-    this.#ended.push(run);
     if (run.failure === null && run.operation !== null && touchesSchema(run.operation.analysis)) {
       this.#schemaChanged = true;
     }
   }
 
   commitFailed(code: string): void {
-    for (const run of this.#ended) run.failure = code;
+    this.#outcomes.commitFailed(code);
   }
 
   skipping(): void {
@@ -256,31 +256,15 @@ export class Conversation implements Listener {
   }
 
   ready(status: TransactionStatus): void {
-    for (const portal of this.state.portals.confirmed()) {
-      if (status === 'I' && portal.run !== null)
-        this.#outcome({ ...portal.run, failure: 'not executed' });
+    for (const { run } of this.state.portals.confirmed()) {
+      if (status === 'I' && run !== null) this.#outcomes.notRun(run, 'not executed');
     }
     this.state.ready(status);
-    for (const run of this.#ended) this.#outcome(run);
-    this.#ended = [];
+    this.#outcomes.ready(status);
     if (status === 'I') {
       if (this.#schemaChanged) this.catalog.invalidate();
       this.#schemaChanged = false;
     }
-  }
-
-  #outcome(run: Run): void {
-    const { operation } = run;
-    if (operation === null) return;
-    const outcome = {
-      outcome:
-        run.failure === null ? 'done' : run.failure === 'connection lost' ? 'unknown' : 'failed',
-      answer: run.failure ?? run.tag,
-      rows: run.failure === null ? run.rows : null,
-      duration_ms: Math.round(performance.now() - run.began),
-    } as const;
-    this.services.record.outcome(operation, outcome);
-    if (run.hold !== null) this.services.holds.outcome(run.hold, operation, outcome);
   }
 
   copyEnded(): void {
@@ -368,16 +352,14 @@ export class Conversation implements Listener {
     this.#waiting?.abort.abort();
     if (this.over) return;
     // A change under way goes on at the server, as it would without us: its outcome is still recorded.
-    if (this.#running.size === 0 || this.copying) return this.end();
+    if (this.#outcomes.running === 0 || this.copying) return this.end();
     this.toServer.write(FLUSH);
     setTimeout(() => this.end(), LIMITS.orphaned_change_ms).unref();
   }
 
   #serverClosed(): void {
-    for (const run of this.#running) this.#outcome({ ...run, failure: 'connection lost' });
-    this.#running.clear();
-    if (this.over) return;
-    this.end();
+    this.#outcomes.lost();
+    if (!this.over) this.end();
   }
 
   end(): void {
@@ -392,10 +374,7 @@ export class Conversation implements Listener {
       this.toServer.flush();
       socket.end();
     }
-    for (const run of this.#running) this.#outcome({ ...run, failure: 'connection lost' });
-    this.#running.clear();
-    for (const run of this.#ended) this.#outcome(run);
-    this.#ended = [];
+    this.#outcomes.lost();
     setTimeout(() => {
       this.#client.destroy();
       socket.destroy();

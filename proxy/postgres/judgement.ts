@@ -1,7 +1,7 @@
 // One Query or Bind from its bytes to its passage: understood, judged, and if it must be, held while the session waits.
 // Invariant: the message in hand is judged once; when its passage is there, the same bytes are forwarded or refused.
 import { isChange } from '../effect/effect.ts';
-import { LIMITS } from '../limits.ts';
+import { PARSER_LIMITS } from '../limits.ts';
 import { FORWARD, flow, type Passage } from '../session/flow.ts';
 import type { Decision, Mode } from '../verdict/verdict.ts';
 import { type Bind, decodeBind, decodeBindNames, decodeQuery } from './client-message.ts';
@@ -72,7 +72,7 @@ export class Judgement {
     }
     const parsed = conversation.understand(text);
     if (parsed.complete || parsed.statements.length > 0) return null;
-    if (text.length > LIMITS.statement_characters || conversation.state.status === 'E') return null;
+    if (text.length > PARSER_LIMITS.statement_characters || conversation.state.status === 'E') return null;
     this.#probe = 'asked';
     conversation.probe(text, this.#requests, (error) => {
       this.#probe = { error };
@@ -267,6 +267,7 @@ function makeRun(
     hold: passage.hold,
     changes: parsed.statements.map((statement) => statement.changes),
     began: performance.now(),
+    finished: null,
     completed: 0,
     tag: null,
     rows: null,

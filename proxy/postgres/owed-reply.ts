@@ -11,7 +11,9 @@ export interface Run {
   readonly hold: string | null;
   /** Session changes of each statement, in order. */
   readonly changes: readonly (readonly SessionChange[])[];
+  /** Milliseconds of performance.now(). */
   readonly began: number;
+  finished: number | null;
   completed: number;
   tag: string | null;
   rows: number | null;
