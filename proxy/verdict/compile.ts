@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { UserError } from '../errors.ts';
+import { type DispatchIndex, dispatch } from './dispatch.ts';
 import { requiredBuiltins, SUPPORTED_BUILTINS } from './evaluate.ts';
 import { OPA_VERSION, run } from './opa.ts';
 import { type Path, references } from './references.ts';
@@ -32,6 +33,8 @@ export interface Manifest {
    * It calls a built-in whose work is not bounded by its input's size: every evaluation is watched.
    */
   readonly unbounded: boolean;
+  /** Which rules can answer which inputs; null when all are asked. */
+  readonly dispatch: DispatchIndex | null;
 }
 
 export interface Compiled {
@@ -96,6 +99,8 @@ export async function compile(opa: string, policy: string, library: string): Pro
     const tree = await parse('policies.rego');
     requirePackage(tree);
     const libraryTree = await parse('library.rego');
+    const dispatched = dispatch(policy, tree);
+    if (dispatched !== null) await writeFile(join(cwd, 'policies.rego'), dispatched.text);
     const entrypoints = ENTRYPOINTS.flatMap((e) => ['-e', e]);
     const args = ['build', '-t', 'wasm', ...entrypoints, '-o', 'bundle.tar.gz'];
     await opaOrReject(
@@ -114,6 +119,7 @@ export async function compile(opa: string, policy: string, library: string): Pro
       wasm: sha256(wasm),
       references: references([withoutLocations(tree), withoutLocations(libraryTree)]),
       rules: rulesOf(tree),
+      dispatch: dispatched?.index ?? null,
       unbounded: [...variables(tree)].some((name) => UNBOUNDED.has(name)),
     };
     return { wasm, manifest };

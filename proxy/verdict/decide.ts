@@ -3,10 +3,11 @@
 // cached decision is
 // the one a fresh evaluation would give.
 import { LRUCache } from 'lru-cache';
-import type { Analysis, Effect } from '../effect/effect.ts';
+import type { Analysis } from '../effect/effect.ts';
 import type { AgentView, Operation, TargetView } from '../operation.ts';
-import { policyError, verdictOf, worstOf } from './answer.ts';
+import { POLICY_ERROR, policyError, verdictOf, worstOf } from './answer.ts';
 import { type PolicyData, tagged } from './data.ts';
+import { Dispatcher, type DispatchIndex } from './dispatch.ts';
 import type { Evaluator } from './evaluate.ts';
 import { type DependsOn, dependsOn, effectsToJudge, InputMaker, inputOf } from './input.ts';
 import {
@@ -23,6 +24,7 @@ export interface JudgeOptions {
   readonly references: readonly Path[];
   readonly data: PolicyData;
   readonly digest: string;
+  readonly dispatch: DispatchIndex | null;
 }
 
 /**
@@ -38,6 +40,8 @@ interface Circumstance {
   readonly decision: Decision;
 }
 
+type Ask = (text: string, input: PolicyInput) => Verdict;
+
 const EVERYTHING: readonly Path[] = [[]];
 const ANSWER = 'holdpoint/verdict/answer';
 
@@ -46,6 +50,7 @@ export class Judge {
   readonly #options: JudgeOptions;
   readonly #shown: InputMaker;
   readonly #full = new InputMaker(EVERYTHING);
+  readonly #dispatcher: Dispatcher | null;
   readonly #session: readonly Path[];
   readonly #byAnalysis = new WeakMap<Analysis, Circumstance[]>();
   readonly #byInput = new LRUCache<string, Verdict>({
@@ -61,6 +66,7 @@ export class Judge {
     this.#options = options;
     this.dependsOn = dependsOn(options.references);
     this.#shown = new InputMaker(options.references);
+    this.#dispatcher = options.dispatch === null ? null : new Dispatcher(options.dispatch);
     this.#session = options.references.filter(([first]) => first === 'session');
     this.#cacheable = !this.dependsOn.time && !this.dependsOn.operation;
     this.#byIdentity = this.#cacheable && !this.dependsOn.statement && !this.dependsOn.parameters;
@@ -71,8 +77,9 @@ export class Judge {
     try {
       const known = this.#byIdentity ? this.#recall(operation, mode) : null;
       if (known !== null) return known;
-      const decision = this.#judge(operation, mode, this.#shown, this.#cacheable);
-      if (this.#byIdentity) this.#remember(operation, mode, decision);
+      const decision = this.#judge(operation, mode, this.#shown, this.#askKnown);
+      if (this.#byIdentity && decision.verdict.rule !== POLICY_ERROR)
+        this.#remember(operation, mode, decision);
       return decision;
     } catch {
       return this.#failed('the verdict stage failed');
@@ -91,7 +98,7 @@ export class Judge {
   /** The decision from the whole input and no cache: what `decide` must equal. */
   decideFresh(operation: Operation, mode: Mode): Decision {
     try {
-      return this.#judge(operation, mode, this.#full, false);
+      return this.#judge(operation, mode, this.#full, this.#askAll);
     } catch {
       return this.#failed('the verdict stage failed');
     }
@@ -138,7 +145,7 @@ export class Judge {
     this.#byAnalysis.set(analysis, circumstances);
   }
 
-  #judge(operation: Operation, mode: Mode, inputs: InputMaker, cached: boolean): Decision {
+  #judge(operation: Operation, mode: Mode, inputs: InputMaker, ask: Ask): Decision {
     const asked = new Set<string>();
     const verdicts: Verdict[] = [];
     for (const effect of effectsToJudge(operation.analysis)) {
@@ -149,7 +156,7 @@ export class Judge {
         return this.#failed(`more than ${MAX_DISTINCT_EFFECTS} distinct effects in one operation`);
       }
       asked.add(text);
-      verdicts.push(this.#answer(text, input, effect, cached));
+      verdicts.push(ask(text, input));
     }
     return Object.freeze({
       verdict: Object.freeze(worstOf(verdicts)),
@@ -157,19 +164,29 @@ export class Judge {
     });
   }
 
-  #answer(text: string, input: PolicyInput, effect: Effect, cached: boolean): Verdict {
-    const known = cached ? this.#byInput.get(text) : undefined;
+  /** From the cache, else from the rules that may answer. */
+  readonly #askKnown = (text: string, input: PolicyInput): Verdict => {
+    const known = this.#cacheable ? this.#byInput.get(text) : undefined;
     if (known !== undefined) return known;
-    const kind = `${effect.class} ${effect.verb} ${input.target.name} ${input.mode}`;
-    let verdict: Verdict;
+    const told = this.#dispatcher?.told(text, input) ?? text;
+    const verdict = this.#evaluate(told, input);
+    // A failure is not remembered: a time-out under load is no property of the question.
+    const lasts = this.#cacheable && verdict.rule !== POLICY_ERROR;
+    if (lasts && text.length <= CACHE_MAX_KEY) this.#byInput.set(text, verdict);
+    return verdict;
+  };
+
+  /** From all rules. */
+  readonly #askAll = (text: string, input: PolicyInput): Verdict =>
+    this.#evaluate(this.#dispatcher?.opened(text) ?? text, input);
+
+  #evaluate(text: string, { effect, mode }: PolicyInput): Verdict {
+    const kind = `${effect.class} ${effect.verb} ${mode}`;
     try {
-      verdict = verdictOf(this.#options.evaluator.ask(ANSWER, text, kind));
+      return verdictOf(this.#options.evaluator.ask(ANSWER, text, kind));
     } catch (error) {
-      // Not remembered: a time-out under load is no property of the question.
       return policyError(messageOf(error));
     }
-    if (cached && text.length <= CACHE_MAX_KEY) this.#byInput.set(text, verdict);
-    return verdict;
   }
 
   #failed(why: string): Decision {

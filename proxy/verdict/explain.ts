@@ -5,6 +5,7 @@ import type { Operation } from '../operation.ts';
 import type { Compiled } from './compile.ts';
 import { type PolicyData, tagged } from './data.ts';
 import { Judge, messageOf } from './decide.ts';
+import { Dispatcher } from './dispatch.ts';
 import { Evaluator } from './evaluate.ts';
 import { effectsToJudge, InputMaker, inputOf } from './input.ts';
 import type { Path } from './references.ts';
@@ -48,12 +49,14 @@ export function explain(
 ): Explanation {
   const { manifest } = compiled;
   const evaluator = new Evaluator(compiled.wasm, data.document, manifest.unbounded);
-  const judge = new Judge({ evaluator, references: manifest.references, data, digest });
+  const judge = new Judge({ ...manifest, evaluator, data, digest });
+  const dispatcher = manifest.dispatch === null ? null : new Dispatcher(manifest.dispatch);
   const full = new InputMaker([[]]);
   const effects = effectsToJudge(operation.analysis).map((plain) => {
     const effect = tagged(plain, data.tags);
-    const text = full.text(inputOf(operation, effect, mode));
-    const input: unknown = JSON.parse(text);
+    const plainText = full.text(inputOf(operation, effect, mode));
+    const input: unknown = JSON.parse(plainText);
+    const text = dispatcher?.opened(plainText) ?? plainText;
     try {
       const answer = evaluator.ask('holdpoint/verdict/said', text, 'explain');
       return { effect, said: saidIn(answer, manifest.rules, input), failure: null };

@@ -96,7 +96,7 @@ function dataOf(sources: Sources): PolicyData {
 function inForce(sources: Sources, data: PolicyData, { wasm, manifest }: Compiled): InForce {
   const digest = digestOf(sources);
   const evaluator = new Evaluator(wasm, data.document, manifest.unbounded);
-  const judge = new Judge({ evaluator, references: manifest.references, data, digest });
+  const judge = new Judge({ ...manifest, evaluator, data, digest });
   return { digest, sources, data, judge };
 }
 

@@ -11,7 +11,7 @@ import type { AgentView, Operation, TargetView } from '../../proxy/operation.ts'
 import { openPolicy, type Policy } from '../../proxy/verdict/policy.ts';
 import { MODES, type Mode } from '../../proxy/verdict/verdict.ts';
 import { opa } from '../setup/opa.ts';
-import { effect, object, operation } from './example.ts';
+import { effect, object, operation, random } from './example.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 let directory: string;
@@ -21,17 +21,6 @@ before(async () => {
   directory = await mkdtemp(join(tmpdir(), 'holdpoint-cache-'));
 });
 after(() => rm(directory, { recursive: true, force: true }));
-
-/** A small generator with a seed (mulberry32). */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 class Stream {
   readonly #next: () => number;
