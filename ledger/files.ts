@@ -10,6 +10,7 @@ import {
   readdirSync,
   readFileSync,
   readSync,
+  statSync,
   write as writeAt,
 } from 'node:fs';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
@@ -28,6 +29,7 @@ export interface Files {
   readAsync(path: string): Promise<Buffer | null>;
   exists(path: string): boolean;
   list(path: string): string[];
+  isDirectory(path: string): boolean;
   makeDirectory(path: string, mode?: number): Promise<void>;
   /** Creates or overwrites. Not durable before {@link sync} of the file and of its directory. */
   write(path: string, bytes: Uint8Array, mode?: number): Promise<void>;
@@ -126,6 +128,10 @@ export class DiskFiles implements Files {
       if (missing(error)) return [];
       throw error;
     }
+  }
+
+  isDirectory(path: string): boolean {
+    return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
   }
 
   async makeDirectory(path: string, mode = 0o755): Promise<void> {

@@ -1,13 +1,12 @@
 // Verification: everything derived again from the public files and a key, by nothing but reading.
 // Invariant: `ok` means that every byte of every file under `log/` is the one that the signed root demands; the first entry
 // that is not is named.
-import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type Checkpoint, openCheckpoint } from './checkpoint.ts';
 import { reasonOf } from './errors.ts';
-import { DiskFiles } from './files.ts';
+import { DiskFiles, type Files } from './files.ts';
 import { HASH_BYTES, TILE_WIDTH } from './limits.ts';
 import { PublishedLog } from './log.ts';
 import { hashLeaf, rangeRoot } from './merkle.ts';
@@ -23,6 +22,8 @@ export interface VerifyOptions {
   readonly witnesses?: readonly Verifier[];
   readonly threads?: number;
   readonly progress?: (done: number, total: number) => void;
+  /** Where the files come from; with another than the disk all is done in this thread. */
+  readonly files?: Files;
 }
 
 /** One thing that is wrong; `entry` is the first entry it concerns, when there is one. */
@@ -104,7 +105,8 @@ async function checkAll(log: PublishedLog, options: VerifyOptions): Promise<Rang
     options.progress?.(done, log.size);
   };
   const threads = options.threads ?? availableParallelism();
-  if (bundles <= BUNDLES_INLINE || threads <= 1) return [checkRange(log, 0, bundles, progress)];
+  if (bundles <= BUNDLES_INLINE || threads <= 1 || options.files !== undefined)
+    return [checkRange(log, 0, bundles, progress)];
   const work = ranges(bundles, threads).map(
     ([from, to]) =>
       new Promise<RangeResult>((resolve, reject) => {
@@ -168,25 +170,27 @@ function firstDifference(a: Uint8Array, b: Uint8Array): number | null {
   return null;
 }
 
+/** Names under the log's directory. A live log drops partial tiles meanwhile, so what is gone is left out. */
+function* walk(files: Files, directory: string, path = ''): Generator<string> {
+  for (const name of files.list(path === '' ? directory : join(directory, path))) {
+    const inner = path === '' ? name : `${path}/${name}`;
+    if (files.isDirectory(join(directory, inner))) yield* walk(files, directory, inner);
+    else yield inner;
+  }
+}
+
 /** Files that the checkpoint does not need: earlier partial ones must be the start of the present ones, others may not be. */
-function checkFiles(log: PublishedLog, findings: Finding[]): void {
-  const files = new DiskFiles();
-  for (const name of readdirSync(log.directory, { recursive: true, withFileTypes: true })) {
-    if (name.isDirectory()) continue;
-    const path = join(name.parentPath, name.name).slice(log.directory.length + 1);
+function checkFiles(log: PublishedLog, files: Files, findings: Finding[]): void {
+  for (const path of walk(files, log.directory)) {
     if (path === 'checkpoint') continue;
     const place = parseTilePath(path);
-    if (place === null || !name.isFile()) {
-      if (!/\.new$/.test(path))
+    if (place === null) {
+      if (!path.endsWith('.new'))
         findings.push({ entry: null, what: `${path} is not a file of the log` });
       continue;
     }
     try {
-      const wrong = checkSpare(
-        log,
-        place,
-        () => files.read(join(log.directory, path)) ?? Buffer.alloc(0),
-      );
+      const wrong = checkSpare(log, place, () => files.read(join(log.directory, path)));
       if (wrong !== null)
         findings.push({ entry: wrong, what: `${path} is not the start of the present tile` });
     } catch (error) {
@@ -196,7 +200,7 @@ function checkFiles(log: PublishedLog, findings: Finding[]): void {
 }
 
 /** null when right; else the entry it concerns. Tiles at the checkpoint's own width are checked elsewhere. */
-function checkSpare(log: PublishedLog, place: TilePlace, read: () => Buffer): number | null {
+function checkSpare(log: PublishedLog, place: TilePlace, read: () => Buffer | null): number | null {
   const level = place.level === 'entries' ? 0 : place.level;
   const width = log.width(level, place.index);
   const first = place.index * TILE_WIDTH ** (level + 1);
@@ -204,6 +208,7 @@ function checkSpare(log: PublishedLog, place: TilePlace, read: () => Buffer): nu
   // Published ahead of this checkpoint, or by a run that crashed: nothing signed needs it yet.
   if (place.width > width) return null;
   const bytes = read();
+  if (bytes === null) return null;
   const now =
     place.level === 'entries'
       ? Buffer.from(bundleBytes(log, place.index, place.width))
@@ -267,7 +272,7 @@ export async function verifyLog(options: VerifyOptions): Promise<Verified> {
   const findings: Finding[] = [];
   let log: PublishedLog;
   try {
-    log = new PublishedLog(options.directory, options.verifier);
+    log = new PublishedLog(options.directory, options.verifier, options.files);
     if (log.checkpoint.origin !== options.verifier.name)
       throw new Error(
         `The checkpoint is of ${log.checkpoint.origin}, the key of ${options.verifier.name}.`,
@@ -294,7 +299,7 @@ export async function verifyLog(options: VerifyOptions): Promise<Verified> {
       what: `the tiles do not give the root that is signed for ${log.size} entries`,
     });
   }
-  checkFiles(log, findings);
+  checkFiles(log, options.files ?? new DiskFiles(), findings);
   findings.push(
     ...checkEarlier(log, options.verifier, options.earlier ?? [], (size) =>
       rangeRoot(0, size, node),

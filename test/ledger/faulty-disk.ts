@@ -156,6 +156,10 @@ export class FaultyDisk implements Files {
     return this.#node(path) !== undefined || this.#directories.has(path);
   }
 
+  isDirectory(path: string): boolean {
+    return this.#directories.has(path);
+  }
+
   list(path: string): string[] {
     return [...(this.#directories.get(path)?.names.keys() ?? [])].sort();
   }

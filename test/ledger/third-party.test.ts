@@ -17,7 +17,7 @@ const why =
 if (!hasGo) console.error(why);
 
 test("Go's sumdb packages accept log, proofs and earlier checkpoints, and find a changed byte", {
-  skip: hasGo || process.env['CI'] ? false : why,
+  skip: hasGo || process.env.CI ? false : why,
   timeout: 120_000,
 }, async () => {
   assert.ok(hasGo, why);
