@@ -36,7 +36,7 @@ function packagesOf(file) {
 function isInstalled() {
   const wanted = packagesOf(join(root, 'package-lock.json'));
   const there = packagesOf(join(root, 'node_modules', '.package-lock.json'));
-  if (!there || !existsSync(node)) return false;
+  if (!there || (!isAtLeast(WANTED) && !existsSync(node))) return false;
   return Object.entries(wanted ?? {}).every(([path, { version, dev, optional, devOptional }]) => {
     if (path === '' || dev || optional || devOptional) return true;
     return there[path]?.version === version;
@@ -50,7 +50,7 @@ function install() {
   const { status, error } = spawnSync('npm', args, options);
   if (error) leave(`can't run npm (${error.message}): install npm, then try again`);
   if (status !== 0) leave(`npm ci failed with ${status}: see above, then try again`);
-  if (!existsSync(node)) {
+  if (!isAtLeast(WANTED) && !existsSync(node)) {
     leave('the package "node" brought no program: allow its install script (npm rebuild node)');
   }
 }
