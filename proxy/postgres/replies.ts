@@ -222,7 +222,6 @@ export class Replies {
 
   /** The server now reads copy data, and ignores the Syncs that came behind the Execute. */
   #copyIn(front: Reply): void {
-    this.#listener.copyingFromClient(true);
     const behind: Reply[] = [];
     this.#owed.shift();
     for (let entry = this.#owed.shift(); entry !== undefined; entry = this.#owed.shift()) {
@@ -231,7 +230,10 @@ export class Replies {
     this.#owed.push(front);
     if (behind.some((entry) => entry.kind !== 'sync')) {
       this.#listener.outOfStep('messages were sent behind a COPY FROM STDIN before its data');
+      return;
     }
+    // Last, since more of the client's messages may follow at once.
+    this.#listener.copyingFromClient(true);
   }
 
   /** Replies to the proxy's own statement never reach the client. */
