@@ -9,7 +9,7 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import { UserError } from '../proxy/errors.ts';
-import { compile, PolicyRejected, sha256, testPolicy } from '../proxy/verdict/compile.ts';
+import { compile, PolicyRejected, sha256 } from '../proxy/verdict/compile.ts';
 import { parseData } from '../proxy/verdict/data.ts';
 import { type Explanation, explain, type Said } from '../proxy/verdict/explain.ts';
 import {
@@ -23,6 +23,7 @@ import {
 } from '../proxy/verdict/load.ts';
 import { findOpa, HOW_TO_GET_OPA } from '../proxy/verdict/opa.ts';
 import { type Circumstances, operationOf } from '../proxy/verdict/question.ts';
+import { testPolicy } from '../proxy/verdict/tested.ts';
 import type { Mode, Verdict } from '../proxy/verdict/verdict.ts';
 
 interface Files {
@@ -95,7 +96,9 @@ async function test(files: Files): Promise<void> {
   const sources = await sourcesOf(files);
   const { manifest } = await compile(opa, sources.policy, sources.library);
   parseData(sources.data);
-  print(await testPolicy(opa, { ...sources, tests: sources.tests ?? '' }));
+  const report = await testPolicy(opa, { ...sources, tests: sources.tests ?? '' });
+  print(report.opa);
+  if (report.compiled !== null) print(`PASS: ${report.compiled} in the compiled module too\n`);
   print(`compiles with opa ${manifest.opa}: ${manifest.rules.length} rules and words\n`);
 }
 

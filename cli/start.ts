@@ -1,6 +1,6 @@
 // `holdpoint start`: proxy, approver and ledger in one process; without --config also a demo database.
 // Invariant: one process a state directory, and whatever ends it, nothing it started lives on.
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Running, StartOptions } from './run/start.ts';
 
 export function startCommand(): Command {
@@ -10,6 +10,13 @@ export function startCommand(): Command {
     .option('--state <directory>', 'without --config: where everything is kept', '.holdpoint')
     .option('--port <number>', 'without --config: the port of PostgreSQL clients', port)
     .option('--page-port <number>', 'without --config: the port of the page for signers', port)
+    .addOption(
+      new Option('--only <service>', 'with --config: this service alone').choices([
+        'proxy',
+        'approver',
+        'ledger',
+      ]),
+    )
     .action(start);
 }
 

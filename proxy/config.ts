@@ -91,6 +91,8 @@ export type LedgerConfig =
       readonly directory: string;
       readonly origin: string;
       readonly listen: Address | null;
+      /** What writers over HTTP must bring; wanted where it listens. */
+      readonly token: () => string | undefined;
     }
   /** Another process's ledger. */
   | { readonly kind: 'http'; readonly url: string; readonly token: () => string | undefined };
@@ -123,6 +125,8 @@ export interface Config {
     readonly listen: Address;
     /** The address people reach it by, for links in notices. */
     readonly url: string;
+    /** Where a proxy that runs apart gets the approver's public keys. */
+    readonly keys_url: string;
   };
   readonly ledger: LedgerConfig;
 }
@@ -194,6 +198,9 @@ function build(from: Settings, file: string, place: Place): Config {
   const path = (relative: string): string => resolve(base, relative);
   const state = path(from.state);
   const tls = from.listen.tls;
+  const url = from.approver.url ?? urlOf(from.approver.listen);
+  const keys = new URL('/.well-known/jwks.json', url).href;
+  const token = secret(from.ledger.token, base, () => place(['ledger', 'token']));
   const config: Config = {
     file,
     instance: from.instance,
@@ -230,17 +237,11 @@ function build(from: Settings, file: string, place: Place): Config {
             credentials: from.bus.credentials === null ? null : path(from.bus.credentials),
             token: secret(from.bus.token, base, () => place(['bus', 'token'])),
           },
-    approver: {
-      listen: from.approver.listen,
-      url: from.approver.url ?? urlOf(from.approver.listen),
-    },
+    approver: { listen: from.approver.listen, url, keys_url: from.approver.keys_url ?? keys },
     ledger:
       from.ledger.kind === 'files'
-        ? { ...from.ledger, directory: path(from.ledger.directory ?? join(state, 'ledger')) }
-        : {
-            ...from.ledger,
-            token: secret(from.ledger.token, base, () => place(['ledger', 'token'])),
-          },
+        ? { ...from.ledger, directory: path(from.ledger.directory ?? join(state, 'ledger')), token }
+        : { ...from.ledger, token },
   };
   return freeze(config);
 }

@@ -112,9 +112,14 @@ const ledger = z
         .strictObject({ host: text.default('127.0.0.1'), port })
         .nullable()
         .default(null),
+      token: secret,
     }),
     z.strictObject({ kind: z.literal('http'), url: z.url(), token: secret }),
   ])
+  .refine(
+    (value) => value.kind !== 'files' || value.listen === null || value.token !== null,
+    'give a token: whoever can reach it could write entries',
+  )
   .prefault({ kind: 'files' });
 
 export const settings = z
@@ -137,7 +142,11 @@ export const settings = z
       .prefault({}),
     bus,
     approver: z
-      .strictObject({ listen: address('127.0.0.1', 8080), url: z.url().nullable().default(null) })
+      .strictObject({
+        listen: address('127.0.0.1', 8080),
+        url: z.url().nullable().default(null),
+        keys_url: z.url().nullable().default(null),
+      })
       .prefault({}),
     ledger,
   })
