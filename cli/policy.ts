@@ -94,11 +94,12 @@ async function requireOpa(): Promise<string> {
 async function test(files: Files): Promise<void> {
   const opa = await requireOpa();
   const sources = await sourcesOf(files);
-  const { manifest } = await compile(opa, sources.policy, sources.library);
+  const { manifest, warnings } = await compile(opa, sources.policy, sources.library);
   parseData(sources.data);
   const report = await testPolicy(opa, { ...sources, tests: sources.tests ?? '' });
   print(report.opa);
   if (report.compiled !== null) print(`PASS: ${report.compiled} in the compiled module too\n`);
+  for (const warning of warnings) print(`warning: ${warning}\n`);
   print(`compiles with opa ${manifest.opa}: ${manifest.rules.length} rules and words\n`);
 }
 

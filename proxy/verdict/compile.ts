@@ -11,7 +11,7 @@ import { type DispatchIndex, dispatch } from './dispatch.ts';
 import { requiredBuiltins, SUPPORTED_BUILTINS } from './evaluate.ts';
 import { OPA_VERSION, run } from './opa.ts';
 import { type Path, references } from './references.ts';
-import { type RuleFacts, rulesOf, variables } from './rules.ts';
+import { type RuleFacts, rulesOf, silentNegations, variables } from './rules.ts';
 
 export const MANIFEST_FORMAT = 1;
 export const ENTRYPOINTS = ['holdpoint/verdict/answer', 'holdpoint/verdict/said'] as const;
@@ -42,6 +42,11 @@ export interface Compiled {
   readonly manifest: Manifest;
 }
 
+export interface Made extends Compiled {
+  /** What its author should look at: it compiles, but may not mean what it seems to. */
+  readonly warnings: readonly string[];
+}
+
 /**
  * First names of built-ins that make much from little: numbers.range, net.cidr_expand,
  * graph.reachable_paths, bits.lsh.
@@ -61,7 +66,7 @@ export function sha256(bytes: string | Uint8Array): string {
 }
 
 /** A directory with the given files for opa to work on; gone afterwards. */
-async function inDirectory<T>(
+export async function inDirectory<T>(
   files: { readonly [name: string]: string },
   work: (directory: string) => Promise<T>,
 ): Promise<T> {
@@ -74,7 +79,7 @@ async function inDirectory<T>(
   }
 }
 
-async function opaOrReject(
+export async function opaOrReject(
   opa: string,
   args: readonly string[],
   cwd: string,
@@ -85,7 +90,7 @@ async function opaOrReject(
   throw new PolicyRejected(`${what}:\n${(ran.stderr + ran.stdout).trim()}`);
 }
 
-export async function compile(opa: string, policy: string, library: string): Promise<Compiled> {
+export async function compile(opa: string, policy: string, library: string): Promise<Made> {
   const files = { 'policies.rego': policy, 'library.rego': library };
   return inDirectory(files, async (cwd) => {
     const version = /^Version: (\S+)/m.exec((await run(opa, ['version'])).stdout)?.[1] ?? 'unknown';
@@ -109,7 +114,7 @@ export async function compile(opa: string, policy: string, library: string): Pro
       cwd,
       'the policy does not compile',
     );
-    const wasm = fileOfTar(gunzipSync(await readFile(join(cwd, 'bundle.tar.gz'))), '/policy.wasm');
+    const wasm = await moduleOf(join(cwd, 'bundle.tar.gz'));
     refuseMissingBuiltins(wasm);
     const manifest: Manifest = {
       format: MANIFEST_FORMAT,
@@ -122,30 +127,16 @@ export async function compile(opa: string, policy: string, library: string): Pro
       dispatch: dispatched?.index ?? null,
       unbounded: [...variables(tree)].some((name) => UNBOUNDED.has(name)),
     };
-    return { wasm, manifest };
+    return { wasm, manifest, warnings: warningsOf(tree) };
   });
 }
 
-/**
- * Runs the policy's own tests with `opa test`, the library beside them; rejects with opa's report.
- */
-export async function testPolicy(
-  opa: string,
-  sources: {
-    readonly policy: string;
-    readonly data: string;
-    readonly library: string;
-    readonly tests: string;
-  },
-): Promise<string> {
-  const files = {
-    'policies.rego': sources.policy,
-    'policies_test.rego': sources.tests,
-    'policies.json': sources.data,
-    'library.rego': sources.library,
-  };
-  const args = ['test', '--fail-on-empty', ...Object.keys(files)];
-  return inDirectory(files, (cwd) => opaOrReject(opa, args, cwd, 'the policy fails its tests'));
+function warningsOf(tree: unknown): readonly string[] {
+  return silentNegations(tree).map(
+    (row) =>
+      `policies.rego:${row}: \`not\` before a call or an \`in\`: when what it reads is ` +
+      'undefined, the rule says nothing. Give the condition a name (`word if …`) and write `not word`.',
+  );
 }
 
 function requirePackage(tree: unknown): void {
@@ -179,6 +170,11 @@ function withoutLocations(node: unknown): unknown {
       .filter(([key]) => key !== 'location')
       .map(([key, value]) => [key, withoutLocations(value)]),
   );
+}
+
+/** The WASM module in a bundle that opa built. */
+export async function moduleOf(bundle: string): Promise<Uint8Array> {
+  return fileOfTar(gunzipSync(await readFile(bundle)), '/policy.wasm');
 }
 
 /**

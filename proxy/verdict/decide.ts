@@ -8,7 +8,7 @@ import type { AgentView, Operation, TargetView } from '../operation.ts';
 import { POLICY_ERROR, policyError, verdictOf, worstOf } from './answer.ts';
 import { type PolicyData, tagged } from './data.ts';
 import { Dispatcher, type DispatchIndex } from './dispatch.ts';
-import type { Evaluator } from './evaluate.ts';
+import { type Evaluator, messageOf } from './evaluate.ts';
 import { type DependsOn, dependsOn, effectsToJudge, InputMaker, inputOf } from './input.ts';
 import {
   CACHE_CHARACTERS,
@@ -201,15 +201,4 @@ function at(value: unknown, path: Path): unknown {
     found = (found as { readonly [part: string]: unknown })[part];
   }
   return found;
-}
-
-/** opa's module throws texts and plain objects as well as errors. */
-export function messageOf(error: unknown): string {
-  if (typeof error === 'string') return error.slice(0, 200);
-  if (typeof error === 'object' && error !== null && 'message' in error) {
-    const { code, message } = error as { code?: unknown; message: unknown };
-    if (code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') return 'it took too long';
-    return String(message).slice(0, 200);
-  }
-  return 'it failed';
 }

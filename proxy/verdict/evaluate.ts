@@ -162,3 +162,14 @@ function resultOf(results: unknown): unknown {
   if (results.length > 1) throw new Error('the module answers more than one result');
   return (results[0] as { result?: unknown }).result;
 }
+
+/** opa's module throws texts and plain objects as well as errors. */
+export function messageOf(error: unknown): string {
+  if (typeof error === 'string') return error.slice(0, 200);
+  if (typeof error === 'object' && error !== null && 'message' in error) {
+    const { code, message } = error as { code?: unknown; message: unknown };
+    if (code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') return 'it took too long';
+    return String(message).slice(0, 200);
+  }
+  return 'it failed';
+}

@@ -10,10 +10,10 @@ import {
   type Manifest,
   PolicyRejected,
   sha256,
-  testPolicy,
 } from './compile.ts';
 import { MAX_SOURCE_BYTES } from './limits.ts';
 import { findOpa, HOW_TO_GET_OPA } from './opa.ts';
+import { testPolicy } from './tested.ts';
 
 export const LIBRARY = new URL('library.rego', import.meta.url);
 export const DEFAULT_DIRECTORY = new URL('default/', import.meta.url);

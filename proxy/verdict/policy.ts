@@ -5,8 +5,8 @@
 import type { Operation, TargetView } from '../operation.ts';
 import { type Compiled, PolicyRejected } from './compile.ts';
 import { type PolicyData, parseData } from './data.ts';
-import { Judge, messageOf } from './decide.ts';
-import { Evaluator } from './evaluate.ts';
+import { Judge } from './decide.ts';
+import { Evaluator, messageOf } from './evaluate.ts';
 import { effectiveMode, nextBoundary, windowAt } from './freeze.ts';
 import type { DependsOn } from './input.ts';
 import { MAX_TIMER_MS } from './limits.ts';
@@ -74,13 +74,25 @@ interface InForce {
 
 /** Opens the policy; rejects with `PolicyRejected` when it can't be used. */
 export async function openPolicy(options: PolicyOptions): Promise<Policy> {
-  return new ReloadingPolicy(options, await prepare(options));
+  const sources = await readOrWhy(options);
+  if (typeof sources === 'string') throw new PolicyRejected(sources);
+  return new ReloadingPolicy(options, await prepare(sources, options));
 }
 
-async function prepare(options: PolicyOptions): Promise<InForce> {
-  const sources = await readSources(options).catch((cause: unknown) => {
-    throw new PolicyRejected(`the policy's files can't be read: ${messageOf(cause)}`, { cause });
-  });
+/** The files' texts, or why they can't be read. */
+async function readOrWhy(options: PolicyOptions): Promise<Sources | string> {
+  try {
+    return await readSources(options);
+  } catch (error) {
+    return `the policy's files can't be read: ${messageOf(error)}`;
+  }
+}
+
+function sameSources(one: Sources | string, other: Sources | string): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
+}
+
+async function prepare(sources: Sources, options: PolicyOptions): Promise<InForce> {
   const data = dataOf(sources);
   return inForce(sources, data, await load(sources, options.stateDirectory));
 }
@@ -185,17 +197,24 @@ class ReloadingPolicy implements Policy {
   }
 
   async #reloadOnce(): Promise<void> {
+    const sources = await readOrWhy(this.#options);
     try {
-      const next = await prepare(this.#options);
-      if (this.#closed) return;
+      if (typeof sources === 'string') throw new PolicyRejected(sources);
       const previous = this.#current;
-      if (next.digest === previous.digest && next.sources.tests === previous.sources.tests) return;
+      if (sameSources(sources, previous.sources)) return;
+      const next = await prepare(sources, this.#options);
+      if (this.#closed) return;
       this.#current = next;
       if (next.digest === previous.digest) return;
       this.#changed(previous.digest);
       this.#awaitBoundary();
     } catch (error) {
       if (this.#closed) return;
+      // Half-written when it was read: what is there by now is looked at before anybody is told.
+      if (!sameSources(sources, await readOrWhy(this.#options))) {
+        this.#again = true;
+        return;
+      }
       const why = error instanceof Error ? error.message : messageOf(error);
       const old = this.#current.digest.slice(0, 12);
       this.#options.onRejected?.(

@@ -88,3 +88,37 @@ export function variables(tree: unknown): ReadonlySet<string> {
   visit(tree);
   return found;
 }
+
+/**
+ * Rows where `not` stands before a call or an `in` that reads `input` or `data`. When what it reads
+ * is undefined the whole rule says nothing, instead of taking the `not` as met: a guard that opens.
+ */
+export function silentNegations(tree: unknown): readonly number[] {
+  const rows = new Set<number>();
+  const visit = (node: unknown): void => {
+    if (typeof node !== 'object' || node === null) return;
+    const { negated, terms, location } = node as {
+      negated?: unknown;
+      terms?: unknown;
+      location?: { row?: unknown };
+    };
+    if (negated === true && Array.isArray(terms) && mayBeUndefined(terms)) {
+      if (typeof location?.row === 'number') rows.add(location.row);
+    }
+    for (const child of Object.values(node)) visit(child);
+  };
+  visit(tree);
+  return [...rows].sort((a, b) => a - b);
+}
+
+/** `==` alone is safe: opa takes it as not met. */
+function mayBeUndefined([operator, ...operands]: readonly unknown[]): boolean {
+  const name = variables(operator);
+  if (name.has('equal') || name.has('eq')) return false;
+  return operands.some((operand) => {
+    const { type, value } = (operand ?? {}) as { type?: unknown; value?: unknown };
+    const head: unknown = type === 'ref' && Array.isArray(value) ? value[0] : undefined;
+    const root = (head as { value?: unknown } | undefined)?.value;
+    return root === 'input' || root === 'data';
+  });
+}

@@ -260,6 +260,36 @@ test("a policy that can't be used is rejected before it is in force", async () =
   await assert.rejects(policyOf(ALLOW, { tests: 'package t' }), /fails its tests/);
 });
 
+test('a policy is tested as it will run, not only as opa runs it', async () => {
+  // Go's sprintf writes a list as JSON, the one beside WASM does not.
+  const body = 'word := sprintf("%v", [["a"]])\nallow contains {"rule": word, "reason": "w"}';
+  const tests = `package t
+    import data.holdpoint.policy
+    test_word if policy.word == "[\\"a\\"]"
+    test_other if true`;
+  await assert.rejects(policyOf(rego(body), { tests }), /fails them when compiled: test_word$/);
+  await assert.rejects(policyOf(ALLOW, { tests: 'package t\ntest_x := "yes" if 1 > 2' }), /test_x/);
+});
+
+test('a `not` that may be silent is warned of', async () => {
+  const { compile } = await import('../../proxy/verdict/compile.ts');
+  const { readSources } = await import('../../proxy/verdict/load.ts');
+  const files = { rego: join(ROOT, 'policies.rego'), data: join(ROOT, 'policies.json') };
+  const { policy, library } = await readSources(files);
+  const warned = async (text: string): Promise<readonly string[]> =>
+    (await compile(await opa(), text, library)).warnings;
+  assert.deepEqual(await warned(policy), []);
+  const odd = `a if not input.mode in data.modes
+b if not startswith(input.mode, "x")
+c if not input.mode == "x"
+d if not a
+e if not input.effect.scoped`;
+  assert.deepEqual(
+    (await warned(rego(odd))).map((warning) => warning.split(':')[1]),
+    ['3', '4'],
+  );
+});
+
 async function until(condition: () => boolean, what: string): Promise<void> {
   const deadline = performance.now() + 20_000;
   while (!condition()) {
