@@ -75,9 +75,9 @@ if (isAtLeast(WANTED)) {
   const flags = ['--disable-warning=ExperimentalWarning'];
   const child = spawn(node, [...flags, file, ...args], options);
   child.on('error', (error) => leave(`can't run ${node}: ${error.message}`));
-  // A terminal sends Ctrl-C to the whole group: the child has it already, and this process only has to outlive it.
-  process.on('SIGINT', () => {});
-  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  // A terminal sends Ctrl-C to the whole group, so the child may have it twice: cli/start.ts takes that for once.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+    process.on(signal, () => child.kill(signal));
   child.on('exit', (code, signal) => {
     process.exit(signal === null ? (code ?? 1) : 128 + (constants.signals[signal] ?? 0));
   });

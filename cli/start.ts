@@ -26,13 +26,20 @@ function port(text: string): number {
   throw new InvalidArgumentError('a port is a number from 0 to 65535; 0 takes any free one.');
 }
 
+/** Ctrl-C reaches this process from the terminal and from the launcher. */
+const SAME_SIGNAL_MS = 300;
+
 async function start(options: StartOptions): Promise<void> {
   const began = performance.now();
+  // State is for its owner alone, whoever writes it.
+  process.umask(0o077);
   let wanted = 0;
   let running: Running | null = null;
   const stop = (): void => {
-    wanted++;
-    if (wanted > 1) process.exit(130);
+    const now = performance.now();
+    // Asked again, and not by the same key press through the launcher: out at once. The guard ends the database.
+    if (wanted > 0 && now - wanted > SAME_SIGNAL_MS) process.exit(130);
+    wanted ||= now;
     if (running) void end(running);
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);

@@ -78,7 +78,7 @@ function reachableBinaries(bin: string, user: User): string {
     .digest('hex');
   const copy = join(PUBLIC, `postgres-${name.slice(0, 16)}`);
   if (!existsSync(copy)) {
-    mkdirSync(PUBLIC, { recursive: true, mode: 0o755 });
+    makePublic(PUBLIC);
     rmSync(`${copy}.new`, { recursive: true, force: true });
     cpSync(native, `${copy}.new`, { recursive: true, verbatimSymlinks: true });
     renameSync(`${copy}.new`, copy);
@@ -101,9 +101,16 @@ function reachableData(directory: string, user: User): string {
     for (const folder of [dirname(here), here]) chmodSync(folder, 0o711);
     return inside;
   }
-  mkdirSync(elsewhere, { recursive: true, mode: 0o711 });
+  makePublic(PUBLIC);
+  makePublic(elsewhere);
   writeFileSync(`${elsewhere}.for`, here);
   return join(elsewhere, 'data');
+}
+
+/** Whatever the umask: its user passes through. */
+function makePublic(folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  chmodSync(folder, 0o711);
 }
 
 function isReachable(folder: string, user: User): boolean {
