@@ -15,7 +15,7 @@ export interface Store {
 
 /** `place` is a file's path (SQLite) or a `postgres://` address. */
 export async function openStore(place: string): Promise<Store> {
-  const db = openSqlite(place);
+  const db = await openSqlite(place);
   try {
     await migrate(db);
   } catch (e) {

@@ -6,12 +6,17 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { DATABASE_BUSY_MS } from '../limits.ts';
 import type { Db, Row, Value } from './db.ts';
 
-export function openSqlite(file: string): Db {
+export async function openSqlite(file: string): Promise<Db> {
   if (file !== ':memory:') mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  const database = new DatabaseSync(file, { timeout: DATABASE_BUSY_MS });
-  database.exec('PRAGMA journal_mode = WAL');
-  database.exec('PRAGMA synchronous = FULL');
-  database.exec('PRAGMA foreign_keys = ON');
+  const database = new DatabaseSync(file, { timeout: 0 });
+  try {
+    for (const pragma of ['journal_mode = WAL', 'synchronous = FULL', 'foreign_keys = ON']) {
+      await patiently(() => database.exec(`PRAGMA ${pragma}`));
+    }
+  } catch (e) {
+    database.close();
+    throw e;
+  }
   return new SqliteDb(database);
 }
 
@@ -26,16 +31,16 @@ class SqliteDb implements Db {
   }
 
   all(sql: string, ...values: readonly Value[]): Promise<readonly Row[]> {
-    return this.#turn(async () => this.#all(sql, values));
+    return this.#turn(() => patiently(() => this.#all(sql, values)));
   }
 
   run(sql: string, ...values: readonly Value[]): Promise<number> {
-    return this.#turn(async () => this.#run(sql, values));
+    return this.#turn(() => patiently(() => this.#run(sql, values)));
   }
 
   transaction<T>(work: (db: Db) => Promise<T>): Promise<T> {
     return this.#turn(async () => {
-      this.#database.exec('BEGIN IMMEDIATE');
+      await patiently(() => this.#database.exec('BEGIN IMMEDIATE'));
       const inside: Db = {
         dialect: 'sqlite',
         all: async (sql, ...values) => this.#all(sql, values),
@@ -83,4 +88,22 @@ class SqliteDb implements Db {
     this.#tail = turn.catch(() => {});
     return turn;
   }
+}
+
+/** Another process writes: wait for it without stopping this one. */
+async function patiently<T>(work: () => T): Promise<T> {
+  const end = Date.now() + DATABASE_BUSY_MS;
+  for (;;) {
+    try {
+      return work();
+    } catch (e) {
+      if (!isBusy(e) || Date.now() > end) throw e;
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  }
+}
+
+function isBusy(e: unknown): boolean {
+  const code = (e as { errcode?: unknown }).errcode;
+  return typeof code === 'number' && (code & 0xff) === 5;
 }

@@ -3,7 +3,17 @@
 import { call } from '/api.js';
 import { bytesOf, checkCard, decide } from '/sign.js';
 import { html, useEffect, useRef, useState } from '/vendor/preact.js';
-import { ClassBadge, Left, Pieces, Problem, StateBadge, span, useTick, When } from '/view.js';
+import {
+  ClassBadge,
+  Left,
+  Pieces,
+  Problem,
+  plain,
+  StateBadge,
+  span,
+  useTick,
+  When,
+} from '/view.js';
 
 export function CardView({ id, me, changes }) {
   useTick();
@@ -31,7 +41,7 @@ export function CardView({ id, me, changes }) {
   return html`<article class="card" aria-labelledby="card-title">
     <p><a href="#/" class="back">← Waiting</a></p>
     <header>
-      <h1 id="card-title">${card.agent} on ${card.target}</h1>
+      <h1 id="card-title">${plain(card.agent)} on ${plain(card.target)}</h1>
       <p class="meta">
         <${StateBadge} of=${card.state} /> <${ClassBadge} of=${card.class} />
         <span>environment <b>${card.environment}</b></span>
@@ -43,7 +53,7 @@ export function CardView({ id, me, changes }) {
     </header>
     ${altered && html`<p class="problem" role="alert">Do not sign: ${altered}. This card was altered on its way.</p>`}
     <h2>It would</h2>
-    <ul class="sentences">${card.sentences.map((s) => html`<li>${s}</li>`)}</ul>
+    <ul class="sentences">${card.sentences.map((s) => html`<li>${plain(s)}</li>`)}</ul>
     <${Statement} card=${card} />
     <${Parameters} of=${card.parameters} />
     <${Facts} card=${card} />
@@ -120,18 +130,18 @@ function Facts({ card }) {
   const stated = (text) =>
     text === null
       ? html`<span class="quiet">nothing</span>`
-      : html`<q>${text}</q> <span class="badge">stated</span>`;
+      : html`<q>${plain(text)}</q> <span class="badge">stated</span>`;
   const settings = Object.entries(card.session.settings);
   return html`<section>
     <h2>Who, where and why</h2>
     <dl>
-      <dt>Agent</dt><dd>${card.agent}</dd>
+      <dt>Agent</dt><dd>${plain(card.agent)}</dd>
       <dt>Its reason</dt><dd>${stated(card.stated.reason)}</dd>
       ${card.stated.task !== null && html`<dt>Its task</dt><dd>${stated(card.stated.task)}</dd>`}
       <dt>On behalf of</dt><dd>${stated(card.stated.on_behalf_of)}</dd>
       <dt>Target</dt><dd>${card.target} (${card.environment}), database ${card.database}, ${card.engine}</dd>
       <dt>Held by</dt><dd>${card.rule}: ${card.reason}</dd>
-      <dt>Session</dt><dd>${card.session.application ?? 'no name'} from ${card.session.client_address}, since <${When} at=${card.session.started} /></dd>
+      <dt>Session</dt><dd>${plain(card.session.application ?? 'no name')} from ${card.session.client_address}, since <${When} at=${card.session.started} /></dd>
       <dt>Transaction</dt><dd>${
         card.in_transaction
           ? html`open for ${span(card.transaction_age_ms ?? 0)}: it keeps its locks while you decide`
@@ -141,7 +151,7 @@ function Facts({ card }) {
       ${
         settings.length > 0 &&
         html`<dt>Settings</dt><dd><ul class="settings">${settings.map(
-          ([name, value]) => html`<li><code>${name} = ${value}</code></li>`,
+          ([name, value]) => html`<li><code>${name} = ${plain(value)}</code></li>`,
         )}</ul></dd>`
       }
       <dt>Asked</dt><dd><${When} at=${card.asked} /></dd>
@@ -167,9 +177,9 @@ function Objects({ of }) {
         ${of.map(
           (o) => html`<tr>
             <td>${o.access}</td>
-            <td>${o.kind} <b>${o.name}</b>${o.columns.length > 0 ? ` (${o.columns.join(', ')})` : ''}
+            <td>${o.kind} <b>${plain(o.name)}</b>${o.columns.length > 0 ? ` (${o.columns.join(', ')})` : ''}
               ${o.tags.map((t) => html` <span class="badge">${t}</span>`)}</td>
-            <td>${o.via.length > 0 ? o.via.join(' → ') : 'its name'}</td>
+            <td>${o.via.length > 0 ? plain(o.via.join(' → ')) : 'its name'}</td>
           </tr>`,
         )}
       </tbody>
@@ -214,13 +224,15 @@ function Around({ card }) {
     }`;
 }
 
+const SAID = { approve: 'approved', deny: 'denied', withdraw: 'withdrew' };
+
 function Signatures({ of }) {
   if (of.length === 0) return null;
   return html`<section>
     <h2>Signatures</h2>
     <ul>${of.map(
       (s) =>
-        html`<li><b>${s.signer}</b> ${s.decision} (${s.method}, ${s.channel}), <${When} at=${s.signed} />${
+        html`<li><b>${s.signer}</b> ${SAID[s.decision]} (${s.method}, ${s.channel}), <${When} at=${s.signed} />${
           s.reason ? html`: <q>${s.reason}</q>` : ''
         }</li>`,
     )}</ul>
@@ -259,7 +271,7 @@ function Decision({ card, me, done }) {
   };
   return html`<section class="decision" aria-label="Your decision">
     <h2>Your decision</h2>
-    ${!you.can_approve && you.why && html`<p class="warning">You can’t approve it: ${you.why}.</p>`}
+    ${card.state === 'pending' && !you.can_approve && you.why && html`<p class="warning">You can’t approve it: ${you.why}.</p>`}
     <label for="reason">Reason (needed to deny or withdraw)</label>
     <textarea id="reason" ref=${box} rows="2" maxlength="2000" value=${reason} onInput=${(e) => setReason(e.target.value)}></textarea>
     <p class="row">

@@ -2,7 +2,7 @@
 
 import { call } from '/api.js';
 import { html, useCallback, useEffect, useRef, useState } from '/vendor/preact.js';
-import { ClassBadge, Left, Problem, StateBadge, useTick, When } from '/view.js';
+import { ClassBadge, Left, Problem, plain, StateBadge, useTick, When } from '/view.js';
 
 export function Queue({ changes }) {
   useTick();
@@ -84,11 +84,11 @@ function List({ holds, past }) {
     ${holds.map(
       (h) => html`<li key=${h.id} class=${h.yours ? 'yours' : ''}>
         <a href=${`#/hold/${h.id}`}>
-          <span class="sentence">${h.sentence || h.start}</span>
+          <span class="sentence">${plain(h.sentence || h.start)}</span>
           <span class="meta">
             <${ClassBadge} of=${h.class} />
             ${(past || h.state !== 'pending') && html`<${StateBadge} of=${h.state} />`}
-            <span><b>${h.agent}</b> on <b>${h.target}</b> (${h.environment})</span>
+            <span><b>${plain(h.agent)}</b> on <b>${plain(h.target)}</b> (${h.environment})</span>
             ${
               h.state === 'pending'
                 ? html`<span>${h.waiting_for}</span><${Left} until=${h.expires} />`

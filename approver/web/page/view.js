@@ -16,6 +16,15 @@ function seen(text) {
   return /[\p{C}\p{Z}\ufffd]/u.test(text) ? '' : text;
 }
 
+/** Others' words in our sentences: what hides or turns the writing direction is named instead. */
+export function plain(text) {
+  return String(text).replaceAll(/[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu, (c) =>
+    c === '\n' || c === '\t'
+      ? ' '
+      : `⟨U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`,
+  );
+}
+
 /** Ticks once a second, so that “time left” is true. */
 export function useTick() {
   const [, set] = useState(0);
