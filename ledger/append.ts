@@ -5,7 +5,6 @@
 import { signCheckpoint } from './checkpoint.ts';
 import type { Appended } from './contract.ts';
 import { LedgerError, reasonOf } from './errors.ts';
-import type { Files } from './files.ts';
 import type { Segment } from './journal.ts';
 import {
   COMMIT_BYTES,
@@ -41,7 +40,6 @@ interface Call {
 }
 
 export interface SequencerParts {
-  readonly files: Files;
   readonly signer: Signer;
   readonly tree: Tree;
   readonly publisher: Publisher;
@@ -49,8 +47,9 @@ export interface SequencerParts {
   readonly segment: Segment;
   readonly keys: Keys;
   readonly checkpoint: string;
-  /** Told after each commit, with its size and checkpoint. */
-  readonly committed: (size: number, checkpoint: string) => void;
+  /** Told after each commit how many entries it had and how long its write took. */
+  readonly committed: (entries: number, milliseconds: number) => void;
+  readonly published: () => void;
   readonly poisoned: (reason: string) => void;
 }
 
@@ -206,11 +205,12 @@ export class Sequencer {
       );
       // 3. One durable write of entries and checkpoint. A crash before it is whole: recovery drops the torn record,
       //    nobody was answered. A crash after: recovery appends the same entries; who asks again finds them by key.
+      const started = performance.now();
       await this.#segment.commit({ first, entries: fresh, checkpoint });
       this.#root = root;
       this.#checkpoint = checkpoint;
       this.#size = this.#tree.size;
-      this.#parts.committed(this.#size, checkpoint);
+      this.#parts.committed(fresh.length, performance.now() - started);
     }
     // 4. Answer. From here on the entries are promised.
     this.#answer(calls, places);
@@ -287,6 +287,7 @@ export class Sequencer {
     const state = await this.#snapshot();
     await publisher.publish(state);
     this.#tree.forget(state.tiles, state.bundles);
+    this.#parts.published();
     const settled = this.#behind.filter((behind) => behind.size <= publisher.size);
     if (settled.length === 0) return;
     await publisher.settle();

@@ -1,26 +1,24 @@
 // The ledger in this process: opens the directory, appends, answers, and recovers itself after a failed write.
 // Invariant: one writer a directory (lock.ts); between a failed write and a recovery that succeeded `unavailable` says why.
-import { createHash, hash } from 'node:crypto';
-import { dirname } from 'node:path';
+
 import { Sequencer } from './append.ts';
+import { bodyName, readBody, storeBody } from './body.ts';
 import { decodeEntry, encodeEntry, type Logged } from './canonical.ts';
 import type { Append, Appended, LedgerWriter } from './contract.ts';
 import { LedgerError, reasonOf } from './errors.ts';
-import { DiskFiles, type Files, replaceFile } from './files.ts';
-import { MemoryKeys } from './keys.ts';
+import { DiskFiles, type Files } from './files.ts';
+import { loadSigner } from './key.ts';
+import { IndexedKeys, MemoryKeys } from './keys.ts';
 import { Layout } from './layout.ts';
-import {
-  APPEND_ENTRIES_MAX,
-  BODY_BYTES_MAX,
-  REOPEN_FIRST_MS,
-  REOPEN_LONGEST_MS,
-  TILE_WIDTH,
-} from './limits.ts';
+import { APPEND_ENTRIES_MAX, REOPEN_FIRST_MS, REOPEN_LONGEST_MS, TILE_WIDTH } from './limits.ts';
 import type { Lock } from './lock.ts';
-import { checkName, generateKey, type Signer, signerOf } from './note.ts';
+import type { Signer } from './note.ts';
 import { formatProof } from './proof.ts';
 import { type Recovered, recover } from './recover.ts';
+import { type SearchPage, type SearchQuery, type Story, search, story } from './search.ts';
 import { bundlePath, splitBundle } from './tile.ts';
+
+export { bodyName };
 
 export interface LedgerOptions {
   readonly directory: string;
@@ -28,12 +26,16 @@ export interface LedgerOptions {
   readonly origin: string;
   /** PKCS #8 PEM of an Ed25519 key; by default one is made in the directory at the first start. */
   readonly key?: string;
-  /** The file layer; tests put a failing one here. */
+  /** The file layer; tests put a failing one here. With another than the disk there is no index. */
   readonly files?: Files;
   /** false: after a failed write stay unavailable until {@link Ledger.reopen} is called. */
   readonly reopen?: boolean;
   /** Size of a journal segment; tests make it small. */
   readonly segmentBytes?: number;
+  /** Told what an operator should know; never an entry's content. */
+  readonly warn?: (message: string) => void;
+  /** Told of each commit, for metrics. */
+  readonly committed?: (entries: number, milliseconds: number) => void;
 }
 
 /** The writer's side with reads, as the embedded start uses it. */
@@ -46,55 +48,42 @@ export interface Ledger extends LedgerWriter {
   readonly root: string;
   /** The newest signed checkpoint. */
   readonly checkpoint: string;
+  /** Entries waiting for a commit, and entries that searches cover. */
+  readonly waiting: number;
+  readonly indexed: number;
   read(index: number): Promise<Logged>;
+  /** A statement's bytes that were too long for its entry. */
+  body(sha256: string): Promise<Buffer>;
   /** A C2SP tlog-proof file of an entry, with the entry as its extra data. */
   proof(index: number): Promise<string>;
-  /** Writes all that is answered so far as public files. */
-  publish(): Promise<void>;
+  /** Hashes that prove the tree of `from` entries is the start of the tree of `to`. */
+  consistency(from: number, to: number): Buffer[];
+  search(query: SearchQuery): Promise<SearchPage>;
+  /** Everything about one operation or hold, in order. */
+  story(id: string): Promise<Story>;
+  /** Resolves when all that is answered so far is public files and, `indexed`, found by searches. */
+  publish(indexed?: boolean): Promise<void>;
   /** Recovers from the disk after a failed write. */
   reopen(): Promise<void>;
 }
 
-async function loadSigner(files: Files, layout: Layout, options: LedgerOptions): Promise<Signer> {
-  checkName(options.origin);
-  const kept = files.read(layout.key)?.toString() ?? null;
-  if (
-    kept !== null &&
-    options.key !== undefined &&
-    signerOf(options.origin, kept).vkey !== signerOf(options.origin, options.key).vkey
-  ) {
-    throw new LedgerError(
-      'key-mismatch',
-      `${layout.key} is another key than the one given; a log keeps its key for life.`,
-    );
-  }
-  const pem = kept ?? options.key ?? generateKey();
-  const signer = signerOf(options.origin, pem);
-  if (kept === null && options.key === undefined) {
-    if (files.exists(layout.checkpoint)) {
-      throw new LedgerError(
-        'key-mismatch',
-        `${layout.key} is missing, but the log has been signed already; restore it from the backup.`,
-      );
-    }
-    await replaceFile(files, layout.key, Buffer.from(pem), { mode: 0o600, durable: true });
-  }
-  await replaceFile(files, layout.publicKey, Buffer.from(`${signer.vkey}\n`), { durable: true });
-  return signer;
+/** What is opened again after a failed write. */
+interface Opened {
+  readonly sequencer: Sequencer;
+  readonly recovered: Recovered;
 }
 
 class FileLedger implements Ledger {
   readonly directory: string;
   readonly publicKey: string;
   unavailable: string | null = null;
+  readonly #options: LedgerOptions;
   readonly #files: Files;
   readonly #layout: Layout;
   readonly #signer: Signer;
   readonly #lock: Lock;
-  readonly #auto: boolean;
-  readonly #segmentBytes: number | undefined;
-  #open: { sequencer: Sequencer; recovered: Recovered };
-  #keys = new MemoryKeys();
+  readonly #keys: IndexedKeys | MemoryKeys;
+  #open: Opened;
   #reopening: Promise<void> | null = null;
   #retry: NodeJS.Timeout | null = null;
   #pause = REOPEN_FIRST_MS;
@@ -110,28 +99,52 @@ class FileLedger implements Ledger {
   ) {
     this.directory = options.directory;
     this.publicKey = signer.vkey;
+    this.#options = options;
     this.#files = files;
     this.#layout = layout;
     this.#signer = signer;
     this.#lock = lock;
-    this.#auto = options.reopen !== false;
-    this.#segmentBytes = options.segmentBytes;
+    this.#keys =
+      options.files === undefined
+        ? new IndexedKeys({
+            path: layout.index,
+            publicKey: signer.vkey,
+            size: recovered.tree.size,
+            directory: options.directory,
+            keyAt: (index) => this.#keyAt(index),
+            warn: options.warn ?? (() => {}),
+          })
+        : new MemoryKeys();
     this.#open = this.#start(recovered);
   }
 
-  #start(recovered: Recovered): { sequencer: Sequencer; recovered: Recovered } {
-    this.#keys = new MemoryKeys();
-    for (let index = 0; index < recovered.tree.size; ) {
+  /** Before the first append: every key of the log is known, in the index or in memory. */
+  async ready(): Promise<void> {
+    await this.#loadKeys(this.#open.recovered);
+  }
+
+  async #loadKeys(recovered: Recovered): Promise<void> {
+    const { size } = recovered.tree;
+    if (this.#keys instanceof IndexedKeys) await this.#keys.until(size);
+    const first = this.#keys.reset(size);
+    for (let index = first - (first % TILE_WIDTH); index < size; ) {
       for (const bytes of this.#bundle(recovered, Math.floor(index / TILE_WIDTH))) {
-        this.#keys.add(decodeEntry(bytes).key, index++);
+        if (index >= first) this.#keys.add(decodeEntry(bytes).key, index);
+        index++;
       }
     }
+    if (this.#keys instanceof IndexedKeys) this.#keys.catchUp();
+  }
+
+  #start(recovered: Recovered): Opened {
     const sequencer = new Sequencer({
       ...recovered,
-      files: this.#files,
       signer: this.#signer,
       keys: this.#keys,
-      committed: () => {},
+      committed: this.#options.committed ?? (() => {}),
+      published: () => {
+        if (this.#keys instanceof IndexedKeys) this.#keys.catchUp();
+      },
       poisoned: (reason) => this.#poisoned(reason),
     });
     return { sequencer, recovered };
@@ -149,6 +162,14 @@ class FileLedger implements Ledger {
     return this.#open.sequencer.checkpoint;
   }
 
+  get waiting(): number {
+    return this.#open.sequencer.waiting;
+  }
+
+  get indexed(): number {
+    return this.#keys instanceof IndexedKeys ? this.#keys.indexed : 0;
+  }
+
   async append(appends: readonly Append[]): Promise<readonly Appended[]> {
     if (this.#closed) throw new LedgerError('closed', 'The ledger is closed.');
     if (this.unavailable !== null)
@@ -160,23 +181,9 @@ class FileLedger implements Ledger {
       );
     }
     const items = appends.map((append) => ({ key: append.key, framed: encodeEntry(append) }));
-    for (const { body } of appends) if (body !== undefined) await this.#storeBody(body);
+    for (const { body } of appends)
+      if (body !== undefined) await storeBody(this.#files, this.#layout, body);
     return this.#open.sequencer.append(items);
-  }
-
-  /** Durable before the entry that names it. */
-  async #storeBody(body: Uint8Array): Promise<void> {
-    if (body.length > BODY_BYTES_MAX) {
-      throw new LedgerError(
-        'body-too-large',
-        `A body of ${body.length} bytes is more than ${BODY_BYTES_MAX}; the operation can't be recorded and must be refused.`,
-      );
-    }
-    const path = this.#layout.body(hash('sha256', body, 'hex'));
-    if (this.#files.read(path)?.equals(body) === true) return;
-    await this.#files.makeDirectory(dirname(path));
-    await replaceFile(this.#files, path, body, { mode: 0o600, durable: true });
-    await this.#files.sync(dirname(dirname(path)));
   }
 
   #bundle(recovered: Recovered, index: number): Uint8Array[] {
@@ -197,6 +204,15 @@ class FileLedger implements Ledger {
     return splitBundle(bytes, TILE_WIDTH, path);
   }
 
+  /** Also of entries that are placed but not committed yet, for {@link IndexedKeys}. */
+  #keyAt(index: number): string | null {
+    const { recovered } = this.#open;
+    const bytes = recovered.tree.recent(index)?.subarray(2);
+    const found =
+      bytes ?? this.#bundle(recovered, Math.floor(index / TILE_WIDTH))[index % TILE_WIDTH];
+    return found === undefined ? null : decodeEntry(found).key;
+  }
+
   #entry(index: number): Uint8Array {
     const { tree } = this.#open.recovered;
     if (!Number.isSafeInteger(index) || index < 0 || index >= this.size) {
@@ -215,6 +231,10 @@ class FileLedger implements Ledger {
     return decodeEntry(this.#entry(index));
   }
 
+  async body(sha256: string): Promise<Buffer> {
+    return readBody(this.#files, this.#layout, sha256);
+  }
+
   async proof(index: number): Promise<string> {
     const extra = Buffer.from(this.#entry(index));
     const { sequencer, recovered } = this.#open;
@@ -223,17 +243,50 @@ class FileLedger implements Ledger {
     return formatProof({ index, path, checkpoint: sequencer.checkpoint, extra });
   }
 
-  publish(): Promise<void> {
-    return this.#open.sequencer.publish();
+  consistency(from: number, to: number): Buffer[] {
+    if (
+      !Number.isSafeInteger(from) ||
+      !Number.isSafeInteger(to) ||
+      from < 0 ||
+      from > to ||
+      to > this.size
+    ) {
+      throw new LedgerError(
+        'not-found',
+        `There is no proof from ${from} to ${to} entries: the log has ${this.size}.`,
+      );
+    }
+    return this.#open.recovered.tree.consistency(from, to);
+  }
+
+  #index(): IndexedKeys {
+    if (this.#keys instanceof IndexedKeys) return this.#keys;
+    throw new LedgerError('not-found', 'This ledger has no index; search needs one.');
+  }
+
+  search(query: SearchQuery): Promise<SearchPage> {
+    return search(this.#index().index, (index) => this.read(index), query);
+  }
+
+  story(id: string): Promise<Story> {
+    return story(this.#index().index, (index) => this.read(index), id);
+  }
+
+  async publish(indexed = false): Promise<void> {
+    await this.#open.sequencer.publish();
+    if (indexed) await this.#index().until(this.size, 0);
   }
 
   #poisoned(reason: string): void {
     this.unavailable = `a write failed (${reason})`;
+    this.#options.warn?.(
+      `The ledger stopped: ${this.unavailable}. Changes are refused until it has recovered.`,
+    );
     this.#retryLater();
   }
 
   #retryLater(): void {
-    if (!this.#auto || this.#closed || this.#retry !== null) return;
+    if (this.#options.reopen === false || this.#closed || this.#retry !== null) return;
     this.#retry = setTimeout(() => {
       this.#retry = null;
       this.reopen().catch(() => this.#retryLater());
@@ -255,15 +308,22 @@ class FileLedger implements Ledger {
     try {
       await this.#open.sequencer.close();
       await this.#open.recovered.segments.close();
-      this.#open = this.#start(
-        await recover(this.#files, this.#layout, this.#signer, this.#segmentBytes),
+      const recovered = await recover(
+        this.#files,
+        this.#layout,
+        this.#signer,
+        this.#options.segmentBytes,
       );
+      await this.#loadKeys(recovered);
+      this.#open = this.#start(recovered);
     } catch (error) {
       this.unavailable = `recovery failed (${reasonOf(error)})`;
+      this.#options.warn?.(`The ledger's ${this.unavailable}.`);
       throw error;
     }
     this.#pause = REOPEN_FIRST_MS;
     this.unavailable = null;
+    this.#options.warn?.(`The ledger has recovered with ${this.size} entries.`);
   }
 
   async close(): Promise<void> {
@@ -274,15 +334,11 @@ class FileLedger implements Ledger {
     try {
       await this.#open.sequencer.close();
       await this.#open.recovered.segments.close();
+      if (this.#keys instanceof IndexedKeys) await this.#keys.close();
     } finally {
       this.#lock.release();
     }
   }
-}
-
-/** SHA-256 of a body as hex: the name it is stored under. */
-export function bodyName(body: Uint8Array): string {
-  return createHash('sha256').update(body).digest('hex');
 }
 
 /** Opens a ledger's directory for appending, making it when it is not there. */
@@ -292,9 +348,11 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   await files.makeDirectory(options.directory, 0o700);
   const lock = files.lock(layout.lock);
   try {
-    const signer = await loadSigner(files, layout, options);
+    const signer = await loadSigner(files, layout, options.origin, options.key);
     const recovered = await recover(files, layout, signer, options.segmentBytes);
-    return new FileLedger(options, files, layout, signer, lock, recovered);
+    const ledger = new FileLedger(options, files, layout, signer, lock, recovered);
+    await ledger.ready();
+    return ledger;
   } catch (error) {
     lock.release();
     throw error;

@@ -44,3 +44,17 @@ export const NOTE_BYTES_MAX = 65_536;
 export const NOTE_SIGNATURES_MAX = 64;
 /** Hashes in a consistency proof (tlog-witness). */
 export const CONSISTENCY_HASHES_MAX = 63;
+
+/** Entries in one transaction of the index. */
+export const INDEX_BATCH = 2_000;
+/** The index follows the published log after about this long. */
+export const INDEX_EVERY_MS = 200;
+/** SQLite's page cache for the index. */
+export const INDEX_CACHE_KIB = 16 * 1024;
+/** Keys held in memory at start because the index lacks them; more are indexed first. */
+export const KEYS_LAG_MAX = 100_000;
+/** Search results on one page, by default and at most. */
+export const SEARCH_PAGE = 50;
+export const SEARCH_PAGE_MAX = 1_000;
+/** Entries of one operation's story. */
+export const STORY_ENTRIES_MAX = 1_000;

@@ -1,0 +1,42 @@
+// Bodies: what is too large for an entry, beside the log under its SHA-256.
+// Invariant: durable before the entry that names it is appended; what is read back has the hash it was asked by.
+import { hash } from 'node:crypto';
+import { dirname } from 'node:path';
+import { LedgerError } from './errors.ts';
+import { type Files, replaceFile } from './files.ts';
+import type { Layout } from './layout.ts';
+import { BODY_BYTES_MAX } from './limits.ts';
+
+/** The name a body is stored under. */
+export function bodyName(body: Uint8Array): string {
+  return hash('sha256', body, 'hex');
+}
+
+export async function storeBody(files: Files, layout: Layout, body: Uint8Array): Promise<void> {
+  if (body.length > BODY_BYTES_MAX) {
+    throw new LedgerError(
+      'body-too-large',
+      `A body of ${body.length} bytes is more than ${BODY_BYTES_MAX}; the operation can't be recorded and must be refused.`,
+    );
+  }
+  const path = layout.body(bodyName(body));
+  if (files.read(path)?.equals(body) === true) return;
+  await files.makeDirectory(dirname(path), 0o700);
+  await replaceFile(files, path, body, { mode: 0o600, durable: true });
+  await files.sync(layout.bodies);
+}
+
+export function readBody(files: Files, layout: Layout, sha256: string): Buffer {
+  const body = /^[0-9a-f]{64}$/.test(sha256) ? files.read(layout.body(sha256)) : null;
+  if (body === null)
+    throw new LedgerError(
+      'not-found',
+      `There is no body ${sha256}; it was never stored, or retention removed it.`,
+    );
+  if (bodyName(body) !== sha256)
+    throw new LedgerError(
+      'tile-invalid',
+      `The body ${sha256} is damaged: its bytes have another hash.`,
+    );
+  return body;
+}

@@ -1,0 +1,174 @@
+// The index beside the log: which entry has which key, agent, object, … in SQLite.
+// Invariant: derived from the log alone and never trusted over it: a key found here is compared with the entry it names,
+// and `holdpoint ledger reindex` makes the whole again.
+import { hash } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import type { Logged } from './canonical.ts';
+import { INDEX_BATCH, INDEX_CACHE_KIB } from './limits.ts';
+
+const SCHEMA = `
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS key (digest BLOB PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entry (
+  place INTEGER PRIMARY KEY, time INTEGER NOT NULL, kind TEXT NOT NULL, operation TEXT, hold TEXT, session TEXT, agent TEXT,
+  target TEXT, environment TEXT, class TEXT, verdict TEXT, rule TEXT, signer TEXT);
+CREATE TABLE IF NOT EXISTS object (name TEXT NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (name, place)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entry_time ON entry (time);
+CREATE INDEX IF NOT EXISTS entry_operation ON entry (operation) WHERE operation IS NOT NULL;
+CREATE INDEX IF NOT EXISTS entry_hold ON entry (hold) WHERE hold IS NOT NULL;
+CREATE INDEX IF NOT EXISTS entry_session ON entry (session) WHERE session IS NOT NULL;
+CREATE INDEX IF NOT EXISTS entry_agent ON entry (agent) WHERE agent IS NOT NULL;
+CREATE INDEX IF NOT EXISTS entry_class ON entry (class) WHERE class IS NOT NULL;
+CREATE INDEX IF NOT EXISTS entry_rule ON entry (rule) WHERE rule IS NOT NULL;
+CREATE INDEX IF NOT EXISTS entry_signer ON entry (signer) WHERE signer IS NOT NULL;
+`;
+const INDEX_VERSION = 1;
+
+export function keyDigest(key: string): Buffer {
+  return hash('sha256', key, 'buffer').subarray(0, 16);
+}
+
+/** The columns of an entry, in the table's order after `place`. */
+function columnsOf(entry: Logged): SQLInputValue[] {
+  const any: { readonly [name: string]: unknown } = { ...entry };
+  const text = (name: string): string | null => {
+    const value = any[name];
+    return typeof value === 'string' ? value : null;
+  };
+  const judged = entry.kind === 'decision' ? entry.verdict : null;
+  const verdict = judged?.kind ?? text('verdict');
+  const rule = judged?.rule ?? text('rule');
+  const who = entry.kind === 'signature' ? entry.signer : text('who');
+  return [
+    Date.parse(entry.time),
+    entry.kind,
+    text('operation'),
+    text('hold'),
+    text('session'),
+    text('agent'),
+    text('target'),
+    text('environment'),
+    text('class'),
+    verdict,
+    rule,
+    who,
+  ];
+}
+
+/** Names under which an entry's objects are found: `orders`, `public.orders`. */
+function objectsOf(entry: Logged): Set<string> {
+  const names = new Set<string>();
+  if (entry.kind !== 'decision') return names;
+  for (const effect of entry.effects) {
+    for (const object of effect.objects) {
+      names.add(object.name);
+      if (object.schema !== null) names.add(`${object.schema}.${object.name}`);
+      else if (object.database !== null) names.add(`${object.database}.${object.name}`);
+    }
+  }
+  return names;
+}
+
+export class IndexFile {
+  readonly #database: DatabaseSync;
+  readonly #findKey: StatementSync;
+  readonly #addKey: StatementSync;
+  readonly #addEntry: StatementSync;
+  readonly #addObject: StatementSync;
+  #size: number;
+
+  /** Opens the index of the log with this public key; another log's, one of another form, or one that has more than the log is begun anew. */
+  constructor(path: string, publicKey: string, sizeMax = Number.MAX_SAFE_INTEGER) {
+    let database = open(path);
+    const mark = `${INDEX_VERSION} ${publicKey}`;
+    if (meta(database, 'mark') !== mark || Number(meta(database, 'size')) > sizeMax) {
+      database.close();
+      removeIndex(path);
+      database = open(path);
+      database.exec(SCHEMA);
+      setMeta(database, 'mark', mark);
+      setMeta(database, 'size', 0);
+    }
+    this.#database = database;
+    this.#size = Number(meta(database, 'size') ?? 0);
+    this.#findKey = database.prepare('SELECT place FROM key WHERE digest = ?');
+    this.#addKey = database.prepare('INSERT OR IGNORE INTO key VALUES (?, ?)');
+    this.#addEntry = database.prepare(
+      'INSERT OR REPLACE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)',
+    );
+    this.#addObject = database.prepare('INSERT OR IGNORE INTO object VALUES (?, ?)');
+  }
+
+  /** Entries indexed: all below this place. */
+  get size(): number {
+    return this.#size;
+  }
+
+  find(key: string): number | undefined {
+    const row = this.#findKey.get(keyDigest(key));
+    return row === undefined ? undefined : Number(row.place);
+  }
+
+  query(sql: string, values: readonly SQLInputValue[]): Record<string, unknown>[] {
+    return this.#database.prepare(sql).all(...values);
+  }
+
+  /** Indexes entries in order, a few thousand a transaction; resumes where it stopped. */
+  add(
+    entries: Iterable<{ index: number; entry: Logged }>,
+    told: (size: number) => void = () => {},
+  ): void {
+    let open = false;
+    const commit = (): void => {
+      setMeta(this.#database, 'size', this.#size);
+      this.#database.exec('COMMIT');
+      open = false;
+      told(this.#size);
+    };
+    try {
+      for (const { index, entry } of entries) {
+        if (index < this.#size) continue;
+        if (!open) this.#database.exec('BEGIN');
+        open = true;
+        this.#addKey.run(keyDigest(entry.key), index);
+        this.#addEntry.run(index, ...columnsOf(entry));
+        for (const name of objectsOf(entry)) this.#addObject.run(name, index);
+        this.#size = index + 1;
+        if (this.#size % INDEX_BATCH === 0) commit();
+      }
+      if (open) commit();
+    } catch (error) {
+      if (open) this.#database.exec('ROLLBACK');
+      this.#size = Number(meta(this.#database, 'size') ?? 0);
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+}
+
+function open(path: string): DatabaseSync {
+  const database = new DatabaseSync(path);
+  database.exec(
+    `PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000; PRAGMA cache_size = -${INDEX_CACHE_KIB}`,
+  );
+  return database;
+}
+
+function meta(database: DatabaseSync, name: string): unknown {
+  const known = database.prepare("SELECT 1 FROM sqlite_master WHERE name = 'meta'").get();
+  return known === undefined
+    ? null
+    : database.prepare('SELECT value FROM meta WHERE name = ?').get(name)?.value;
+}
+
+function setMeta(database: DatabaseSync, name: string, value: string | number): void {
+  database.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)').run(name, value);
+}
+
+export function removeIndex(path: string): void {
+  for (const end of ['', '-wal', '-shm', '-journal']) rmSync(`${path}${end}`, { force: true });
+}
