@@ -77,6 +77,7 @@ export const FACT_QUERIES = {
 
   routines: `select p.oid::int8::text as oid, n.nspname as schema, p.proname as name, p.prokind as kind,
       l.lanname as language, p.prosrc as source, p.probin as library, pg_get_function_sqlbody(p.oid) as body,
+      case when l.lanname = 'plpgsql' and p.prokind <> 'a' then pg_get_functiondef(p.oid) end as definition,
       p.provolatile as volatility, p.prosecdef as definer, p.proconfig as settings, p.proowner::regrole::text as owner,
       p.proargtypes::oid[]::int8[]::text[] as arguments, p.proallargtypes::int8[]::text[] as all_arguments,
       p.proargmodes::text[] as modes, p.proargnames as names, p.pronargdefaults::int as defaults,
@@ -95,6 +96,9 @@ export const FACT_QUERIES = {
       p.pronargdefaults::int as defaults, p.provariadic::int8::text as variadic, p.prorettype::int8::text as result
     from pg_proc p where p.pronamespace = 'pg_catalog'::regnamespace and p.oid < ${USER}
       and exists (select from pg_proc u where u.proname = p.proname and u.oid >= ${USER})`,
+
+  builtins: `select p.oid::int8::text as oid, p.proname as name from pg_proc p
+    where p.oid < ${USER} and p.pronamespace = 'pg_catalog'::regnamespace and p.provolatile <> 'i'`,
 
   operators: `select o.oid::int8::text as oid, n.nspname as schema, o.oprname as name, o.oprleft::int8::text as "left",
       o.oprright::int8::text as "right", o.oprcode::oid::int8::text as code,
@@ -121,6 +125,14 @@ export const FACT_QUERIES = {
   extension_members: `select d.objid::int8::text as oid, e.extname as extension from pg_depend d
     join pg_extension e on e.oid = d.refobjid
     where d.deptype = 'e' and d.refclassid = 'pg_extension'::regclass and d.classid = 'pg_proc'::regclass`,
+
+  servers: `select s.srvname as name, w.fdwname as wrapper from pg_foreign_server s
+    join pg_foreign_data_wrapper w on w.oid = s.srvfdw`,
+
+  extensions: `select oid::int8::text as oid, extname as name from pg_extension`,
+
+  rule_owners: `select oid::int8::text as oid, ev_class::int8::text as owner from pg_rewrite
+    where oid >= ${USER} and rulename = '_RETURN'`,
 
   dependencies: `select d.classid::regclass::text as class, d.objid::int8::text as oid, d.objsubid::int as sub,
       d.refclassid::regclass::text as on_class, d.refobjid::int8::text as on_oid, d.refobjsubid::int as on_sub,

@@ -96,6 +96,8 @@ export interface Routine {
   readonly source: string;
   readonly library: string | null;
   readonly body: string | null;
+  /** The CREATE FUNCTION statement, of PL/pgSQL only. */
+  readonly definition: string | null;
   readonly volatility: string;
   readonly definer: boolean;
   readonly owner: string;
@@ -190,6 +192,8 @@ export interface CatalogSnapshot {
   readonly routines: ReadonlyMap<string, Routine>;
   readonly routines_named: ReadonlyMap<string, readonly Routine[]>;
   readonly namesakes: ReadonlyMap<string, readonly Namesake[]>;
+  /** Names of built-in functions that are not immutable, by OID. */
+  readonly builtins: ReadonlyMap<string, string>;
   readonly operators_named: ReadonlyMap<string, readonly Operator[]>;
   readonly types: ReadonlyMap<string, Type>;
   readonly types_named: ReadonlyMap<string, readonly Type[]>;
@@ -200,6 +204,11 @@ export interface CatalogSnapshot {
   readonly event_triggers: readonly EventTrigger[];
   /** What depends on an object, by `pg_class 16385`. */
   readonly dependents: ReadonlyMap<string, readonly (Dependency & { readonly on_sub: number })[]>;
+  readonly extensions: ReadonlyMap<string, string>;
+  /** Foreign servers and the wrapper of each. */
+  readonly servers: ReadonlyMap<string, string>;
+  /** Views by the rule that makes them one. */
+  readonly rule_owners: ReadonlyMap<string, string>;
   readonly role_settings: readonly {
     readonly role: string;
     readonly database: string;
@@ -332,6 +341,9 @@ export function buildSnapshot(facts: FactRows, version: number): CatalogSnapshot
     routines,
     routines_named: group([...routines.values()], (r) => r.name),
     namesakes: group(rows<Namesake>(facts, 'namesakes'), (r) => r.name),
+    builtins: new Map(
+      rows<{ oid: string; name: string }>(facts, 'builtins').map((b) => [b.oid, b.name]),
+    ),
     operators_named: group(rows<Operator>(facts, 'operators'), (o) => o.name),
     types,
     types_named: group([...types.values()], (t) => t.name),
@@ -344,6 +356,15 @@ export function buildSnapshot(facts: FactRows, version: number): CatalogSnapshot
     dependents: group(
       rows<RawDependency>(facts, 'dependencies'),
       (d) => `${d.on_class} ${d.on_oid}`,
+    ),
+    extensions: new Map(
+      rows<{ oid: string; name: string }>(facts, 'extensions').map((e) => [e.name, e.oid]),
+    ),
+    servers: new Map(
+      rows<{ name: string; wrapper: string }>(facts, 'servers').map((s) => [s.name, s.wrapper]),
+    ),
+    rule_owners: new Map(
+      rows<{ oid: string; owner: string }>(facts, 'rule_owners').map((r) => [r.oid, r.owner]),
     ),
     role_settings: rows<CatalogSnapshot['role_settings'][number]>(facts, 'role_settings'),
   });

@@ -12,7 +12,9 @@ export type RunsText =
   | 'database'
   | 'cursor'
   | 'tsquery'
-  | 'setting';
+  | 'setting'
+  | 'xpath'
+  | 'connectby';
 
 export interface BuiltinEffect {
   readonly class: EffectClass;

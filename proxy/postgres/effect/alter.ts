@@ -1,0 +1,264 @@
+// ALTER TABLE and its subcommands: which of them lose data, which change who may do what, which run code.
+// Invariant: the table has a line for every subcommand of the grammar; a new one does not compile.
+import type {
+  AlterTableCmd,
+  AlterTableStmt,
+  AlterTableType,
+  ColumnDef,
+  Node,
+  TypeName,
+} from '@pgsql/types';
+import type { EffectClass } from '../../effect/effect.ts';
+import type { Column, Relation } from '../catalog/snapshot.ts';
+import { altered, references } from './ddl.ts';
+import { cascade } from './drop.ts';
+import { walk } from './expression.ts';
+import type { Draft, Judge } from './judge.ts';
+import { DEPARSED_PATH, findRelation, findTypes, parts, type RelationMeaning } from './names.ts';
+import { descendants, indexExpressions, label } from './relation.ts';
+import { expressionText } from './routine.ts';
+import { meetTypeName } from './types.ts';
+
+/** `attaches`: what a row set off may be different afterwards. */
+type Line = readonly [effect: EffectClass, attaches?: 'attaches'];
+
+const SUBCOMMANDS: { readonly [T in AlterTableType]: Line } = {
+  AT_AddColumn: ['ddl'],
+  AT_AddColumnToView: ['ddl'],
+  AT_ColumnDefault: ['ddl', 'attaches'],
+  AT_CookedColumnDefault: ['ddl', 'attaches'],
+  AT_DropNotNull: ['ddl'],
+  AT_SetNotNull: ['ddl'],
+  AT_SetExpression: ['destructive', 'attaches'],
+  AT_DropExpression: ['ddl'],
+  AT_SetStatistics: ['ddl'],
+  AT_SetOptions: ['ddl'],
+  AT_ResetOptions: ['ddl'],
+  AT_SetStorage: ['ddl'],
+  AT_SetCompression: ['ddl'],
+  AT_DropColumn: ['destructive'],
+  AT_AddIndex: ['ddl'],
+  AT_ReAddIndex: ['ddl'],
+  AT_AddConstraint: ['ddl'],
+  AT_ReAddConstraint: ['ddl'],
+  AT_ReAddDomainConstraint: ['ddl'],
+  AT_AlterConstraint: ['ddl'],
+  AT_ValidateConstraint: ['ddl'],
+  AT_AddIndexConstraint: ['ddl'],
+  AT_DropConstraint: ['ddl'],
+  AT_ReAddComment: ['ddl'],
+  AT_AlterColumnType: ['destructive'],
+  AT_AlterColumnGenericOptions: ['ddl'],
+  AT_ChangeOwner: ['admin'],
+  AT_ClusterOn: ['ddl'],
+  AT_DropCluster: ['ddl'],
+  AT_SetLogged: ['ddl'],
+  AT_SetUnLogged: ['ddl'],
+  AT_DropOids: ['ddl'],
+  AT_SetAccessMethod: ['ddl'],
+  AT_SetTableSpace: ['ddl'],
+  AT_SetRelOptions: ['ddl'],
+  AT_ResetRelOptions: ['ddl'],
+  AT_ReplaceRelOptions: ['ddl'],
+  AT_EnableTrig: ['admin', 'attaches'],
+  AT_EnableAlwaysTrig: ['admin', 'attaches'],
+  AT_EnableReplicaTrig: ['admin', 'attaches'],
+  AT_DisableTrig: ['admin'],
+  AT_EnableTrigAll: ['admin', 'attaches'],
+  AT_DisableTrigAll: ['admin'],
+  AT_EnableTrigUser: ['admin', 'attaches'],
+  AT_DisableTrigUser: ['admin'],
+  AT_EnableRule: ['admin', 'attaches'],
+  AT_EnableAlwaysRule: ['admin', 'attaches'],
+  AT_EnableReplicaRule: ['admin', 'attaches'],
+  AT_DisableRule: ['admin'],
+  AT_AddInherit: ['ddl', 'attaches'],
+  AT_DropInherit: ['ddl'],
+  AT_AddOf: ['ddl'],
+  AT_DropOf: ['ddl'],
+  AT_ReplicaIdentity: ['ddl'],
+  AT_EnableRowSecurity: ['admin', 'attaches'],
+  AT_DisableRowSecurity: ['admin'],
+  AT_ForceRowSecurity: ['admin', 'attaches'],
+  AT_NoForceRowSecurity: ['admin'],
+  AT_GenericOptions: ['ddl'],
+  AT_AttachPartition: ['ddl', 'attaches'],
+  AT_DetachPartition: ['destructive'],
+  AT_DetachPartitionFinalize: ['destructive'],
+  AT_AddIdentity: ['ddl'],
+  AT_SetIdentity: ['ddl'],
+  AT_DropIdentity: ['ddl'],
+  AT_ReAddStatistics: ['ddl'],
+};
+
+const KINDS = {
+  OBJECT_INDEX: 'index',
+  OBJECT_SEQUENCE: 'sequence',
+  OBJECT_VIEW: 'view',
+  OBJECT_TYPE: 'type',
+} as const;
+
+export function alterTable(judge: Judge, node: AlterTableStmt): void {
+  const draft = judge.open('alter', 'ddl');
+  const meaning = findRelation(
+    judge,
+    node.relation?.schemaname ?? null,
+    node.relation?.relname ?? '',
+  );
+  for (const relation of meaning.relations) judge.relation(relation, 'alter');
+  if (meaning.relations.length === 0) {
+    const kind =
+      node.objtype !== undefined && node.objtype in KINDS
+        ? KINDS[node.objtype as keyof typeof KINDS]
+        : 'table';
+    judge.object(kind, meaning.schema, meaning.name, 'alter');
+  }
+  for (const command of node.cmds ?? []) {
+    if ('AlterTableCmd' in command) subcommand(judge, draft, meaning, command.AlterTableCmd, node);
+    judge.draft = draft;
+  }
+}
+
+function subcommand(
+  judge: Judge,
+  draft: Draft,
+  meaning: RelationMeaning,
+  cmd: AlterTableCmd,
+  node: AlterTableStmt,
+): void {
+  const line = cmd.subtype === undefined ? undefined : SUBCOMMANDS[cmd.subtype];
+  if (line === undefined || cmd.subtype === undefined) {
+    judge.opaque('a form of ALTER TABLE that is not understood');
+    return;
+  }
+  const [relation = null] = meaning.relations;
+  const effect = cmd.subtype === 'AT_AlterColumnType' ? retype(judge, relation, cmd) : line[0];
+  judge.worsen(draft, effect);
+  if (effect === 'destructive') draft.predicate = 'none';
+  const composite = node.objtype === 'OBJECT_TYPE';
+  runs(judge, relation, cmd);
+  switch (cmd.subtype) {
+    case 'AT_DropColumn':
+      for (const owner of meaning.relations) {
+        judge.object('column', owner.schema, `${owner.name}.${cmd.name ?? ''}`, 'drop');
+        for (const child of descendants(judge, owner))
+          judge.relation(child, 'alter', { via: [`child of ${label(owner)}`] });
+        const number = owner.columns.find((column) => column.name === cmd.name)?.number;
+        if (cmd.behavior === 'DROP_CASCADE')
+          cascade(judge, draft, `pg_class ${owner.oid}`, number ?? 0);
+      }
+      break;
+    case 'AT_AttachPartition':
+    case 'AT_DetachPartition':
+      partition(judge, cmd.def);
+      break;
+    case 'AT_AddConstraint':
+      if (cmd.def !== undefined) references(judge, [cmd.def]);
+      break;
+    case 'AT_AddColumn':
+      if (cmd.def !== undefined) references(judge, [cmd.def]);
+      break;
+    case 'AT_DropConstraint':
+      if (cmd.behavior === 'DROP_CASCADE')
+        judge.object('constraint', meaning.schema, cmd.name ?? '', 'drop');
+      break;
+    default:
+  }
+  if (composite && effect === 'destructive' && cmd.behavior === 'DROP_CASCADE')
+    draft.scoped = false;
+  if (line[1] === 'attaches' || addsCode(judge, cmd)) altered(judge, meaning.schema, meaning.name);
+}
+
+/** A column or check that brings a user's function with it. */
+function addsCode(judge: Judge, cmd: AlterTableCmd): boolean {
+  if (cmd.subtype !== 'AT_AddColumn' && cmd.subtype !== 'AT_AddConstraint') return false;
+  const text = JSON.stringify(cmd.def ?? null);
+  return (
+    text.includes('"FuncCall"') && (judge.catalog === null || judge.catalog.routines_named.size > 0)
+  );
+}
+
+function partition(judge: Judge, def: Node | undefined): void {
+  if (def === undefined || !('PartitionCmd' in def)) return;
+  const { name, bound } = def.PartitionCmd;
+  const meaning = findRelation(judge, name?.schemaname ?? null, name?.relname ?? '');
+  for (const relation of meaning.relations) judge.relation(relation, 'alter');
+  if (meaning.relations.length === 0) judge.object('table', meaning.schema, meaning.name, 'alter');
+  walk(judge, bound);
+}
+
+/** Expressions that run over the rows that are there. */
+function runs(judge: Judge, relation: Relation | null, cmd: AlterTableCmd): void {
+  const { def } = cmd;
+  if (
+    cmd.subtype === 'AT_ValidateConstraint' ||
+    cmd.subtype === 'AT_AttachPartition' ||
+    cmd.subtype === 'AT_SetNotNull'
+  ) {
+    for (const check of relation?.checks ?? []) walkCheck(judge, check.definition);
+  }
+  if (cmd.subtype === 'AT_AlterColumnType' && relation !== null) indexExpressions(judge, relation);
+  if (def === undefined || 'PartitionCmd' in def) return;
+  if ('ColumnDef' in def) {
+    meetTypeName(judge, def.ColumnDef.typeName, true);
+    walk(judge, def.ColumnDef.raw_default);
+    walk(judge, def.ColumnDef.constraints);
+  } else if ('Constraint' in def) {
+    walk(judge, def.Constraint.raw_expr);
+    walk(judge, def.Constraint.where_clause);
+    walk(judge, def.Constraint.exclusions);
+  } else if (cmd.subtype === 'AT_SetExpression' || cmd.subtype === 'AT_ColumnDefault')
+    walk(judge, def);
+}
+
+function walkCheck(judge: Judge, definition: string): void {
+  expressionText(
+    judge.inside({ path: DEPARSED_PATH }),
+    definition.replace(/^CHECK\s*/, '').replace(/\s+(NOT VALID|NO INHERIT)/g, ''),
+  );
+}
+
+/** Wider types of the same kind keep every value; anything else may lose some. */
+const WIDER: { readonly [type: string]: readonly string[] } = {
+  int2: ['int2', 'int4', 'int8', 'numeric'],
+  int4: ['int4', 'int8', 'numeric'],
+  int8: ['int8', 'numeric'],
+  float4: ['float4', 'float8'],
+  varchar: ['varchar', 'text'],
+  bpchar: ['bpchar'],
+  text: ['text', 'varchar'],
+  numeric: ['numeric'],
+  date: ['date'],
+  timestamp: ['timestamp'],
+  timestamptz: ['timestamptz'],
+};
+
+function retype(judge: Judge, relation: Relation | null, cmd: AlterTableCmd): EffectClass {
+  const def: ColumnDef | undefined =
+    cmd.def !== undefined && 'ColumnDef' in cmd.def ? cmd.def.ColumnDef : undefined;
+  const column = relation?.columns.find((c) => c.name === cmd.name);
+  if (def?.typeName === undefined || column === undefined || def.raw_default !== undefined)
+    return 'destructive';
+  return widens(judge, column, def.typeName) ? 'ddl' : 'destructive';
+}
+
+function widens(judge: Judge, column: Column, to: TypeName): boolean {
+  const from = judge.catalog?.types.get(column.type);
+  const [wanted] = findTypes(judge, parts(to.names));
+  if (from === undefined || wanted === undefined || (to.arrayBounds?.length ?? 0) > 0) return false;
+  if (!(WIDER[from.name] ?? []).includes(wanted.name)) return false;
+  const limits = (to.typmods ?? []).map((node) =>
+    'A_Const' in node ? (node.A_Const.ival?.ival ?? 0) : -1,
+  );
+  if (limits.length === 0) return !(wanted.name === 'bpchar');
+  if (column.typmod < 0) return false;
+  if (wanted.name === 'varchar' || wanted.name === 'bpchar')
+    return (limits[0] ?? 0) + 4 >= column.typmod;
+  if (wanted.name === 'numeric' && from.name === 'numeric') {
+    const precision = ((column.typmod - 4) >> 16) & 0xffff;
+    const scale = (column.typmod - 4) & 0x7ff;
+    const [p = 0, s = 0] = limits;
+    return s >= scale && p - s >= precision - scale;
+  }
+  return false;
+}

@@ -1,0 +1,237 @@
+// The effect room's door: a message's text becomes what each of its statements would do.
+// Invariant: it never throws and always ends; whatever goes wrong on the way is class `unknown`, with the reason.
+import { createHash } from 'node:crypto';
+import { type Effect, type EffectClass, worst } from '../../effect/effect.ts';
+import { EFFECT_LIMITS } from '../../limits.ts';
+import type { CatalogSnapshot } from '../catalog/snapshot.ts';
+import { fingerprint, normalize, ParseFailure, parse } from '../parser.ts';
+import type { Parsed, SessionChange, SessionContext, Statement } from '../statement.ts';
+import { remembered } from './cache.ts';
+import { applyChange, contextKey } from './context.ts';
+import { Budget, type Findings, Judge, noFindings, type Root } from './judge.ts';
+import { searchPath } from './names.ts';
+import { judgeStatement, kindOf } from './statements.ts';
+
+export { loadParser } from '../parser.ts';
+export { applyChange, initialContext } from './context.ts';
+
+function opaqueEffect(reason: string): Effect {
+  return {
+    class: 'unknown',
+    verb: 'unknown',
+    objects: [],
+    predicate: 'not-applicable',
+    scoped: false,
+    rows_max: null,
+    reversible: false,
+    opaque: reason,
+  };
+}
+
+function opaqueStatement(text: string, reason: string): Statement {
+  return {
+    text,
+    node: 'unknown',
+    effects: [opaqueEffect(reason)],
+    changes: [{ kind: 'unsettled', why: reason }],
+    own_transaction: false,
+    needs_read_write: true,
+    highest_parameter: 0,
+  };
+}
+
+/** What the whole message comes to. Search texts are made when they are first asked for. */
+class Outcome implements Parsed {
+  readonly class: EffectClass;
+  readonly complete: boolean;
+  readonly unscoped: boolean;
+  readonly effects: readonly Effect[];
+  readonly statements: readonly Statement[];
+  readonly catalog_version: number;
+  readonly #text: string;
+  #normalized: string | null = null;
+  #fingerprint: string | null = null;
+
+  constructor(text: string, statements: readonly Statement[], catalog: number) {
+    const [only] = statements;
+    this.statements = statements;
+    this.effects =
+      statements.length === 1 && only !== undefined
+        ? only.effects
+        : statements.flatMap((s) => s.effects);
+    this.class = worst(this.effects.map((effect) => effect.class));
+    this.complete = this.effects.every((effect) => effect.opaque === null);
+    this.unscoped = this.effects.some((effect) => !effect.scoped);
+    this.catalog_version = catalog;
+    this.#text = text;
+  }
+
+  get normalized(): string {
+    this.#normalized ??= attempt(() => normalize(this.#text)) ?? this.#text.slice(0, 2000);
+    return this.#normalized;
+  }
+
+  get fingerprint(): string {
+    this.#fingerprint ??=
+      attempt(() => fingerprint(this.#text)) ??
+      createHash('sha256').update(this.#text).digest('hex').slice(0, 16);
+    return this.#fingerprint;
+  }
+}
+
+function attempt(work: () => string): string | null {
+  try {
+    return work();
+  } catch {
+    return null;
+  }
+}
+
+/** Encodings whose bytes beyond ASCII the proxy does not read as the server does. */
+function isReadable(text: string, context: SessionContext): string | null {
+  if (!context.standard_conforming_strings && text.includes('\\')) {
+    return 'standard_conforming_strings is off, so a backslash in a string means something else';
+  }
+  const encoding = context.client_encoding.toUpperCase().replaceAll(/[-_]/g, '');
+  if (encoding !== 'UTF8' && encoding !== 'UNICODE' && !isAscii(text)) {
+    return `client_encoding is ${context.client_encoding}, and the text is not plain ASCII`;
+  }
+  return text.includes('\ufffd') ? 'the text is not valid UTF-8' : null;
+}
+
+function isAscii(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 127) return false;
+  return true;
+}
+
+/** The text of each statement: the grammar counts in bytes. */
+function slices(
+  text: string,
+  stmts: readonly { stmt_location?: number; stmt_len?: number }[],
+): string[] {
+  if (stmts.length === 1 && (stmts[0]?.stmt_location ?? 0) === 0 && (stmts[0]?.stmt_len ?? 0) === 0)
+    return [text];
+  const bytes = isAscii(text) ? null : Buffer.from(text, 'utf8');
+  return stmts.map(({ stmt_location: from = 0, stmt_len: length = 0 }) => {
+    if (bytes === null) return text.slice(from, length === 0 ? undefined : from + length);
+    return bytes.toString('utf8', from, length === 0 ? undefined : from + length);
+  });
+}
+
+function newJudge(root: Root, context: SessionContext, findings: Findings): Judge {
+  return new Judge(root, {
+    path: searchPath(context, context.search_path),
+    via: [],
+    findings,
+    planning: false,
+    body: false,
+    draft: {
+      class: 'read',
+      verb: 'select',
+      objects: [],
+      predicate: 'not-applicable',
+      scoped: true,
+      rows_max: null,
+      reversible: true,
+      opaque: null,
+    },
+  });
+}
+
+export interface Judged {
+  readonly parsed: Parsed;
+  /** The answer rests on this session's prepared statements or cursors. */
+  readonly personal: boolean;
+}
+
+/** Judges a text without looking at what is remembered. */
+function judgeText(text: string, context: SessionContext, catalog: CatalogSnapshot | null): Judged {
+  const version = catalog?.version ?? 0;
+  const refused = (reason: string): Judged => ({
+    parsed: new Outcome(text, [opaqueStatement(text, reason)], version),
+    personal: false,
+  });
+  const unreadable = isReadable(text, context);
+  if (unreadable !== null) return refused(unreadable);
+  let personal = false;
+  try {
+    const stmts = (parse(text).stmts ?? []).filter((raw) => raw.stmt !== undefined);
+    const texts = slices(text, stmts);
+    const statements: Statement[] = [];
+    // Each statement is judged in the context that those before it leave.
+    let at = context;
+    let nodes = 0;
+    stmts.forEach((raw, index) => {
+      if (raw.stmt === undefined) return;
+      const findings = noFindings();
+      const root: Root = {
+        session: at,
+        catalog,
+        nodes,
+        depth: 0,
+        open: new Set(),
+        personal: false,
+        literal: false,
+      };
+      judgeStatement(newJudge(root, at, findings), raw.stmt);
+      nodes = root.nodes;
+      personal ||= root.personal;
+      const [node] = kindOf(raw.stmt);
+      statements.push(statementOf(texts[index] ?? text, node, findings));
+      if (stmts.length > 1) at = afterwards(at, findings.changes);
+    });
+    return { parsed: new Outcome(text, statements, version), personal };
+  } catch (error) {
+    return refused(reasonOf(error));
+  }
+}
+
+function afterwards(context: SessionContext, changes: readonly SessionChange[]): SessionContext {
+  let at = context;
+  for (const change of changes) at = applyChange(at, change);
+  return at;
+}
+
+function statementOf(text: string, node: string, findings: Findings): Statement {
+  // The first effect is the statement's own; a later one that only reads and names nothing says nothing.
+  const effects = findings.effects.filter(
+    (effect, index) => index === 0 || effect.class !== 'read' || effect.objects.length > 0,
+  );
+  return {
+    text,
+    node,
+    effects,
+    changes: findings.changes,
+    own_transaction: findings.own_transaction,
+    needs_read_write: findings.needs_read_write,
+    highest_parameter: findings.highest_parameter,
+  };
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof ParseFailure) {
+    const where = error.position === null ? '' : ` at ${error.position}`;
+    return error.kind === 'syntax' ? `parse error${where}: ${error.message}` : error.message;
+  }
+  if (error instanceof Budget) return error.message;
+  if (error instanceof RangeError) return 'the statement is nested too deeply';
+  return `the analysis failed: ${error instanceof Error ? error.message.slice(0, 200) : 'unknown error'}`;
+}
+
+/**
+ * What a message would do, in this session and by this catalog (null: names can't be looked up). Total: it never throws.
+ */
+export function analyze(
+  text: string,
+  context: SessionContext,
+  catalog: CatalogSnapshot | null,
+): Parsed {
+  return remembered(
+    text,
+    context,
+    contextKey(context),
+    catalog,
+    EFFECT_LIMITS.cache_text,
+    judgeText,
+  );
+}

@@ -1,0 +1,84 @@
+// Judged texts, remembered for as long as what they were judged by holds: the session's context and the catalog.
+// Invariant: an answer is given again only for the same text, the same meaning of names, and the same snapshot.
+import { EFFECT_LIMITS } from '../../limits.ts';
+import type { CatalogSnapshot } from '../catalog/snapshot.ts';
+import type { Parsed, SessionContext } from '../statement.ts';
+import type { Judged } from './analyze.ts';
+
+/** Answers of one context and one snapshot, oldest first. */
+interface Shelf {
+  readonly version: number;
+  readonly texts: Map<string, Parsed>;
+}
+
+const shelves = new Map<string, Shelf>();
+/** Shelves by the context object itself: the usual way in, with no key to build. */
+const byContext = new WeakMap<SessionContext, Shelf>();
+const personal = new WeakMap<SessionContext, Shelf>();
+let held = 0;
+
+/** Rough memory of an answer: its text and what was found. */
+function weight(text: string, parsed: Parsed): number {
+  return 200 + text.length * 2 + parsed.effects.length * 400 + parsed.statements.length * 200;
+}
+
+function shelfFor(context: SessionContext, key: string | null, version: number): Shelf {
+  const near = byContext.get(context);
+  if (near !== undefined && near.version === version) return near;
+  const place = key === null ? null : `${version} ${key}`;
+  let shelf = place === null ? undefined : shelves.get(place);
+  if (shelf === undefined) {
+    shelf = { version, texts: new Map() };
+    if (place !== null) keep(place, shelf);
+  }
+  byContext.set(context, shelf);
+  return shelf;
+}
+
+function keep(key: string, shelf: Shelf): void {
+  shelves.delete(key);
+  shelves.set(key, shelf);
+  if (shelves.size <= EFFECT_LIMITS.cache_contexts) return;
+  const oldest = shelves.keys().next().value;
+  if (oldest !== undefined) shelves.delete(oldest);
+}
+
+function put(shelf: Shelf, text: string, parsed: Parsed): void {
+  held += weight(text, parsed);
+  shelf.texts.set(text, parsed);
+  // Dropping all is as good as dropping the oldest, and needs no order to be kept on the hot path.
+  if (held > EFFECT_LIMITS.cache_bytes) {
+    for (const each of shelves.values()) each.texts.clear();
+    shelf.texts.clear();
+    held = 0;
+  }
+}
+
+type Work = (text: string, context: SessionContext, catalog: CatalogSnapshot | null) => Judged;
+
+export function remembered(
+  text: string,
+  context: SessionContext,
+  key: string | null,
+  catalog: CatalogSnapshot | null,
+  longest: number,
+  work: Work,
+): Parsed {
+  const version = catalog?.version ?? 0;
+  const shelf = shelfFor(context, key, version);
+  const known = shelf.texts.get(text);
+  if (known !== undefined) return known;
+  const own = personal.get(context);
+  const mine = own?.version === version ? own.texts.get(text) : undefined;
+  if (mine !== undefined) return mine;
+  const judged = work(text, context, catalog);
+  if (text.length > longest) return judged.parsed;
+  if (!judged.personal) {
+    put(shelf, text, judged.parsed);
+    return judged.parsed;
+  }
+  const kept = own?.version === version ? own : { version, texts: new Map() };
+  personal.set(context, kept);
+  put(kept, text, judged.parsed);
+  return judged.parsed;
+}

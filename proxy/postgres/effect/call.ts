@@ -1,0 +1,209 @@
+// Calls: of functions by name, of operators, of functions written as columns.
+// Invariant: a call that may run something unknown is `unknown`; every overload it could reach counts.
+import type { FuncCall, Node } from '@pgsql/types';
+import type { Operator, Routine } from '../catalog/snapshot.ts';
+import { type BuiltinEffect, builtinBehind, builtinNamed } from './builtins.ts';
+import { type Constant, constant } from './fold.ts';
+import { overloads, sourceNamed, typeOf } from './infer.ts';
+import { absorb, type Judge } from './judge.ts';
+import { libraryEffect } from './libraries.ts';
+import { findFunctions, findOperators, findTypes, localNamed, parts } from './names.ts';
+import { absorbFunction, labelOf, routineFindings, takeIn } from './routine.ts';
+import { runText } from './sql-text.ts';
+import { meetType } from './types.ts';
+
+function isFlexible(args: readonly Node[], node: FuncCall): boolean {
+  return node.func_variadic === true || args.some((arg) => 'NamedArgExpr' in arg);
+}
+
+export function callFunction(judge: Judge, node: FuncCall): void {
+  const names = parts(node.funcname);
+  const name = names[names.length - 1] ?? '';
+  const schema = names.length > 1 ? (names[names.length - 2] ?? null) : null;
+  const meaning = findFunctions(judge, schema, name);
+  const args = node.args ?? [];
+  if (meaning.routines.length === 0 && meaning.local === null) {
+    // The usual case: a built-in function that no user function shares its name with.
+    const builtin = meaning.builtin;
+    if (builtin !== null) {
+      if (builtin.effect !== null && builtinRuns(judge, builtin.volatility)) {
+        applyBuiltin(judge, name, builtin.effect, args);
+      }
+      return;
+    }
+    if (schema === 'information_schema') return;
+    missing(judge, schema, name, args);
+    return;
+  }
+  const given = node.agg_within_group === true ? [] : args.map((arg) => typeOf(judge, arg));
+  const flexible =
+    isFlexible(args, node) || node.agg_within_group === true || node.agg_star === true;
+  const reached = overloads(judge, meaning, given, flexible);
+  if (meaning.local !== null) absorb(judge, meaning.local.on_read, [`function ${name}`]);
+  if (
+    reached.builtin &&
+    meaning.builtin?.effect != null &&
+    builtinRuns(judge, meaning.builtin.volatility)
+  ) {
+    applyBuiltin(judge, name, meaning.builtin.effect, args);
+  }
+  for (const routine of reached.routines) callRoutine(judge, routine, args);
+  if (reached.routines.length === 0 && !reached.builtin && meaning.local === null)
+    missing(judge, schema, name, args);
+}
+
+/** Planning folds what is labelled immutable and estimates with what is labelled stable; volatile calls wait. */
+function builtinRuns(judge: Judge, volatility: string): boolean {
+  return !judge.planning || volatility !== 'v';
+}
+
+function missing(judge: Judge, schema: string | null, name: string, args: readonly Node[]): void {
+  // `typename(x)` is a cast, `column(row)` a field: neither calls a function of that name.
+  if (args.length === 1 && findTypes(judge, schema === null ? [name] : [schema, name]).length > 0) {
+    for (const type of findTypes(judge, schema === null ? [name] : [schema, name]))
+      meetType(judge, type.oid);
+    return;
+  }
+  const told = schema === null ? name : `${schema}.${name}`;
+  judge.object('function', schema, name, 'execute');
+  judge.opaque(
+    judge.catalog === null
+      ? `function ${told} can't be looked up without the catalog`
+      : `function ${told} is not in the catalog`,
+    'call',
+  );
+}
+
+/** A user's function runs. */
+export function callRoutine(judge: Judge, routine: Routine, args: readonly Node[]): void {
+  judge.object('function', routine.schema, routine.name, 'execute', { identity: routine.oid });
+  if (judge.planning && routine.volatility === 'v' && routine.language !== 'sql') return;
+  if (routine.language === 'c' || routine.language === 'internal') {
+    const effects = routineFindings(judge, routine);
+    // With the arguments at hand, the file or slot that it names can be told.
+    const known = judge.inside({ via: [...judge.via, `function ${labelOf(routine)}`] });
+    if (args.length > 0 && describeForeign(known, routine, args)) return;
+    takeIn(judge, effects, [`function ${labelOf(routine)}`]);
+    return;
+  }
+  takeIn(judge, routineFindings(judge, routine), [`function ${labelOf(routine)}`]);
+  if (routine.result !== '0') meetType(judge, routine.result);
+}
+
+function describeForeign(judge: Judge, routine: Routine, args: readonly Node[]): boolean {
+  const effect = foreignEffect(routine);
+  if (effect == null) return false;
+  applyBuiltin(judge, routine.name, effect, args);
+  return true;
+}
+
+/** Runs a built-in (or C) function whose effect is known. */
+export function applyBuiltin(
+  judge: Judge,
+  name: string,
+  effect: BuiltinEffect,
+  args: readonly Node[],
+): void {
+  if (effect.runs !== null) {
+    runText(judge, name, effect.runs, args);
+    return;
+  }
+  if (effect.class === 'unknown') {
+    judge.opaque(`function ${name} is not understood`, 'call');
+    return;
+  }
+  if (effect.class === 'read') return;
+  judge.findings.needs_read_write ||= effect.class !== 'session';
+  const draft = judge.aside(effect.verb, effect.class);
+  const target = effect.argument < 0 ? null : argumentName(judge, args[effect.argument]);
+  const before = judge.draft;
+  judge.draft = draft;
+  if (target !== null) judge.object(effect.kind, null, target, effect.access);
+  else judge.object('function', 'pg_catalog', name, 'execute');
+  judge.draft = before;
+  if (effect.verb === 'delete' || effect.verb === 'setval') draft.scoped = target !== null;
+}
+
+function argumentName(judge: Judge, node: Node | undefined): string | null {
+  const value: Constant | null = constant(node);
+  if (value === null || value.kind === 'null') return null;
+  judge.root.literal = true;
+  return String(value.value);
+}
+
+/** An operator by name: the functions behind every user-made one it could mean. */
+export function callOperator(
+  judge: Judge,
+  schema: string | null,
+  name: string,
+  left?: Node,
+  right?: Node,
+): void {
+  if (judge.catalog === null) return;
+  const local = localNamed(judge, 'operator', name);
+  if (local !== null) absorb(judge, local.on_read, [`operator ${name}`]);
+  const found = findOperators(judge, schema, name);
+  if (found.length === 0) return;
+  const types = [
+    left === undefined ? null : typeOf(judge, left),
+    right === undefined ? null : typeOf(judge, right),
+  ];
+  for (const operator of found) {
+    if (possible(judge, operator, types)) runOperator(judge, operator);
+  }
+}
+
+function possible(
+  judge: Judge,
+  operator: Operator,
+  [left, right]: readonly (string | null)[],
+): boolean {
+  const wanted = [operator.left, operator.right].filter((type) => type !== '0');
+  const given = [left ?? null, right ?? null].slice(2 - wanted.length);
+  const meaning = { routines: [], builtin: null, local: null, schema: null, name: operator.name };
+  const stand = { arguments: wanted, defaults: 0, variadic: '0' };
+  return (
+    overloads(judge, { ...meaning, routines: [stand as unknown as Routine] }, given, false).routines
+      .length > 0
+  );
+}
+
+function runOperator(judge: Judge, operator: Operator): void {
+  const via = [`operator ${operator.schema}.${operator.name}`];
+  for (const code of [operator.code, ...operator.with, ...(operator.support ?? [])]) {
+    if (code !== null && code !== '0') absorbFunction(judge, code, via);
+  }
+}
+
+/** `row.name`: a call, when `name` is a function of one argument and not a column of the row. */
+export function fieldCall(judge: Judge, qualifier: string | null, name: string): void {
+  const { catalog } = judge;
+  if (catalog === null || !catalog.routines_named.has(name)) return;
+  const source = qualifier === null ? null : sourceNamed(judge.scope, qualifier);
+  if (source?.columns?.has(name)) return;
+  const meaning = findFunctions(judge, null, name);
+  for (const routine of meaning.routines) {
+    const required = routine.arguments.length - routine.defaults;
+    if (required > 1 || routine.arguments.length === 0) continue;
+    const type = catalog.types.get(routine.arguments[0] ?? '');
+    // Only a row, or what accepts anything, can be written so.
+    if (type !== undefined && type.kind !== 'c' && type.kind !== 'p') continue;
+    callRoutine(judge, routine, []);
+  }
+}
+
+/** A function reached by name alone, such as a sampling method. */
+export function callSupport(judge: Judge, names: readonly string[]): void {
+  const name = names[names.length - 1] ?? '';
+  const schema = names.length > 1 ? (names[0] ?? null) : null;
+  const meaning = findFunctions(judge, schema, name);
+  for (const routine of meaning.routines) callRoutine(judge, routine, []);
+  if (meaning.routines.length === 0 && builtinNamed(name) === undefined)
+    missing(judge, schema, name, []);
+}
+
+function foreignEffect(routine: Routine): BuiltinEffect | null | undefined {
+  return routine.language === 'internal'
+    ? builtinBehind(routine.source)?.effect
+    : libraryEffect(routine.library, routine.source);
+}

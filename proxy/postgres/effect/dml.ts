@@ -1,0 +1,315 @@
+// INSERT, UPDATE, DELETE, MERGE, TRUNCATE, COPY: changes of rows, and how many rows they can reach.
+// Invariant: a change is scoped only when its condition is shown to narrow it.
+import type {
+  CopyStmt,
+  DeleteStmt,
+  InsertStmt,
+  MergeStmt,
+  Node,
+  RangeVar,
+  SelectStmt,
+  TruncateStmt,
+  UpdateStmt,
+} from '@pgsql/types';
+import type { EffectClass } from '../../effect/effect.ts';
+import type { Relation } from '../catalog/snapshot.ts';
+import { walk } from './expression.ts';
+import { absorb, type Draft, type Judge, predicateOf, type Source } from './judge.ts';
+import { findRelation, isSystemSchema, type RelationMeaning } from './names.ts';
+import { type Narrowing, narrowing, type Target } from './predicate.ts';
+import { columnNames, type WriteEvent, writeRelation } from './relation.ts';
+import { scoped } from './select.ts';
+import { judgeStatement } from './statements.ts';
+
+interface Changed {
+  readonly meaning: RelationMeaning;
+  readonly relation: Relation | null;
+  readonly alias: string;
+}
+
+/** The relation to be changed: never a CTE, whatever its name. */
+function target(judge: Judge, range: RangeVar | undefined): Changed {
+  const name = range?.relname ?? '';
+  const meaning = findRelation(judge, range?.schemaname ?? null, name);
+  const relation =
+    meaning.relations.length === 1 && meaning.locals.length === 0
+      ? (meaning.relations[0] ?? null)
+      : null;
+  return { meaning, relation, alias: range?.alias?.aliasname ?? name };
+}
+
+function addTarget(judge: Judge, changed: Changed): void {
+  const columns = changed.relation === null ? null : columnNames(changed.relation);
+  judge.scope?.sources.push({
+    alias: changed.alias,
+    relation: changed.relation,
+    columns,
+    target: true,
+  });
+}
+
+/** Writes to whatever the name means; a system catalogue is an administrator's. */
+function write(
+  judge: Judge,
+  draft: Draft,
+  changed: Changed,
+  event: WriteEvent,
+  columns: ReadonlySet<string> | null,
+  only: boolean,
+): void {
+  const { meaning } = changed;
+  const before = judge.draft;
+  judge.draft = draft;
+  if (meaning.unclear !== null) judge.opaque(meaning.unclear);
+  if (meaning.system || isSystemSchema(meaning.schema))
+    judge.worsen(draft, judge.planning ? 'read' : 'admin');
+  for (const relation of meaning.relations)
+    writeRelation(judge, relation, { event, columns, via: [], only });
+  if (meaning.relations.length === 0) {
+    judge.object('table', meaning.schema, meaning.name, event, {
+      columns: columns === null ? [] : [...columns],
+    });
+  }
+  for (const local of meaning.locals) {
+    if (judge.planning) continue;
+    absorb(judge, local.on_write, [`table ${local.name}`]);
+  }
+  judge.draft = before;
+}
+
+function others(judge: Judge): readonly Source[] {
+  return (judge.scope?.sources ?? []).filter((source) => !source.target);
+}
+
+function targetOf(judge: Judge, changed: Changed): Target {
+  return {
+    alias: changed.alias,
+    name: changed.meaning.name,
+    relation: changed.relation,
+    others: others(judge),
+  };
+}
+
+function begin(judge: Judge, verb: string, effect: EffectClass): Draft {
+  const draft = judge.open(verb, judge.planning ? 'read' : effect);
+  return draft;
+}
+
+/** The rest of a change is walked with reads going to the same effect. */
+function rest(judge: Judge, draft: Draft, ...nodes: readonly unknown[]): void {
+  judge.draft = draft;
+  for (const node of nodes) walk(judge, node);
+  judge.draft = draft;
+}
+
+export function deleteStatement(judge: Judge, node: DeleteStmt): void {
+  const changed = target(judge, node.relation);
+  const draft = begin(judge, 'delete', 'destructive');
+  scoped(judge, node.withClause, () => {
+    judge.draft = draft;
+    addTarget(judge, changed);
+    rest(judge, draft, node.usingClause, node.whereClause, node.returningClause);
+    const found = narrowing(judge, node.whereClause, targetOf(judge, changed));
+    predicateOf(draft, found.predicate, found.scoped, found.rows_max);
+    write(judge, draft, changed, 'delete', null, node.relation?.inh !== true);
+  });
+}
+
+function setColumns(list: readonly Node[] | undefined): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const node of list ?? [])
+    if ('ResTarget' in node && node.ResTarget.name !== undefined) names.add(node.ResTarget.name);
+  return names;
+}
+
+/** An UPDATE is a scoped write only when it is narrowed; a join narrows it, though to how many rows is not said. */
+function updateClass(found: Narrowing): EffectClass {
+  return found.scoped || found.joined ? 'write' : 'destructive';
+}
+
+export function updateStatement(judge: Judge, node: UpdateStmt): void {
+  const changed = target(judge, node.relation);
+  const draft = begin(judge, 'update', 'write');
+  scoped(judge, node.withClause, () => {
+    judge.draft = draft;
+    addTarget(judge, changed);
+    rest(judge, draft, node.fromClause, node.targetList, node.whereClause, node.returningClause);
+    const found = narrowing(judge, node.whereClause, targetOf(judge, changed));
+    predicateOf(draft, found.predicate, found.scoped, found.rows_max);
+    if (!judge.planning) judge.worsen(draft, updateClass(found));
+    write(
+      judge,
+      draft,
+      changed,
+      'update',
+      setColumns(node.targetList),
+      node.relation?.inh !== true,
+    );
+  });
+}
+
+function literalRows(select: SelectStmt | undefined): number | null {
+  if (select === undefined) return 1;
+  if (select.valuesLists !== undefined) return select.valuesLists.length;
+  const plain = select.fromClause === undefined && (select.op ?? 'SETOP_NONE') === 'SETOP_NONE';
+  return plain && !JSON.stringify(select.targetList ?? []).includes('"FuncCall"') ? 1 : null;
+}
+
+/** Rows that come from a whole table, with nothing to narrow them. */
+function fedByWholeTable(select: SelectStmt | undefined): boolean {
+  if (select?.fromClause === undefined) return select?.larg !== undefined;
+  return select.whereClause === undefined && select.limitCount === undefined;
+}
+
+export function insertStatement(judge: Judge, node: InsertStmt): void {
+  const changed = target(judge, node.relation);
+  const draft = begin(judge, 'insert', 'write');
+  const source =
+    node.selectStmt !== undefined && 'SelectStmt' in node.selectStmt
+      ? node.selectStmt.SelectStmt
+      : undefined;
+  scoped(judge, node.withClause, () => {
+    judge.draft = draft;
+    rest(judge, draft, node.selectStmt);
+    addTarget(judge, changed);
+    rest(judge, draft, node.onConflictClause, node.returningClause, node.cols);
+    draft.rows_max = literalRows(source);
+    if (draft.rows_max !== null) judge.root.literal = true;
+    const conflict = node.onConflictClause?.action === 'ONCONFLICT_UPDATE';
+    if (conflict && fedByWholeTable(source) && !judge.planning) {
+      judge.worsen(draft, 'destructive');
+      predicateOf(draft, 'none', false, null);
+    }
+    write(judge, draft, changed, 'insert', null, false);
+    if (conflict)
+      write(judge, draft, changed, 'update', setColumns(node.onConflictClause?.targetList), false);
+  });
+}
+
+export function mergeStatement(judge: Judge, node: MergeStmt): void {
+  const changed = target(judge, node.relation);
+  const draft = begin(judge, 'merge', 'write');
+  scoped(judge, node.withClause, () => {
+    judge.draft = draft;
+    rest(judge, draft, node.sourceRelation);
+    const source = node.sourceRelation;
+    addTarget(judge, changed);
+    rest(judge, draft, node.joinCondition, node.returningClause);
+    const found = narrowing(judge, node.joinCondition, targetOf(judge, changed));
+    const whole =
+      source !== undefined && 'RangeVar' in source && !isLiteralSource(judge, source.RangeVar);
+    predicateOf(draft, found.predicate, found.scoped || (found.joined && !whole), null);
+    for (const clause of node.mergeWhenClauses ?? []) {
+      if (!('MergeWhenClause' in clause)) continue;
+      const when = clause.MergeWhenClause;
+      rest(judge, draft, when.condition, when.targetList, when.values);
+      const orphan = when.matchKind === 'MERGE_WHEN_NOT_MATCHED_BY_SOURCE';
+      mergeAction(
+        judge,
+        draft,
+        changed,
+        when.commandType ?? 'CMD_NOTHING',
+        when.targetList,
+        found,
+        orphan,
+      );
+    }
+  });
+}
+
+/** A CTE of literals as the source of a MERGE. */
+function isLiteralSource(judge: Judge, range: RangeVar): boolean {
+  return range.schemaname === undefined && (judge.scope?.ctes.has(range.relname ?? '') ?? false);
+}
+
+function mergeAction(
+  judge: Judge,
+  draft: Draft,
+  changed: Changed,
+  command: string,
+  targets: readonly Node[] | undefined,
+  found: Narrowing,
+  orphan: boolean,
+): void {
+  switch (command) {
+    case 'CMD_DELETE':
+      if (!judge.planning) judge.worsen(draft, 'destructive');
+      if (orphan) draft.scoped = false;
+      return write(judge, draft, changed, 'delete', null, false);
+    case 'CMD_UPDATE':
+      if (!judge.planning && (orphan || updateClass(found) === 'destructive'))
+        judge.worsen(draft, 'destructive');
+      if (orphan) draft.scoped = false;
+      return write(judge, draft, changed, 'update', setColumns(targets), false);
+    case 'CMD_INSERT':
+      return write(judge, draft, changed, 'insert', null, false);
+    default:
+  }
+}
+
+export function truncateStatement(judge: Judge, node: TruncateStmt): void {
+  const draft = judge.open('truncate', 'destructive');
+  predicateOf(draft, 'none', false, null);
+  const reached = new Set<string>();
+  for (const item of node.relations ?? []) {
+    if (!('RangeVar' in item)) continue;
+    const changed = target(judge, item.RangeVar);
+    write(judge, draft, changed, 'truncate', null, item.RangeVar.inh !== true);
+    for (const relation of changed.meaning.relations) {
+      if (node.behavior === 'DROP_CASCADE') truncateReferring(judge, draft, relation, reached);
+    }
+  }
+}
+
+/** TRUNCATE … CASCADE empties every table whose keys refer to one that is emptied. */
+function truncateReferring(
+  judge: Judge,
+  draft: Draft,
+  relation: Relation,
+  reached: Set<string>,
+): void {
+  if (reached.has(relation.oid)) return;
+  reached.add(relation.oid);
+  for (const key of relation.keys_in) {
+    const child = judge.catalog?.relations.get(key.relation);
+    if (child === undefined || reached.has(child.oid)) continue;
+    judge.draft = draft;
+    writeRelation(judge, child, {
+      event: 'truncate',
+      columns: null,
+      via: [`foreign key ${key.name} on truncate cascade`],
+      only: false,
+    });
+    truncateReferring(judge, draft, child, reached);
+  }
+}
+
+export function copyStatement(judge: Judge, node: CopyStmt): void {
+  const incoming = node.is_from === true;
+  const effect: EffectClass =
+    node.filename !== undefined || node.is_program === true ? 'admin' : incoming ? 'write' : 'read';
+  const draft = judge.open('copy', effect);
+  if (node.filename !== undefined) {
+    judge.object(
+      node.is_program === true ? 'program' : 'file',
+      null,
+      node.filename,
+      incoming ? 'read' : 'create',
+    );
+  }
+  if (node.query !== undefined) {
+    judgeStatement(judge, node.query);
+    judge.draft = draft;
+  }
+  if (node.relation === undefined) return;
+  scoped(judge, undefined, () => {
+    const changed = target(judge, node.relation);
+    if (incoming) {
+      addTarget(judge, changed);
+      rest(judge, draft, node.whereClause);
+      write(judge, draft, changed, 'insert', null, false);
+    } else {
+      walk(judge, { RangeVar: node.relation });
+    }
+  });
+}

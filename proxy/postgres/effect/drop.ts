@@ -1,0 +1,220 @@
+// DROP and its reach: what is lost with an object, and with everything that hangs on it.
+// Invariant: without the catalog a CASCADE is taken to reach data.
+import type { DropStmt, Node, ObjectType } from '@pgsql/types';
+import type { EffectClass, ObjectKind } from '../../effect/effect.ts';
+import type { Routine } from '../catalog/snapshot.ts';
+import { type Draft, type Judge, objectKind } from './judge.ts';
+import { findFunctions, findRelation, findTypes, parts } from './names.ts';
+
+type Line = readonly [kind: ObjectKind, effect: EffectClass];
+
+const OTHER: Line = ['other', 'ddl'];
+
+/** What DROP of each kind of object means, before CASCADE is looked at. */
+export const DROPS: { readonly [T in ObjectType]: Line } = {
+  OBJECT_TABLE: ['table', 'destructive'],
+  OBJECT_MATVIEW: ['materialized-view', 'destructive'],
+  OBJECT_SEQUENCE: ['sequence', 'destructive'],
+  OBJECT_FOREIGN_TABLE: ['foreign-table', 'ddl'],
+  OBJECT_VIEW: ['view', 'ddl'],
+  OBJECT_INDEX: ['index', 'ddl'],
+  OBJECT_SCHEMA: ['schema', 'ddl'],
+  OBJECT_TYPE: ['type', 'ddl'],
+  OBJECT_DOMAIN: ['type', 'ddl'],
+  OBJECT_FUNCTION: ['function', 'ddl'],
+  OBJECT_PROCEDURE: ['function', 'ddl'],
+  OBJECT_ROUTINE: ['function', 'ddl'],
+  OBJECT_AGGREGATE: ['function', 'ddl'],
+  OBJECT_TRIGGER: ['trigger', 'ddl'],
+  OBJECT_RULE: ['rule', 'ddl'],
+  OBJECT_POLICY: ['policy', 'admin'],
+  OBJECT_OPERATOR: ['operator', 'ddl'],
+  OBJECT_OPCLASS: OTHER,
+  OBJECT_OPFAMILY: OTHER,
+  OBJECT_CAST: OTHER,
+  OBJECT_COLLATION: ['collation', 'ddl'],
+  OBJECT_CONVERSION: OTHER,
+  OBJECT_STATISTIC_EXT: ['statistics', 'ddl'],
+  OBJECT_TRANSFORM: OTHER,
+  OBJECT_TSCONFIGURATION: ['text-search', 'ddl'],
+  OBJECT_TSDICTIONARY: ['text-search', 'ddl'],
+  OBJECT_TSPARSER: ['text-search', 'ddl'],
+  OBJECT_TSTEMPLATE: ['text-search', 'ddl'],
+  OBJECT_ACCESS_METHOD: ['access-method', 'admin'],
+  OBJECT_EVENT_TRIGGER: ['event-trigger', 'admin'],
+  OBJECT_EXTENSION: ['extension', 'admin'],
+  OBJECT_FDW: ['server', 'admin'],
+  OBJECT_FOREIGN_SERVER: ['server', 'admin'],
+  OBJECT_USER_MAPPING: ['server', 'admin'],
+  OBJECT_LANGUAGE: ['language', 'admin'],
+  OBJECT_PUBLICATION: ['publication', 'admin'],
+  OBJECT_PUBLICATION_NAMESPACE: ['publication', 'admin'],
+  OBJECT_PUBLICATION_REL: ['publication', 'admin'],
+  OBJECT_SUBSCRIPTION: ['subscription', 'admin'],
+  OBJECT_ROLE: ['role', 'admin'],
+  OBJECT_TABLESPACE: ['tablespace', 'admin'],
+  OBJECT_DATABASE: ['database', 'destructive'],
+  OBJECT_PARAMETER_ACL: ['setting', 'admin'],
+  OBJECT_LARGEOBJECT: ['large-object', 'destructive'],
+  OBJECT_COLUMN: ['column', 'destructive'],
+  OBJECT_ATTRIBUTE: ['column', 'destructive'],
+  OBJECT_DEFAULT: ['column', 'ddl'],
+  OBJECT_DEFACL: OTHER,
+  OBJECT_DOMCONSTRAINT: ['constraint', 'ddl'],
+  OBJECT_TABCONSTRAINT: ['constraint', 'ddl'],
+  OBJECT_AMOP: OTHER,
+  OBJECT_AMPROC: OTHER,
+};
+
+/** The words of a name, in whatever node DROP keeps it. */
+export function nameParts(node: Node): readonly string[] {
+  if ('List' in node) return parts(node.List.items);
+  if ('String' in node) return [node.String.sval ?? ''];
+  if ('TypeName' in node) return parts(node.TypeName.names);
+  if ('ObjectWithArgs' in node) return parts(node.ObjectWithArgs.objname);
+  return [];
+}
+
+const RELATIONS = new Set<ObjectType>([
+  'OBJECT_TABLE',
+  'OBJECT_MATVIEW',
+  'OBJECT_SEQUENCE',
+  'OBJECT_FOREIGN_TABLE',
+  'OBJECT_VIEW',
+  'OBJECT_INDEX',
+]);
+const ROUTINES = new Set<ObjectType>([
+  'OBJECT_FUNCTION',
+  'OBJECT_PROCEDURE',
+  'OBJECT_ROUTINE',
+  'OBJECT_AGGREGATE',
+]);
+
+export function dropStatement(judge: Judge, node: DropStmt): void {
+  const type = node.removeType ?? 'OBJECT_TABLE';
+  const [kind, effect] = DROPS[type];
+  const draft = judge.open('drop', effect);
+  draft.reversible = false;
+  if (type === 'OBJECT_TABLE') draft.scoped = false;
+  const cascades = node.behavior === 'DROP_CASCADE';
+  for (const item of node.objects ?? []) {
+    const names = nameParts(item);
+    const name = names[names.length - 1] ?? '';
+    const schema = names.length > 1 ? (names[names.length - 2] ?? null) : null;
+    for (const found of resolve(judge, type, kind, schema, name, names)) {
+      if (cascades) cascade(judge, draft, found, 0);
+    }
+    if (cascades && judge.catalog === null && type !== 'OBJECT_TRIGGER' && type !== 'OBJECT_RULE') {
+      judge.worsen(draft, 'destructive');
+      draft.scoped = false;
+    }
+  }
+}
+
+/** Names the objects in the effect, and gives their places in pg_depend. */
+function resolve(
+  judge: Judge,
+  type: ObjectType,
+  kind: ObjectKind,
+  schema: string | null,
+  name: string,
+  names: readonly string[],
+): readonly string[] {
+  if (RELATIONS.has(type)) {
+    const meaning = findRelation(judge, schema, name);
+    for (const relation of meaning.relations) judge.relation(relation, 'drop');
+    if (meaning.relations.length === 0) judge.object(kind, meaning.schema, name, 'drop');
+    return meaning.relations.map((relation) => `pg_class ${relation.oid}`);
+  }
+  if (ROUTINES.has(type)) {
+    const meaning = findFunctions(judge, schema, name);
+    const routines: readonly Routine[] = meaning.routines;
+    for (const routine of routines)
+      judge.object(kind, routine.schema, routine.name, 'drop', { identity: routine.oid });
+    if (routines.length === 0) judge.object(kind, schema, name, 'drop');
+    return routines.map((routine) => `pg_proc ${routine.oid}`);
+  }
+  if (type === 'OBJECT_TYPE' || type === 'OBJECT_DOMAIN') {
+    const types = findTypes(judge, names);
+    judge.object('type', types[0]?.schema ?? schema, name, 'drop');
+    return types.map((found) => `pg_type ${found.oid}`);
+  }
+  judge.object(
+    kind,
+    kind === 'trigger' || kind === 'rule' || kind === 'policy' ? (names[0] ?? null) : schema,
+    name,
+    'drop',
+  );
+  if (type === 'OBJECT_SCHEMA') {
+    const oid = judge.catalog?.schemas.get(name);
+    return oid === undefined ? [] : [`pg_namespace ${oid}`];
+  }
+  if (type === 'OBJECT_EXTENSION') return extensionPlaces(judge, name);
+  return [];
+}
+
+function extensionPlaces(judge: Judge, name: string): readonly string[] {
+  const oid = judge.catalog?.extensions.get(name);
+  return oid === undefined ? [] : [`pg_extension ${oid}`];
+}
+
+/** Follows pg_depend from an object (or one column of it) and adds the data that goes with it. */
+export function cascade(judge: Judge, draft: Draft, start: string, column: number): void {
+  const { catalog } = judge;
+  if (catalog === null) return;
+  const seen = new Set<string>([start]);
+  const wait: { place: string; column: number }[] = [{ place: start, column }];
+  for (let at = wait.pop(); at !== undefined; at = wait.pop()) {
+    for (const dependent of catalog.dependents.get(at.place) ?? []) {
+      if (at.column !== 0 && dependent.on_sub !== at.column) continue;
+      const place = `${dependent.class} ${dependent.oid}`;
+      const key = `${place} ${dependent.sub}`;
+      if (seen.has(key) || place === start) continue;
+      seen.add(key);
+      lose(judge, draft, dependent.class, dependent.oid, dependent.sub);
+      if (dependent.class === 'pg_rewrite') viewOf(judge, draft, dependent.oid, wait);
+      wait.push({ place, column: dependent.sub });
+    }
+  }
+}
+
+/** A view's rule goes, and the view with it. */
+function viewOf(
+  judge: Judge,
+  draft: Draft,
+  rule: string,
+  wait: { place: string; column: number }[],
+): void {
+  const owner = judge.catalog?.rule_owners.get(rule);
+  const relation = owner === undefined ? undefined : judge.catalog?.relations.get(owner);
+  if (relation === undefined) return;
+  judge.relation(relation, 'drop', { via: ['cascade'] });
+  if (relation.kind === 'm') judge.worsen(draft, 'destructive');
+  wait.push({ place: `pg_class ${relation.oid}`, column: 0 });
+}
+
+function lose(judge: Judge, draft: Draft, catalogName: string, oid: string, sub: number): void {
+  if (catalogName === 'pg_policy' || catalogName === 'pg_event_trigger')
+    judge.worsen(draft, 'admin');
+  if (catalogName !== 'pg_class') return;
+  const relation = judge.catalog?.relations.get(oid);
+  if (relation === undefined) return;
+  const data =
+    relation.kind === 'r' ||
+    relation.kind === 'p' ||
+    relation.kind === 'm' ||
+    relation.kind === 'S';
+  if (sub !== 0) {
+    const column = relation.columns.find((c) => c.number === sub);
+    if (relation.kind === 'v' || relation.kind === 'c') return;
+    judge.object('column', relation.schema, `${relation.name}.${column?.name ?? sub}`, 'drop', {
+      via: ['cascade'],
+    });
+    judge.worsen(draft, 'destructive');
+    return;
+  }
+  judge.object(objectKind(relation), relation.schema, relation.name, 'drop', { via: ['cascade'] });
+  if (!data) return;
+  judge.worsen(draft, 'destructive');
+  if (relation.kind !== 'S') draft.scoped = false;
+}

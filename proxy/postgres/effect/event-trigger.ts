@@ -1,0 +1,34 @@
+// Event triggers: functions that run when a schema changes, whatever the statement.
+// Invariant: a statement that event triggers can answer to gets the effects of all of them that may fire.
+import type { Judge } from './judge.ts';
+import { absorbFunction } from './routine.ts';
+
+/** Kinds that never fire an event trigger: rows, sessions, and objects that all databases share. */
+const SILENT = new Set(
+  `SelectStmt InsertStmt UpdateStmt DeleteStmt MergeStmt TruncateStmt CopyStmt ExplainStmt PrepareStmt ExecuteStmt
+  DeallocateStmt DeclareCursorStmt FetchStmt ClosePortalStmt DoStmt CallStmt ReturnStmt TransactionStmt VariableSetStmt
+  VariableShowStmt DiscardStmt ConstraintsSetStmt ListenStmt UnlistenStmt NotifyStmt LockStmt VacuumStmt ClusterStmt
+  CheckPointStmt LoadStmt AlterSystemStmt CreatedbStmt AlterDatabaseStmt AlterDatabaseSetStmt DropdbStmt CreateRoleStmt
+  AlterRoleStmt AlterRoleSetStmt DropRoleStmt GrantRoleStmt CreateTableSpaceStmt DropTableSpaceStmt
+  AlterTableSpaceOptionsStmt CreateEventTrigStmt AlterEventTrigStmt RawStmt`
+    .trim()
+    .split(/\s+/),
+);
+
+export function fireEventTriggers(judge: Judge, kind: string): void {
+  const triggers = judge.catalog?.event_triggers;
+  if (triggers === undefined || triggers.length === 0 || SILENT.has(kind) || judge.planning) return;
+  for (const trigger of triggers) {
+    // Tags name commands (`DROP TABLE`); which kind gives which tag is told by its first word only.
+    const first = kind.startsWith('Drop') ? 'DROP' : null;
+    if (trigger.event === 'sql_drop' && first === null && !/^(Drop|Alter)/.test(kind)) continue;
+    if (trigger.event === 'login') continue;
+    if (
+      trigger.tags !== null &&
+      first !== null &&
+      !trigger.tags.some((tag) => tag.startsWith(first))
+    )
+      continue;
+    absorbFunction(judge, trigger.function, [`event trigger ${trigger.name}`]);
+  }
+}

@@ -1,0 +1,288 @@
+// One judgement in progress: the effects found so far, where in the text we are, and how names resolve there.
+// Invariant: effects only ever get worse; a budget that runs out ends as `unknown`, not as fewer effects.
+
+import {
+  type Access,
+  type Effect,
+  type EffectClass,
+  type EffectObject,
+  type ObjectKind,
+  type Predicate,
+  severity,
+} from '../../effect/effect.ts';
+import { EFFECT_LIMITS } from '../../limits.ts';
+import type { CatalogSnapshot, Relation } from '../catalog/snapshot.ts';
+import type { SessionChange, SessionContext } from '../statement.ts';
+
+/** An effect while it is being put together. */
+export type Draft = { -readonly [K in keyof Effect]: Effect[K] } & { objects: EffectObject[] };
+
+/** One entry of a FROM list, or the target of a change. */
+export interface Source {
+  readonly alias: string;
+  readonly relation: Relation | null;
+  /** Column names; null when they can't be known. */
+  readonly columns: ReadonlySet<string> | null;
+  readonly target: boolean;
+}
+
+export interface Scope {
+  readonly parent: Scope | null;
+  readonly ctes: Set<string>;
+  readonly sources: Source[];
+}
+
+/** What one statement (or one function body) has been found to do. */
+export interface Findings {
+  readonly effects: Draft[];
+  readonly changes: SessionChange[];
+  /** Types met on the way: their operator classes and casts may run users' code. */
+  readonly types: Set<string>;
+  needs_read_write: boolean;
+  own_transaction: boolean;
+  highest_parameter: number;
+}
+
+export function noFindings(): Findings {
+  return {
+    effects: [],
+    changes: [],
+    types: new Set(),
+    needs_read_write: false,
+    own_transaction: false,
+    highest_parameter: 0,
+  };
+}
+
+/** What all of one message shares. */
+export interface Root {
+  readonly session: SessionContext;
+  readonly catalog: CatalogSnapshot | null;
+  nodes: number;
+  depth: number;
+  /** Functions and relations being looked into: one inside itself adds nothing new. */
+  readonly open: Set<string>;
+  /** The answer rests on prepared statements or cursors of this session. */
+  personal: boolean;
+  /** A literal's value mattered: the answer is not that of the shape. */
+  literal: boolean;
+}
+
+export class Budget extends Error {}
+
+export interface Frame {
+  readonly path?: readonly string[] | null;
+  readonly via?: readonly string[];
+  readonly findings?: Findings;
+  readonly draft?: Draft;
+  readonly planning?: boolean;
+  readonly body?: boolean;
+}
+
+export class Judge {
+  readonly root: Root;
+  readonly findings: Findings;
+  /** Schemas in order, `$user` resolved, pg_catalog where it stands; null when unknown. */
+  readonly path: readonly string[] | null;
+  readonly via: readonly string[];
+  /** Under EXPLAIN: planned, not run. */
+  readonly planning: boolean;
+  /** Inside a function, view or trigger: parameters are its own. */
+  readonly body: boolean;
+  draft: Draft;
+  scope: Scope | null = null;
+
+  constructor(root: Root, frame: Required<Frame>) {
+    this.root = root;
+    this.findings = frame.findings;
+    this.path = frame.path;
+    this.via = frame.via;
+    this.planning = frame.planning;
+    this.body = frame.body;
+    this.draft = frame.draft;
+  }
+
+  get catalog(): CatalogSnapshot | null {
+    return this.root.catalog;
+  }
+
+  /** A judge of something inside: a body with its own path, a view's text, a planned statement. */
+  inside(frame: Frame): Judge {
+    return new Judge(this.root, {
+      path: this.path,
+      via: this.via,
+      findings: this.findings,
+      draft: this.draft,
+      planning: this.planning,
+      body: this.body,
+      ...frame,
+    });
+  }
+
+  /** Counts a syntax node. */
+  visit(): void {
+    this.root.nodes += 1;
+    if (this.root.nodes > EFFECT_LIMITS.nodes)
+      throw new Budget('more syntax nodes than can be judged');
+  }
+
+  /** Begins an effect of its own; later objects go to it until another begins. */
+  open(verb: string, effect: EffectClass): Draft {
+    const draft: Draft = {
+      class: effect,
+      verb,
+      objects: [],
+      predicate: 'not-applicable',
+      scoped: true,
+      rows_max: null,
+      reversible: severity(effect) < severity('destructive'),
+      opaque: null,
+    };
+    if (this.findings.effects.length >= EFFECT_LIMITS.effects) {
+      throw new Budget(`more than ${EFFECT_LIMITS.effects} effects`);
+    }
+    this.findings.effects.push(draft);
+    this.draft = draft;
+    return draft;
+  }
+
+  /** An effect beside the current one. */
+  aside(verb: string, effect: EffectClass): Draft {
+    const before = this.draft;
+    const draft = this.open(verb, effect);
+    this.draft = before;
+    return draft;
+  }
+
+  /** Something that can't be understood, and why. */
+  opaque(reason: string, verb = 'unknown'): void {
+    const told = this.via.length === 0 ? reason : `${reason}, in ${this.via[this.via.length - 1]}`;
+    if (this.findings.effects.some((effect) => effect.opaque === told)) return;
+    const draft = this.aside(verb, 'unknown');
+    draft.opaque = told;
+    draft.scoped = false;
+    draft.reversible = false;
+    this.findings.changes.push({ kind: 'unsettled', why: told });
+  }
+
+  object(kind: ObjectKind, schema: string | null, name: string, access: Access, more?: More): void {
+    addObject(this.draft, {
+      kind,
+      database: null,
+      schema,
+      name,
+      columns: more?.columns ?? NO_NAMES,
+      access,
+      via: more?.via === undefined ? this.via : [...this.via, ...more.via],
+      tags: NO_NAMES,
+      identity: more?.identity ?? null,
+    });
+  }
+
+  relation(relation: Relation, access: Access, more?: More): void {
+    this.object(
+      objectKind(relation),
+      relation.temporary ? 'pg_temp' : relation.schema,
+      relation.name,
+      access,
+      {
+        identity: relation.oid,
+        ...more,
+      },
+    );
+  }
+
+  change(change: SessionChange): void {
+    this.findings.changes.push(change);
+  }
+
+  worsen(draft: Draft, effect: EffectClass): void {
+    if (severity(effect) > severity(draft.class)) draft.class = effect;
+    if (severity(effect) >= severity('destructive')) draft.reversible = false;
+  }
+}
+
+export interface More {
+  readonly columns?: readonly string[];
+  readonly via?: readonly string[];
+  readonly identity?: string | null;
+}
+
+const NO_NAMES: readonly string[] = [];
+
+export function addObject(draft: Draft, object: EffectObject): void {
+  for (const seen of draft.objects) {
+    if (
+      seen.name === object.name &&
+      seen.access === object.access &&
+      seen.kind === object.kind &&
+      seen.schema === object.schema
+    ) {
+      return;
+    }
+  }
+  draft.objects.push(object);
+}
+
+const KINDS: { readonly [K in Relation['kind']]: ObjectKind } = {
+  r: 'table',
+  p: 'table',
+  v: 'view',
+  m: 'materialized-view',
+  f: 'foreign-table',
+  S: 'sequence',
+  c: 'type',
+};
+
+export function objectKind(relation: Relation): ObjectKind {
+  return KINDS[relation.kind];
+}
+
+/** Adds what something reached (a body, a view, a stored statement) does to the one that reaches it. */
+export function absorb(judge: Judge, effects: readonly Effect[], via: readonly string[]): void {
+  const prefix = [...judge.via, ...via];
+  for (const effect of effects) {
+    const objects = effect.objects.map((object) => ({
+      ...object,
+      via: [...prefix, ...object.via],
+    }));
+    if (effect.class === 'read' && effect.opaque === null) {
+      for (const object of objects) addObject(judge.draft, object);
+      continue;
+    }
+    const same = judge.findings.effects.some(
+      (known) =>
+        known.class === effect.class &&
+        known.verb === effect.verb &&
+        known.opaque === effect.opaque &&
+        known.scoped === effect.scoped &&
+        known.objects.length === objects.length &&
+        known.objects.every((object, index) => sameObject(object, objects[index])),
+    );
+    if (same) continue;
+    const draft = judge.aside(effect.verb, effect.class);
+    Object.assign(draft, effect, { objects });
+    if (draft.rows_max !== null) draft.rows_max = null;
+  }
+}
+
+function sameObject(a: EffectObject, b: EffectObject | undefined): boolean {
+  return (
+    b !== undefined &&
+    a.name === b.name &&
+    a.schema === b.schema &&
+    a.access === b.access &&
+    a.kind === b.kind
+  );
+}
+
+export function predicateOf(
+  draft: Draft,
+  predicate: Predicate,
+  scoped: boolean,
+  rows: number | null,
+): void {
+  draft.predicate = predicate;
+  draft.scoped = scoped;
+  draft.rows_max = rows;
+}

@@ -1,0 +1,81 @@
+// VACUUM, ANALYZE, CLUSTER, REINDEX, REFRESH: no rows change, but users' expressions may run.
+// Invariant: every table they touch has its index expressions, statistics and (for REFRESH) its query judged.
+import type {
+  ClusterStmt,
+  RangeVar,
+  RefreshMatViewStmt,
+  ReindexStmt,
+  VacuumStmt,
+} from '@pgsql/types';
+import type { Relation } from '../catalog/snapshot.ts';
+import { ParseFailure, parse } from '../parser.ts';
+import { walk } from './expression.ts';
+import type { Judge } from './judge.ts';
+import { DEPARSED_PATH, findRelation } from './names.ts';
+import { indexExpressions, label } from './relation.ts';
+
+function touch(judge: Judge, range: RangeVar | undefined): void {
+  if (range === undefined) return;
+  const meaning = findRelation(judge, range.schemaname ?? null, range.relname ?? '');
+  for (const relation of meaning.relations) {
+    judge.relation(relation, 'alter');
+    indexExpressions(judge, relation);
+    if (relation.kind === 'm') query(judge, relation);
+  }
+  if (meaning.relations.length === 0) judge.object('table', meaning.schema, meaning.name, 'alter');
+}
+
+function everyTable(judge: Judge, schema: string | null): void {
+  for (const relation of judge.catalog?.relations.values() ?? []) {
+    if (schema === null || relation.schema === schema) indexExpressions(judge, relation);
+  }
+}
+
+function query(judge: Judge, view: Relation): void {
+  const inner = judge.inside({
+    path: DEPARSED_PATH,
+    via: [...judge.via, `materialized view ${label(view)}`],
+  });
+  try {
+    for (const raw of parse(view.definition ?? '').stmts ?? []) walk(inner, raw.stmt);
+  } catch (error) {
+    if (!(error instanceof ParseFailure)) throw error;
+    inner.opaque(`the definition of ${label(view)} can't be parsed`);
+  }
+}
+
+export function maintainVacuum(judge: Judge, node: VacuumStmt): void {
+  judge.open(node.is_vacuumcmd === true ? 'vacuum' : 'analyze', 'ddl');
+  judge.findings.own_transaction = node.is_vacuumcmd === true;
+  const relations = (node.rels ?? []).flatMap((n) =>
+    'VacuumRelation' in n ? [n.VacuumRelation.relation] : [],
+  );
+  for (const relation of relations) touch(judge, relation);
+  if (relations.length === 0) everyTable(judge, null);
+}
+
+export function maintainCluster(judge: Judge, node: ClusterStmt): void {
+  judge.open('cluster', 'ddl');
+  touch(judge, node.relation);
+  if (node.relation === undefined) {
+    judge.findings.own_transaction = true;
+    everyTable(judge, null);
+  }
+}
+
+export function maintainReindex(judge: Judge, node: ReindexStmt): void {
+  judge.open('reindex', 'ddl');
+  judge.findings.own_transaction = true;
+  if (node.kind === 'REINDEX_OBJECT_TABLE') touch(judge, node.relation);
+  else if (node.kind === 'REINDEX_OBJECT_INDEX') {
+    judge.object('index', node.relation?.schemaname ?? null, node.relation?.relname ?? '', 'alter');
+    // Which table the index is on is not looked up: every table's expressions may run.
+    everyTable(judge, null);
+  } else everyTable(judge, node.kind === 'REINDEX_OBJECT_SCHEMA' ? (node.name ?? null) : null);
+}
+
+export function refreshView(judge: Judge, node: RefreshMatViewStmt): void {
+  const draft = judge.open('refresh', 'ddl');
+  if (node.skipData === true) draft.class = 'destructive';
+  touch(judge, node.relation);
+}

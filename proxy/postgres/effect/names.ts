@@ -1,0 +1,221 @@
+// What a name stands for: relations, functions, operators and types, by search_path, temporary objects and the catalog.
+// Invariant: when several things could be meant, all of them are answered; nothing is picked by luck.
+import type { Node } from '@pgsql/types';
+import type { Namesake, Operator, Relation, Routine, Type } from '../catalog/snapshot.ts';
+import { type LocalObject, localKey, type SessionContext } from '../statement.ts';
+import { type Builtin, builtinNamed } from './builtins.ts';
+import type { Judge } from './judge.ts';
+
+/** Schemas that unqualified names are looked up in, in order, for a session; null when that can't be known. */
+export function searchPath(
+  context: SessionContext,
+  setting: readonly string[] | null,
+): readonly string[] | null {
+  if (setting === null) return null;
+  const schemas = setting.map((name) => (name === '$user' ? (context.role ?? context.user) : name));
+  return schemas.includes('pg_catalog') ? schemas : ['pg_catalog', ...schemas];
+}
+
+/** The parts of a possibly qualified name. */
+export function parts(list: readonly Node[] | undefined): string[] {
+  const names: string[] = [];
+  for (const node of list ?? []) {
+    if ('String' in node) names.push(node.String.sval ?? '');
+  }
+  return names;
+}
+
+export interface RelationMeaning {
+  readonly relations: readonly Relation[];
+  readonly locals: readonly LocalObject[];
+  /** A system catalogue or view. */
+  readonly system: boolean;
+  readonly schema: string | null;
+  readonly name: string;
+  /** Why it may mean something that can't be seen; null otherwise. */
+  readonly unclear: string | null;
+}
+
+function counts(judge: Judge, object: LocalObject): boolean {
+  if (!object.committed || judge.catalog === null) return true;
+  return judge.catalog.version <= object.catalog_version;
+}
+
+export function localNamed(
+  judge: Judge,
+  kind: LocalObject['kind'],
+  name: string,
+): LocalObject | null {
+  const { local } = judge.root.session;
+  if (local.size === 0) return null;
+  const object = local.get(localKey(kind, name));
+  return object !== undefined && counts(judge, object) ? object : null;
+}
+
+function plain(
+  schema: string | null,
+  name: string,
+  relations: readonly Relation[],
+): RelationMeaning {
+  return { relations, locals: [], system: false, schema, name, unclear: null };
+}
+
+function temporaryMeaning(judge: Judge, name: string): RelationMeaning {
+  const local = localNamed(judge, 'relation', name);
+  if (local !== null) return { ...plain('pg_temp', name, []), locals: [local] };
+  const seen = (judge.catalog?.relations_named.get(name) ?? []).filter((r) => r.temporary);
+  const unclear =
+    seen.length === 0 && judge.catalog !== null && !judge.root.session.temporary.has(name)
+      ? `temporary relation ${name} is not known`
+      : null;
+  return { ...plain('pg_temp', name, seen), unclear };
+}
+
+export function isSystemSchema(schema: string | null): boolean {
+  return schema === 'pg_catalog' || schema === 'information_schema' || schema === 'pg_toast';
+}
+
+/** What a relation's name means in this session. */
+export function findRelation(judge: Judge, schema: string | null, name: string): RelationMeaning {
+  const { session, catalog } = judge.root;
+  if (schema !== null) {
+    if (schema === 'pg_temp' || schema.startsWith('pg_temp_')) return temporaryMeaning(judge, name);
+    if (isSystemSchema(schema)) return { ...plain(schema, name, []), system: true };
+    const found = (catalog?.relations_named.get(name) ?? []).filter((r) => r.schema === schema);
+    return withLocal(judge, plain(schema, name, found));
+  }
+  // Temporary relations come first, before pg_catalog, unless pg_temp stands in the path itself.
+  if (session.temporary.has(name)) return temporaryMeaning(judge, name);
+  const path = judge.path;
+  if (path === null) return anywhere(judge, name);
+  const shadow = session.temporary.has('*')
+    ? (catalog?.relations_named.get(name) ?? []).filter((r) => r.temporary)
+    : [];
+  const found = onPath(judge, path, name);
+  return shadow.length === 0 ? found : { ...found, relations: [...shadow, ...found.relations] };
+}
+
+function onPath(judge: Judge, path: readonly string[], name: string): RelationMeaning {
+  const { catalog } = judge.root;
+  for (const schema of path) {
+    if (catalog?.system_relations.has(`${schema}.${name}`))
+      return { ...plain(schema, name, []), system: true };
+    const found = catalog?.relations_named
+      .get(name)
+      ?.find((r) => r.schema === schema && !r.temporary);
+    if (found !== undefined) return withLocal(judge, plain(schema, name, [found]));
+  }
+  if (catalog === null && /^(pg_[a-z_]+)$/.test(name))
+    return { ...plain('pg_catalog', name, []), system: true };
+  const first = path.find((schema) => !isSystemSchema(schema)) ?? null;
+  return withLocal(
+    judge,
+    plain(catalog === null ? null : (existing(judge, path) ?? first), name, []),
+  );
+}
+
+/** The schema that a new unqualified object goes to. */
+export function existing(judge: Judge, path: readonly string[]): string | null {
+  const { catalog } = judge.root;
+  return (
+    path.find((s) => !isSystemSchema(s) && (catalog === null || catalog.schemas.has(s))) ?? null
+  );
+}
+
+export function creationSchema(judge: Judge): string | null {
+  return judge.path === null ? null : existing(judge, judge.path);
+}
+
+function withLocal(judge: Judge, meaning: RelationMeaning): RelationMeaning {
+  const local = localNamed(judge, 'relation', meaning.name);
+  if (local === null) return meaning;
+  if (local.schema !== null && meaning.schema !== null && local.schema !== meaning.schema)
+    return meaning;
+  return { ...meaning, schema: meaning.schema ?? local.schema, locals: [local] };
+}
+
+/** The path is unknown: every relation of that name is meant. */
+function anywhere(judge: Judge, name: string): RelationMeaning {
+  const { catalog } = judge.root;
+  const found = catalog?.relations_named.get(name) ?? [];
+  const system = catalog?.system_relations.has(`pg_catalog.${name}`) ?? false;
+  const meaning = withLocal(judge, plain(found[0]?.schema ?? null, name, found));
+  return { ...meaning, system: system && found.length === 0 };
+}
+
+export interface FunctionMeaning {
+  readonly routines: readonly Routine[];
+  readonly builtin: Builtin | null;
+  readonly local: LocalObject | null;
+  readonly schema: string | null;
+  readonly name: string;
+}
+
+/** Every function that a call by this name could reach, whatever its arguments. */
+export function findFunctions(judge: Judge, schema: string | null, name: string): FunctionMeaning {
+  const { catalog } = judge.root;
+  const named = catalog?.routines_named.get(name) ?? [];
+  const local = localNamed(judge, 'function', name);
+  if (schema !== null) {
+    const system = schema === 'pg_catalog';
+    return {
+      routines: named.filter(
+        (r) => r.schema === schema || (schema === 'pg_temp' && r.schema.startsWith('pg_temp')),
+      ),
+      builtin: system ? (builtinNamed(name) ?? null) : null,
+      local,
+      schema,
+      name,
+    };
+  }
+  const path = judge.path;
+  const routines = path === null ? named : named.filter((r) => path.includes(r.schema));
+  return { routines, builtin: builtinNamed(name) ?? null, local, schema: null, name };
+}
+
+/** User-made operators that this name could reach. */
+export function findOperators(
+  judge: Judge,
+  schema: string | null,
+  name: string,
+): readonly Operator[] {
+  const named = judge.catalog?.operators_named.get(name);
+  if (named === undefined) return [];
+  if (schema !== null) return named.filter((o) => o.schema === schema);
+  const path = judge.path;
+  return path === null ? named : named.filter((o) => path.includes(o.schema));
+}
+
+const SPELLINGS: { readonly [name: string]: string } = {
+  int: 'int4',
+  integer: 'int4',
+  bigint: 'int8',
+  smallint: 'int2',
+  boolean: 'bool',
+  real: 'float4',
+  decimal: 'numeric',
+};
+
+/** Types that a name could mean; built-in ones are found by name even without the path. */
+export function findTypes(judge: Judge, names: readonly string[]): readonly Type[] {
+  const { catalog } = judge.root;
+  if (catalog === null) return [];
+  const last = names[names.length - 1] ?? '';
+  const schema = names.length > 1 ? (names[names.length - 2] ?? null) : null;
+  const named = catalog.types_named.get(SPELLINGS[last] ?? last) ?? [];
+  if (schema !== null) return named.filter((t) => t.schema === schema);
+  const path = judge.path;
+  if (path === null) return named;
+  for (const wanted of path) {
+    const found = named.find((t) => t.schema === wanted);
+    if (found !== undefined) return [found];
+  }
+  return [];
+}
+
+export function namesakesOf(judge: Judge, name: string): readonly Namesake[] {
+  return judge.catalog?.namesakes.get(name) ?? [];
+}
+
+/** What is known of the type of `judge`'s path: used where a definition was deparsed with an empty path. */
+export const DEPARSED_PATH: readonly string[] = ['pg_catalog'];

@@ -1,0 +1,185 @@
+// A PL/pgSQL body: every expression and statement in it is judged; text that it makes and runs is `unknown`.
+// Invariant: a statement kind that is not listed here is `unknown`.
+import type { Node } from '@pgsql/types';
+import { ParseFailure, parse, parsePlpgsql } from '../parser.ts';
+import { walk } from './expression.ts';
+import { constantText } from './fold.ts';
+import type { Judge } from './judge.ts';
+import { findTypes } from './names.ts';
+import { statementsText } from './routine.ts';
+import { judgeStatement } from './statements.ts';
+import { meetType } from './types.ts';
+
+type Tree = { readonly [key: string]: unknown };
+
+const KNOWN = new Set(
+  `function var rec row recfield arrayelem promise type expr nsitem exception exception_block condition case_when
+  if_elsif diag_item raise_option
+  stmt_block stmt_assign stmt_if stmt_case stmt_loop stmt_while stmt_fori stmt_fors stmt_forc stmt_foreach_a
+  stmt_exit stmt_return stmt_return_next stmt_return_query stmt_raise stmt_assert stmt_execsql stmt_dynexecute
+  stmt_dynfors stmt_getdiag stmt_open stmt_fetch stmt_close stmt_perform stmt_call stmt_commit stmt_rollback stmt_set`
+    .trim()
+    .split(/\s+/)
+    .map((name) => `PLpgSQL_${name}`),
+);
+
+/** Fields that hold the text to run, of the statements that run text. */
+const DYNAMIC: { readonly [kind: string]: string } = {
+  PLpgSQL_stmt_dynexecute: 'query',
+  PLpgSQL_stmt_dynfors: 'query',
+  PLpgSQL_stmt_return_query: 'dynquery',
+  PLpgSQL_stmt_open: 'dynquery',
+};
+
+/** Judges the body of a CREATE FUNCTION statement (or one made up around a DO block). */
+export function judgePlpgsql(judge: Judge, definition: string, what: string): void {
+  let tree: unknown;
+  try {
+    tree = parsePlpgsql(definition);
+  } catch (error) {
+    if (!(error instanceof ParseFailure)) throw error;
+    judge.opaque(`the body of ${what} can't be parsed (${error.message})`);
+    return;
+  }
+  descend(judge, tree, what);
+}
+
+/** A statement to parse a bare block with. */
+export function blockStatement(body: string): string {
+  return `create function f() returns void language plpgsql as '${body.replaceAll("'", "''")}'`;
+}
+
+function isTree(value: unknown): value is Tree {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function descend(judge: Judge, value: unknown, what: string): void {
+  if (Array.isArray(value)) {
+    for (const item of value) descend(judge, item, what);
+    return;
+  }
+  if (!isTree(value)) return;
+  judge.visit();
+  for (const [key, child] of Object.entries(value)) {
+    if (!key.startsWith('PLpgSQL_')) {
+      descend(judge, child, what);
+      continue;
+    }
+    if (!KNOWN.has(key)) judge.opaque(`${key} in ${what} is not understood`);
+    else if (key === 'PLpgSQL_expr') judgeExpression(judge, child, what);
+    else if (key === 'PLpgSQL_type') noteType(judge, child);
+    else judgeNode(judge, key, child, what);
+  }
+}
+
+function judgeNode(judge: Judge, kind: string, node: unknown, what: string): void {
+  if (!isTree(node)) return;
+  if (kind === 'PLpgSQL_stmt_commit' || kind === 'PLpgSQL_stmt_rollback')
+    judge.findings.own_transaction = true;
+  const field = DYNAMIC[kind];
+  const dynamic = field === undefined ? undefined : node[field];
+  if (field === undefined || !isTree(dynamic) || !isTree(dynamic.PLpgSQL_expr)) {
+    descend(judge, node, what);
+    return;
+  }
+  const { [field]: _, ...rest } = node;
+  descend(judge, rest, what);
+  runText(judge, String(dynamic.PLpgSQL_expr.query ?? ''), what);
+}
+
+/** EXECUTE of an expression: judged when the expression is a constant, `unknown` otherwise. */
+function runText(judge: Judge, expression: string, what: string): void {
+  const node = expressionNode(expression);
+  if (node === null) {
+    judge.opaque(`dynamic SQL in ${what}`);
+    return;
+  }
+  walk(judge, node);
+  const text = shadowed(judge) ? null : constantText(node);
+  if (text === null) judge.opaque(`dynamic SQL in ${what}`);
+  else statementsText(judge, text);
+}
+
+/** A user's function or operator may stand where the folding takes the built-in one. */
+function shadowed(judge: Judge): boolean {
+  const { catalog } = judge;
+  if (catalog === null) return false;
+  const folded = ['format', 'concat', 'quote_ident', 'quote_literal'];
+  return (
+    folded.some((name) => catalog.routines_named.has(name)) || catalog.operators_named.has('||')
+  );
+}
+
+function expressionNode(expression: string): Node | null {
+  try {
+    const statement = parse(`select ${expression}`).stmts?.[0]?.stmt;
+    if (statement === undefined || !('SelectStmt' in statement)) return null;
+    const { targetList, fromClause, whereClause } = statement.SelectStmt;
+    const target = targetList?.[0];
+    if (targetList?.length !== 1 || fromClause !== undefined || whereClause !== undefined)
+      return null;
+    return target !== undefined && 'ResTarget' in target ? (target.ResTarget.val ?? null) : null;
+  } catch (error) {
+    if (error instanceof ParseFailure) return null;
+    throw error;
+  }
+}
+
+/** parseMode: 0 a statement, 2 an expression, 3 to 5 an assignment. */
+function judgeExpression(judge: Judge, node: unknown, what: string): void {
+  if (!isTree(node)) return;
+  const query = String(node.query ?? '');
+  const mode = typeof node.parseMode === 'number' ? node.parseMode : 0;
+  if (mode === 0) {
+    statementsText(judge, query);
+    return;
+  }
+  const texts = mode >= 3 ? assignment(query) : [query];
+  if (texts === null) {
+    judge.opaque(`an assignment in ${what} is not understood`);
+    return;
+  }
+  for (const text of texts) {
+    if (text.trim() !== '') selectText(judge, text, what);
+  }
+}
+
+function selectText(judge: Judge, expression: string, what: string): void {
+  try {
+    for (const raw of parse(`select ${expression}`).stmts ?? []) {
+      if (raw.stmt !== undefined) judgeStatement(judge, raw.stmt);
+    }
+  } catch (error) {
+    if (!(error instanceof ParseFailure)) throw error;
+    judge.opaque(`an expression in ${what} can't be parsed (${error.message})`);
+  }
+}
+
+/** `a[f()].b := g()` → the subscripts and the value, as expressions; null when there is no assignment sign. */
+function assignment(text: string): readonly string[] | null {
+  let depth = 0;
+  let quote = '';
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charAt(i);
+    if (quote !== '') {
+      if (c === quote) quote = '';
+    } else if (c === '"' || c === "'") quote = c;
+    else if (c === '[' || c === '(') depth += 1;
+    else if (c === ']' || c === ')') depth -= 1;
+    else if (depth === 0 && (c === '=' || (c === ':' && text.charAt(i + 1) === '='))) {
+      const target = text.slice(0, i);
+      const value = text.slice(i + (c === ':' ? 2 : 1));
+      // The target reads like an expression too, so its subscripts are judged with it.
+      return target.includes('[') ? [target, value] : [value];
+    }
+  }
+  return null;
+}
+
+function noteType(judge: Judge, node: unknown): void {
+  if (!isTree(node)) return;
+  const name = String(node.typname ?? '').replace(/(\[\]|\(.*\))+$/, '');
+  if (name === '' || name.includes('%')) return;
+  const names = name.split('.').map((part) => part.trim().replace(/^"(.*)"$/, '$1'));
+  for (const type of findTypes(judge, names)) meetType(judge, type.oid);
+}

@@ -1,0 +1,435 @@
+// How much of a table a condition lets through: nothing narrowed, a tautology, a key, a filter.
+// Invariant: a condition is selective only when some row of the table is sure to be told from another by equality; what is not
+// sure counts as no narrowing at all.
+import type { A_Expr, ColumnRef, Node, SelectStmt } from '@pgsql/types';
+import type { Predicate } from '../../effect/effect.ts';
+import type { Column, Relation } from '../catalog/snapshot.ts';
+import { constant } from './fold.ts';
+import type { Judge, Source } from './judge.ts';
+import { findOperators, parts } from './names.ts';
+
+export interface Narrowing {
+  readonly predicate: Predicate;
+  readonly scoped: boolean;
+  readonly rows_max: number | null;
+  /** Narrowed by a join alone. */
+  readonly joined: boolean;
+}
+
+/**
+ * `all`: true for every row. `none`: true for no row. `open`: may be true for all. `key`: equality on a column.
+ * `join`: equality with another relation's column.
+ */
+type Reach = 'all' | 'none' | 'open' | 'key' | 'join';
+
+interface Bound {
+  readonly reach: Reach;
+  /** Column → how many values it is bound to; null: bound, but to an unknown number. */
+  readonly columns: ReadonlyMap<string, number | null>;
+  /** A value that a boolean column could have: two of them may cover every row. */
+  readonly boolish: boolean;
+}
+
+const NO_COLUMNS: ReadonlyMap<string, number | null> = new Map<string, number | null>();
+const bound = (reach: Reach, columns = NO_COLUMNS, boolish = false): Bound => ({
+  reach,
+  columns,
+  boolish,
+});
+
+function isBoolish(node: Node): boolean {
+  const value = constant(node);
+  if (value?.kind === 'boolean') return true;
+  return (
+    value?.kind === 'text' &&
+    /^\s*(t|f|y|n|tr?u?e?|fa?l?s?e?|ye?s?|no?|on|off?|[01])\s*$/i.test(value.value)
+  );
+}
+
+/** The target of the change, and the other sources of the statement. */
+export interface Target {
+  readonly alias: string;
+  readonly name: string;
+  readonly relation: Relation | null;
+  readonly others: readonly Source[];
+}
+
+const SYSTEM_COLUMNS = new Set(['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid']);
+
+export function narrowing(judge: Judge, where: Node | undefined, target: Target): Narrowing {
+  if (where === undefined)
+    return { predicate: 'none', scoped: false, rows_max: null, joined: false };
+  if ('CurrentOfExpr' in where)
+    return { predicate: 'key', scoped: true, rows_max: 1, joined: false };
+  const found = new Conditions(judge, target).reach(where);
+  switch (found.reach) {
+    case 'all':
+      return { predicate: 'tautology', scoped: false, rows_max: null, joined: false };
+    case 'open':
+      return { predicate: 'filter', scoped: false, rows_max: null, joined: false };
+    case 'none':
+      return { predicate: 'filter', scoped: true, rows_max: 0, joined: false };
+    case 'join':
+      return { predicate: 'filter', scoped: false, rows_max: null, joined: true };
+    case 'key': {
+      const rows = uniqueRows(target.relation, found.columns);
+      return {
+        predicate: rows === null ? 'filter' : 'key',
+        scoped: true,
+        rows_max: rows,
+        joined: false,
+      };
+    }
+  }
+}
+
+/** The most rows that a unique index lets these bindings reach. */
+function uniqueRows(
+  relation: Relation | null,
+  columns: ReadonlyMap<string, number | null>,
+): number | null {
+  if (columns.has('ctid')) return columns.get('ctid') ?? null;
+  if (relation === null || (relation.children.length > 0 && relation.kind !== 'p')) return null;
+  let best: number | null = null;
+  for (const index of relation.indexes) {
+    if (!index.is_unique || !index.immediate || !index.valid || index.computed) continue;
+    let rows: number | null = 1;
+    for (const number of index.columns.slice(0, index.keys)) {
+      const name = relation.columns.find((column) => column.number === number)?.name;
+      const values: number | null | undefined = name === undefined ? undefined : columns.get(name);
+      rows = values == null || rows === null ? null : rows * values;
+    }
+    if (rows !== null && (best === null || rows < best)) best = rows;
+  }
+  return best;
+}
+
+class Conditions {
+  readonly #judge: Judge;
+  readonly #target: Target;
+  constructor(judge: Judge, target: Target) {
+    this.#judge = judge;
+    this.#target = target;
+  }
+
+  reach(node: Node): Bound {
+    const value = constant(node);
+    if (value !== null) {
+      this.#judge.root.literal = true;
+      if (value.kind === 'boolean') return bound(value.value ? 'all' : 'none');
+      return bound(value.kind === 'null' ? 'none' : 'open');
+    }
+    if ('BoolExpr' in node) {
+      const args = node.BoolExpr.args ?? [];
+      if (node.BoolExpr.boolop === 'AND_EXPR') return this.#and(args);
+      if (node.BoolExpr.boolop === 'OR_EXPR') return this.#or(args);
+      return this.#not(args[0]);
+    }
+    if ('A_Expr' in node) return this.#expression(node.A_Expr);
+    if ('NullTest' in node)
+      return this.#nullTest(node.NullTest.arg, node.NullTest.nulltesttype === 'IS_NULL');
+    if ('BooleanTest' in node) {
+      const { arg, booltesttype } = node.BooleanTest;
+      if (arg === undefined) return bound('open');
+      if (booltesttype === 'IS_TRUE') return this.reach(arg);
+      return booltesttype === 'IS_FALSE' ? this.#not(arg) : bound('open');
+    }
+    if ('SubLink' in node) {
+      const { subLinkType, testexpr, subselect, operName } = node.SubLink;
+      if (subLinkType !== 'ANY_SUBLINK') return bound('open');
+      const operator = parts(operName);
+      if (operator.length > 0 && operator[operator.length - 1] !== '=') return bound('open');
+      return this.#in(testexpr, subselect);
+    }
+    // A boolean column by itself is equality with true.
+    const column = this.#column(node);
+    return column === null ? bound('open') : bound('key', new Map([[column, null]]), true);
+  }
+
+  #and(args: readonly Node[]): Bound {
+    const all = args.map((arg) => this.reach(arg));
+    if (all.some((b) => b.reach === 'none')) return bound('none');
+    const columns = new Map<string, number | null>();
+    for (const b of all) {
+      if (b.reach !== 'key') continue;
+      for (const [name, count] of b.columns) {
+        const known = columns.get(name);
+        columns.set(name, known == null ? count : count === null ? known : Math.min(known, count));
+      }
+    }
+    if (columns.size > 0) return bound('key', columns);
+    if (all.some((b) => b.reach === 'join')) return bound('join');
+    return bound(all.every((b) => b.reach === 'all') ? 'all' : 'open');
+  }
+
+  #or(args: readonly Node[]): Bound {
+    const all = args.map((arg) => this.reach(arg)).filter((b) => b.reach !== 'none');
+    if (all.length === 0) return bound('none');
+    if (all.some((b) => b.reach === 'all')) return bound('all');
+    if (all.length === 1 && all[0] !== undefined) return all[0];
+    if (all.some((b) => b.reach !== 'key')) return bound('open');
+    const [first] = all;
+    const name =
+      first === undefined || first.columns.size !== 1 ? undefined : [...first.columns.keys()][0];
+    if (name !== undefined && all.every((b) => b.columns.size === 1 && b.columns.has(name))) {
+      const boolish = all.some((b) => b.boolish);
+      return this.#several(
+        name,
+        all.map((b) => b.columns.get(name) ?? null),
+        boolish,
+      );
+    }
+    // Arms on several columns: each narrows, unless a two-valued column lets everything through.
+    const two = (b: Bound) =>
+      [...b.columns.keys()].some((column) => this.#isBoolean(column, b.boolish));
+    if (all.some(two)) return bound('open');
+    return bound('key');
+  }
+
+  /** One column equal to any of several values. */
+  #several(name: string, counts: readonly (number | null)[], boolish: boolean): Bound {
+    if (this.#isBoolean(name, boolish) && counts.length > 1) return bound('open');
+    const known = counts.every((count) => count !== null);
+    const total = counts.reduce<number>((sum, count) => sum + (count ?? 0), 0);
+    return bound('key', new Map([[name, known ? total : null]]));
+  }
+
+  #not(arg: Node | undefined): Bound {
+    if (arg === undefined) return bound('open');
+    const inner = this.reach(arg);
+    // `NOT active` is equality with false; NOT of any other equality is an inequality.
+    if (inner.reach === 'key' && this.#column(arg) !== null) return inner;
+    if (inner.reach === 'all') return bound('none');
+    return bound('none' === inner.reach && !this.#mayBeNull(arg) ? 'all' : 'open');
+  }
+
+  #mayBeNull(node: Node): boolean {
+    return constant(node)?.kind !== 'boolean';
+  }
+
+  #isBoolean(name: string, boolish: boolean): boolean {
+    const column = this.#columnFact(name);
+    if (column === null) return boolish;
+    return this.#judge.catalog?.types.get(column.type)?.name === 'bool';
+  }
+
+  #columnFact(name: string): Column | null {
+    return this.#target.relation?.columns.find((column) => column.name === name) ?? null;
+  }
+
+  #nullTest(arg: Node | undefined, isNull: boolean): Bound {
+    const name = arg === undefined ? null : this.#column(arg);
+    if (name === null) return bound('open');
+    const certain = SYSTEM_COLUMNS.has(name) || this.#columnFact(name)?.not_null === true;
+    if (!certain) return bound('open');
+    return bound(isNull ? 'none' : 'all');
+  }
+
+  #expression(node: A_Expr): Bound {
+    const names = parts(node.name);
+    const name = names[names.length - 1] ?? '';
+    const plain = names.length === 1 || names[0] === 'pg_catalog';
+    if (!plain || findOperators(this.#judge, null, name).length > 0) return bound('open');
+    switch (node.kind) {
+      case 'AEXPR_OP':
+        return name === '=' ? this.#equality(node.lexpr, node.rexpr) : bound('open');
+      case 'AEXPR_NOT_DISTINCT':
+        return this.#equality(node.lexpr, node.rexpr);
+      case 'AEXPR_OP_ANY':
+      case 'AEXPR_IN':
+        return name === '=' ? this.#in(node.lexpr, node.rexpr) : bound('open');
+      default:
+        return bound('open');
+    }
+  }
+
+  #equality(left: Node | undefined, right: Node | undefined): Bound {
+    if (left === undefined || right === undefined) return bound('open');
+    if ('RowExpr' in left && 'RowExpr' in right)
+      return this.#rows(left.RowExpr.args ?? [], right.RowExpr.args ?? []);
+    const a = this.#column(left);
+    const b = this.#column(right);
+    if (a !== null && b !== null) {
+      const certain = a === b && this.#columnFact(a)?.not_null === true;
+      return bound(certain ? 'all' : 'open');
+    }
+    if (a !== null) return this.#with(a, right);
+    return b === null ? bound('open') : this.#with(b, left);
+  }
+
+  #rows(left: readonly Node[], right: readonly Node[]): Bound {
+    const pairs = left.map((node, index) => this.#equality(node, right[index]));
+    const columns = new Map<string, number | null>();
+    for (const pair of pairs)
+      if (pair.reach === 'key') for (const [name, count] of pair.columns) columns.set(name, count);
+    return columns.size > 0 ? bound('key', columns) : bound('open');
+  }
+
+  /** The target's column equals this. */
+  #with(column: string, other: Node): Bound {
+    const value = constant(other);
+    if (value?.kind === 'null') return bound('none');
+    if (SYSTEM_COLUMNS.has(column) && column !== 'ctid') return bound('open');
+    switch (this.#dependence(other)) {
+      case 'none':
+        return bound('key', new Map([[column, 1]]), isBoolish(other));
+      case 'others':
+        return this.#joins(other) ? bound('join') : bound('open');
+      case 'target':
+        return bound('open');
+    }
+  }
+
+  /** A join narrows only with a relation other than the target itself. */
+  #joins(other: Node): boolean {
+    if (!('ColumnRef' in other)) return false;
+    const names = parts(other.ColumnRef.fields);
+    const qualifier = names.length > 1 ? names[names.length - 2] : undefined;
+    const source = this.#target.others.find((s) => s.alias === qualifier) ?? this.#target.others[0];
+    return (
+      source !== undefined &&
+      (source.relation === null || source.relation !== this.#target.relation)
+    );
+  }
+
+  #in(left: Node | undefined, right: Node | undefined): Bound {
+    if (left === undefined || right === undefined) return bound('open');
+    if ('RowExpr' in left) {
+      const columns = (left.RowExpr.args ?? []).map((arg) => this.#column(arg));
+      if (columns.every((c) => c === null)) return bound('open');
+      return this.#fixed(right)
+        ? bound('key', new Map(columns.flatMap((c) => (c === null ? [] : [[c, null]]))))
+        : bound('open');
+    }
+    const column = this.#column(left);
+    if (column === null) return bound('open');
+    if (SYSTEM_COLUMNS.has(column) && column !== 'ctid') return bound('open');
+    if ('SelectStmt' in right)
+      return this.#subselect(right.SelectStmt)
+        ? bound('key', new Map([[column, null]]))
+        : bound('open');
+    const list =
+      'List' in right
+        ? right.List.items
+        : 'A_ArrayExpr' in right
+          ? right.A_ArrayExpr.elements
+          : undefined;
+    if (list === undefined) {
+      return this.#dependence(right) === 'none'
+        ? bound('key', new Map([[column, null]]))
+        : bound('open');
+    }
+    if (list.some((item) => this.#dependence(item) !== 'none')) return bound('open');
+    return this.#several(
+      column,
+      list.map(() => 1),
+      list.some(isBoolish),
+    );
+  }
+
+  #fixed(node: Node): boolean {
+    return 'SelectStmt' in node
+      ? this.#subselect(node.SelectStmt)
+      : this.#dependence(node) === 'none';
+  }
+
+  /** A sub-select of its own narrows, unless it is the whole target again, a series, or depends on the row. */
+  #subselect(node: SelectStmt): boolean {
+    const from = JSON.stringify(node.fromClause ?? []);
+    const text = JSON.stringify(node);
+    if (text.includes('"RangeFunction"') || text.includes('generate_series')) return false;
+    if (text.includes('"SETOP_') && !text.includes('"SETOP_NONE"')) return false;
+    const again = from.includes(`"relname":${JSON.stringify(this.#target.name)}`);
+    if (again && node.whereClause === undefined) return false;
+    if (again) {
+      const inner: Target = {
+        ...this.#target,
+        alias: innerAlias(node, this.#target.name),
+        others: [],
+      };
+      const found = new Conditions(this.#judge, inner).reach(node.whereClause ?? { A_Star: {} });
+      return found.reach === 'key' || found.reach === 'none';
+    }
+    return this.#dependence({ SelectStmt: node }) !== 'target';
+  }
+
+  /** Whether an expression's value can differ from row to row of the target, or of another relation. */
+  #dependence(node: unknown): 'none' | 'others' | 'target' {
+    if (typeof node !== 'object' || node === null) return 'none';
+    let worst: 'none' | 'others' | 'target' = 'none';
+    for (const [key, child] of Object.entries(node)) {
+      const found = key === 'ColumnRef' ? this.#owner(child as ColumnRef) : this.#dependence(child);
+      if (found === 'target') return 'target';
+      if (found === 'others') worst = 'others';
+    }
+    return worst;
+  }
+
+  #owner(ref: ColumnRef): 'none' | 'others' | 'target' {
+    const names = parts(ref.fields);
+    const [first = ''] = names;
+    const last = names[names.length - 1] ?? '';
+    if (names.length > 1) {
+      const qualifier = names[names.length - 2] ?? '';
+      if (qualifier === this.#target.alias || first === this.#target.alias) return 'target';
+      if (this.#target.others.some((source) => source.alias === qualifier)) return 'others';
+      // OLD and NEW of a trigger or rule, a record of a function, an outer row: fixed for this statement.
+      return 'none';
+    }
+    if (last === this.#target.alias) return 'target';
+    if (SYSTEM_COLUMNS.has(last)) return 'target';
+    const { relation } = this.#target;
+    if (relation === null) return 'target';
+    if (this.#columnFact(last) !== null) return 'target';
+    if (this.#target.others.length > 0) return 'others';
+    return 'none';
+  }
+
+  /** The target's column that the node is, possibly under a cast that keeps values apart; null otherwise. */
+  #column(node: Node): string | null {
+    if ('TypeCast' in node) {
+      const names = parts(node.TypeCast.typeName?.names);
+      const kept = /^(text|int[248]|numeric|uuid|date|varchar|timestamptz?|oid)$/.test(
+        names[names.length - 1] ?? '',
+      );
+      const narrowed =
+        node.TypeCast.typeName?.typmods !== undefined ||
+        node.TypeCast.typeName?.arrayBounds !== undefined;
+      return kept && !narrowed && node.TypeCast.arg !== undefined
+        ? this.#column(node.TypeCast.arg)
+        : null;
+    }
+    if ('CollateClause' in node)
+      return node.CollateClause.arg === undefined ? null : this.#column(node.CollateClause.arg);
+    if ('FuncCall' in node) {
+      // Functions that fold spelling: different enough values stay different.
+      const name = parts(node.FuncCall.funcname);
+      const [arg] = node.FuncCall.args ?? [];
+      const folds =
+        /^(lower|upper|btrim|trim)$/.test(name[name.length - 1] ?? '') &&
+        node.FuncCall.args?.length === 1;
+      const column = folds && arg !== undefined ? this.#column(arg) : null;
+      return column === null ? null : `${column}()`;
+    }
+    if (
+      'A_Expr' in node &&
+      node.A_Expr.lexpr !== undefined &&
+      /^(->|->>|#>|#>>)$/.test(parts(node.A_Expr.name).join('.'))
+    ) {
+      const column = this.#column(node.A_Expr.lexpr);
+      return column === null ? null : `${column}()`;
+    }
+    if (!('ColumnRef' in node)) return null;
+    const names = parts(node.ColumnRef.fields);
+    if (names.length !== (node.ColumnRef.fields ?? []).length) return null;
+    return this.#owner(node.ColumnRef) === 'target' ? (names[names.length - 1] ?? null) : null;
+  }
+}
+
+function innerAlias(node: SelectStmt, name: string): string {
+  for (const item of node.fromClause ?? []) {
+    if ('RangeVar' in item && item.RangeVar.relname === name)
+      return item.RangeVar.alias?.aliasname ?? name;
+  }
+  return name;
+}

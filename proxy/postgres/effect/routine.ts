@@ -1,0 +1,226 @@
+// What a function's body does: SQL, PL/pgSQL, C and internal functions, aggregates.
+// Invariant: a body that can't be read through is `unknown`; one that calls itself adds nothing to itself.
+
+import { EFFECT_LIMITS } from '../../limits.ts';
+import type { CatalogSnapshot, Routine } from '../catalog/snapshot.ts';
+import { ParseFailure, parse } from '../parser.ts';
+import { type Builtin, type BuiltinEffect, builtinBehind, builtinNamed } from './builtins.ts';
+import { applyBuiltin } from './call.ts';
+import { splitNames } from './context.ts';
+import { walk } from './expression.ts';
+import { absorb, Budget, type Draft, type Findings, type Judge, noFindings } from './judge.ts';
+import { libraryEffect } from './libraries.ts';
+import { DEPARSED_PATH, searchPath } from './names.ts';
+import { judgePlpgsql } from './plpgsql.ts';
+import { judgeStatement } from './statements.ts';
+
+const memos = new WeakMap<CatalogSnapshot, Map<string, Findings>>();
+const cuts = new WeakMap<object, Set<string>>();
+
+/** Remembers findings that depend on the catalog and the path alone. */
+export function remembered(
+  judge: Judge,
+  key: string,
+  find: (findings: Findings) => void,
+): Findings {
+  const { root } = judge;
+  const { session } = root;
+  if (root.open.has(key)) {
+    cutsOf(root).add(key);
+    return noFindings();
+  }
+  const shared = session.local.size === 0 && session.temporary.size === 0 && root.catalog !== null;
+  const memo = shared && root.catalog !== null ? memoOf(root.catalog) : null;
+  const known = memo?.get(key);
+  if (known !== undefined) return known;
+  if (root.depth >= EFFECT_LIMITS.depth)
+    throw new Budget('functions, views and triggers are nested too deeply');
+  const findings = noFindings();
+  root.open.add(key);
+  root.depth += 1;
+  const nodes = root.nodes;
+  try {
+    find(findings);
+  } finally {
+    root.open.delete(key);
+    root.depth -= 1;
+  }
+  const cut = cutsOf(root);
+  cut.delete(key);
+  // What was found inside a cycle may lack what the cycle's outer part does: only whole answers are kept.
+  if (cut.size === 0) {
+    memo?.set(key, findings);
+    root.nodes = Math.min(root.nodes, nodes + 1000);
+  }
+  return findings;
+}
+
+function cutsOf(root: object): Set<string> {
+  let set = cuts.get(root);
+  if (set === undefined) cuts.set(root, (set = new Set()));
+  return set;
+}
+
+function memoOf(catalog: CatalogSnapshot): Map<string, Findings> {
+  let memo = memos.get(catalog);
+  if (memo === undefined) memos.set(catalog, (memo = new Map()));
+  return memo;
+}
+
+/** A judge for something reached: its own findings and draft, so that they can be remembered apart from who asks. */
+export function apart(judge: Judge, findings: Findings, path: readonly string[] | null): Judge {
+  const draft: Draft = {
+    class: 'read',
+    verb: 'select',
+    objects: [],
+    predicate: 'not-applicable',
+    scoped: true,
+    rows_max: null,
+    reversible: true,
+    opaque: null,
+  };
+  findings.effects.push(draft);
+  return judge.inside({ findings, draft, path, via: [], planning: false, body: true });
+}
+
+export function labelOf(routine: Routine): string {
+  return `${routine.schema}.${routine.name}`;
+}
+
+function bodyPath(judge: Judge, routine: Routine): readonly string[] | null {
+  const setting = routine.settings?.find((s) => s.startsWith('search_path='));
+  const { session } = judge.root;
+  const owner = routine.owner.replace(/^"(.*)"$/, '$1');
+  const context = routine.definer ? { ...session, role: owner } : session;
+  if (setting !== undefined)
+    return searchPath(context, splitNames(setting.slice('search_path='.length)));
+  if (routine.definer && session.search_path?.includes('$user'))
+    return searchPath(context, session.search_path);
+  return judge.path;
+}
+
+/** Everything running this function may do, its own name left to the caller. */
+export function routineFindings(judge: Judge, routine: Routine): Findings {
+  const path = bodyPath(judge, routine);
+  const key = `f${routine.oid} ${path === null ? '*' : path.join(',')}`;
+  return remembered(judge, key, (findings) => {
+    const inner = apart(judge, findings, path);
+    judgeBody(inner, routine);
+    const own = routine.settings ?? [];
+    if (own.length > 0) dropOwnSettings(findings, own);
+    if (routine.support !== '0') absorbFunction(inner, routine.support, []);
+    if (routine.default_expressions !== null) {
+      expressionText(inner.inside({ path: DEPARSED_PATH }), routine.default_expressions);
+    }
+  });
+}
+
+/** Settings that the function itself declares are put back when it ends. */
+function dropOwnSettings(findings: Findings, own: readonly string[]): void {
+  const names = new Set(own.map((setting) => setting.split('=')[0]));
+  const kept = findings.changes.filter(
+    (change) => change.kind !== 'set' || !names.has(change.name),
+  );
+  findings.changes.splice(0, findings.changes.length, ...kept);
+}
+
+function judgeBody(judge: Judge, routine: Routine): void {
+  if (routine.kind === 'a') {
+    for (const part of routine.parts ?? [])
+      if (part !== null && part !== '0') absorbFunction(judge, part, []);
+    return;
+  }
+  switch (routine.language) {
+    case 'sql':
+      return sqlBody(judge, routine.body, routine.source);
+    case 'plpgsql':
+      return judgePlpgsql(judge, routine.definition ?? '', `function ${labelOf(routine)}`);
+    case 'internal':
+      return foreignCode(
+        judge,
+        builtinBehind(routine.source),
+        `internal function ${routine.source}`,
+      );
+    case 'c': {
+      const effect = libraryEffect(routine.library, routine.source);
+      if (effect === undefined) {
+        judge.opaque(
+          `function ${labelOf(routine)} is in C, from ${routine.library ?? 'an unknown library'}`,
+        );
+      } else if (effect !== null) applyBuiltin(judge, routine.name, effect, []);
+      return;
+    }
+    default:
+      judge.opaque(`function ${labelOf(routine)} is in language ${routine.language}`);
+  }
+}
+
+function foreignCode(judge: Judge, builtin: Builtin | undefined, what: string): void {
+  if (builtin === undefined) judge.opaque(`${what} is not known`);
+  else if (builtin.effect !== null) applyBuiltin(judge, builtin.name, builtin.effect, []);
+}
+
+/** A body in SQL: BEGIN ATOMIC or RETURN as deparsed, or a text of statements. */
+export function sqlBody(judge: Judge, body: string | null, source: string): void {
+  if (body === null || body === '') {
+    statementsText(judge, source);
+    return;
+  }
+  const text = `create function f() returns void language sql ${body}`;
+  reading(judge, () => {
+    const statement = parse(text).stmts?.[0]?.stmt;
+    if (statement === undefined || !('CreateFunctionStmt' in statement))
+      throw new Budget('a body without statements');
+    walk(judge.inside({ path: DEPARSED_PATH }), statement.CreateFunctionStmt.sql_body);
+  });
+}
+
+/** Text of whole statements. */
+export function statementsText(judge: Judge, text: string): void {
+  reading(judge, () => {
+    for (const raw of parse(text).stmts ?? []) {
+      if (raw.stmt !== undefined) judgeStatement(judge, raw.stmt);
+    }
+  });
+}
+
+/** Text of one or more expressions. */
+export function expressionText(judge: Judge, text: string): void {
+  reading(judge, () => {
+    for (const raw of parse(`select ${text}`).stmts ?? []) walk(judge, raw.stmt);
+  });
+}
+
+function reading(judge: Judge, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof ParseFailure)) throw error;
+    judge.opaque(`text that can't be parsed (${error.message})`);
+  }
+}
+
+/** Runs a function known by its OID on behalf of something else (an operator, a cast, a trigger). */
+export function absorbFunction(judge: Judge, oid: string, via: readonly string[]): void {
+  const routine = judge.catalog?.routines.get(oid);
+  if (routine !== undefined) {
+    takeIn(judge, routineFindings(judge, routine), [...via, `function ${labelOf(routine)}`]);
+    return;
+  }
+  const name = judge.catalog?.builtins.get(oid);
+  const builtin = name === undefined ? undefined : builtinNamed(name);
+  if (builtin?.effect == null) return;
+  applyBuiltin(judge.inside({ via: [...judge.via, ...via] }), builtin.name, builtin.effect, []);
+}
+
+/** Takes findings made apart into those of the one who asked. */
+export function takeIn(judge: Judge, findings: Findings, via: readonly string[]): void {
+  absorb(judge, findings.effects, via);
+  for (const change of findings.changes) {
+    if (!judge.findings.changes.includes(change)) judge.findings.changes.push(change);
+  }
+  if (findings.needs_read_write) judge.findings.needs_read_write = true;
+  if (findings.own_transaction) judge.findings.own_transaction = true;
+}
+
+export type { BuiltinEffect };

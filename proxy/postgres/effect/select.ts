@@ -1,0 +1,101 @@
+// SELECT and everything that stands where a SELECT may: CTEs, set operations, VALUES, SELECT INTO, row locks.
+// Invariant: FROM is read before the rest, so that names in the rest can be told; every field is walked.
+import type { LockingClause, SelectStmt, WithClause } from '@pgsql/types';
+import { createdRelation } from './ddl.ts';
+import { walk } from './expression.ts';
+import type { Judge, Scope } from './judge.ts';
+import { judgeStatement } from './statements.ts';
+import { ambientCasts } from './types.ts';
+
+/** Runs `work` in a scope of its own, with the CTEs of `clause` in it. */
+export function scoped(judge: Judge, clause: WithClause | undefined, work: () => void): void {
+  const outer = judge.scope;
+  const scope: Scope = { parent: outer, ctes: new Set(), sources: [] };
+  judge.scope = scope;
+  try {
+    if (clause !== undefined) withClause(judge, scope, clause);
+    work();
+  } finally {
+    judge.scope = outer;
+  }
+}
+
+function withClause(judge: Judge, scope: Scope, clause: WithClause): void {
+  const expressions = (clause.ctes ?? []).flatMap((node) =>
+    'CommonTableExpr' in node ? [node.CommonTableExpr] : [],
+  );
+  if (clause.recursive === true) for (const cte of expressions) scope.ctes.add(cte.ctename ?? '');
+  for (const cte of expressions) {
+    const before = judge.draft;
+    if (cte.ctequery !== undefined) judgeStatement(judge, cte.ctequery);
+    judge.draft = before;
+    walk(judge, cte.cycle_clause);
+    scope.ctes.add(cte.ctename ?? '');
+  }
+}
+
+/** A SELECT at any depth; its reads go to the effect that is being put together. */
+export function select(judge: Judge, node: SelectStmt): void {
+  judge.visit();
+  if (judge.catalog !== null) ambientCasts(judge, judge.catalog);
+  scoped(judge, node.withClause, () => {
+    walk(judge, node.fromClause);
+    walk(judge, node.targetList);
+    walk(judge, node.whereClause);
+    walk(judge, node.groupClause);
+    walk(judge, node.havingClause);
+    walk(judge, node.windowClause);
+    walk(judge, node.valuesLists);
+    walk(judge, node.sortClause);
+    walk(judge, node.distinctClause);
+    walk(judge, node.limitCount);
+    walk(judge, node.limitOffset);
+    // A set operation's arms are left-deep: a loop, so that a long chain does not use up the stack.
+    if (node.larg !== undefined) arms(judge, node);
+    for (const lock of node.lockingClause ?? []) {
+      if ('LockingClause' in lock) locking(judge, lock.LockingClause);
+    }
+  });
+  if (node.intoClause !== undefined) createdRelation(judge, node.intoClause);
+}
+
+function arms(judge: Judge, node: SelectStmt): void {
+  const rights: SelectStmt[] = [];
+  let at: SelectStmt = node;
+  while (at.larg !== undefined && (at === node || isPlainUnion(at))) {
+    if (at.rarg !== undefined) rights.push(at.rarg);
+    at = at.larg;
+  }
+  select(judge, at);
+  for (const right of rights.reverse()) select(judge, right);
+}
+
+/** A set operation with nothing of its own besides its arms. */
+function isPlainUnion(node: SelectStmt): boolean {
+  return (
+    node.withClause === undefined &&
+    node.sortClause === undefined &&
+    node.limitCount === undefined &&
+    node.limitOffset === undefined &&
+    node.lockingClause === undefined &&
+    node.intoClause === undefined
+  );
+}
+
+function locking(judge: Judge, clause: LockingClause): void {
+  judge.findings.needs_read_write = true;
+  const named = (clause.lockedRels ?? []).flatMap((n) =>
+    'RangeVar' in n ? [n.RangeVar.relname ?? ''] : [],
+  );
+  for (const source of judge.scope?.sources ?? []) {
+    if (source.relation === null || (named.length > 0 && !named.includes(source.alias))) continue;
+    judge.relation(source.relation, 'lock');
+  }
+}
+
+/** A SELECT as a statement. */
+export function selectStatement(judge: Judge, node: SelectStmt): void {
+  const verb = node.intoClause === undefined ? 'select' : 'create';
+  judge.open(verb, 'read');
+  select(judge, node);
+}

@@ -1,0 +1,231 @@
+// Statements about the session itself, and statements that carry others: transactions, prepared statements, cursors, EXPLAIN.
+// Invariant: what is prepared or declared is judged when it is made and again when it is run.
+import type {
+  ClosePortalStmt,
+  DeallocateStmt,
+  DeclareCursorStmt,
+  DiscardStmt,
+  ExecuteStmt,
+  ExplainStmt,
+  FetchStmt,
+  Node,
+  PrepareStmt,
+  TransactionStmt,
+} from '@pgsql/types';
+import type { Effect } from '../../effect/effect.ts';
+import type { Statement } from '../statement.ts';
+import { option, optionText } from './ddl.ts';
+import { walk } from './expression.ts';
+import { absorb, type Draft, type Findings, type Judge, noFindings } from './judge.ts';
+import { judgeStatement, kindOf } from './statements.ts';
+
+/** What a query inside would do, judged apart. */
+function judgedApart(judge: Judge, query: Node, planning: boolean): Findings {
+  const findings = noFindings();
+  const draft: Draft = { ...judge.draft, objects: [], class: 'read' };
+  const inner = judge.inside({ findings, draft, planning });
+  judgeStatement(inner, query);
+  judge.findings.highest_parameter = Math.max(
+    judge.findings.highest_parameter,
+    findings.highest_parameter,
+  );
+  return findings;
+}
+
+function asStatement(query: Node, findings: Findings): Statement {
+  const [node] = kindOf(query);
+  return {
+    text: '',
+    node,
+    effects: findings.effects,
+    changes: findings.changes,
+    own_transaction: findings.own_transaction,
+    needs_read_write: findings.needs_read_write,
+    highest_parameter: findings.highest_parameter,
+  };
+}
+
+export function transaction(judge: Judge, node: TransactionStmt): void {
+  const name = node.savepoint_name ?? '';
+  const chain = node.chain === true;
+  switch (node.kind) {
+    case 'TRANS_STMT_BEGIN':
+    case 'TRANS_STMT_START':
+      judge.open('begin', 'session');
+      judge.change({ kind: 'begin', read_only: readOnly(node.options) });
+      return;
+    case 'TRANS_STMT_COMMIT':
+      judge.open('commit', 'session');
+      judge.change({ kind: 'commit', chain });
+      return;
+    case 'TRANS_STMT_ROLLBACK':
+      judge.open('rollback', 'session');
+      judge.change({ kind: 'rollback', chain });
+      return;
+    case 'TRANS_STMT_SAVEPOINT':
+      judge.open('savepoint', 'session');
+      judge.change({ kind: 'savepoint', name });
+      return;
+    case 'TRANS_STMT_RELEASE':
+      judge.open('release', 'session');
+      judge.change({ kind: 'release', name });
+      return;
+    case 'TRANS_STMT_ROLLBACK_TO':
+      judge.open('rollback', 'session');
+      judge.change({ kind: 'rollback-to', name });
+      return;
+    case 'TRANS_STMT_PREPARE':
+      judge.open('prepare', 'admin');
+      judge.object('other', null, node.gid ?? '', 'create');
+      judge.change({ kind: 'commit', chain: false });
+      return;
+    case 'TRANS_STMT_COMMIT_PREPARED':
+    case 'TRANS_STMT_ROLLBACK_PREPARED':
+      // What the prepared transaction holds was judged in some other session, or by nobody.
+      judge.open(node.kind === 'TRANS_STMT_COMMIT_PREPARED' ? 'commit' : 'rollback', 'admin');
+      judge.object('other', null, node.gid ?? '', 'use');
+      judge.findings.own_transaction = true;
+      return;
+    default:
+      judge.opaque('a transaction statement that is not understood');
+  }
+}
+
+function readOnly(options: readonly Node[] | undefined): boolean | null {
+  const arg = option(options, 'transaction_read_only')?.arg;
+  if (arg === undefined || !('A_Const' in arg)) return null;
+  return (arg.A_Const.ival?.ival ?? 0) !== 0;
+}
+
+export function prepare(judge: Judge, node: PrepareStmt): void {
+  const draft = judge.open('prepare', 'session');
+  const name = node.name ?? '';
+  judge.object('prepared-statement', null, name, 'create');
+  for (const type of node.argtypes ?? []) walk(judge, type);
+  if (node.query !== undefined) {
+    const inner = judge.inside({ body: true });
+    const statement = asStatement(node.query, judgedApart(inner, node.query, false));
+    judge.change({ kind: 'prepare', name, statement });
+  }
+  judge.draft = draft;
+}
+
+/** The statement of a name that this session prepared or declared. */
+function run(judge: Judge, statement: Statement | undefined, what: string): void {
+  judge.root.personal = true;
+  if (statement === undefined) {
+    judge.opaque(`${what} is not known`);
+    return;
+  }
+  absorb(judge, statement.effects, [what]);
+  if (statement.needs_read_write) judge.findings.needs_read_write = true;
+  if (statement.own_transaction) judge.findings.own_transaction = true;
+  for (const change of statement.changes) judge.change(change);
+}
+
+export function execute(judge: Judge, node: ExecuteStmt): void {
+  judge.open('execute', 'read');
+  const name = node.name ?? '';
+  judge.object('prepared-statement', null, name, 'execute');
+  walk(judge, node.params);
+  run(judge, judge.root.session.prepared.get(name), `prepared statement ${name}`);
+}
+
+export function deallocate(judge: Judge, node: DeallocateStmt): void {
+  judge.open('deallocate', 'session');
+  judge.change({ kind: 'deallocate', name: node.name ?? null });
+}
+
+/** CURSOR_OPT_HOLD of the server's parsenodes.h. */
+const HOLD = 0x0020;
+
+export function declareCursor(judge: Judge, node: DeclareCursorStmt): void {
+  const draft = judge.open('declare', judge.planning ? 'read' : 'session');
+  const name = node.portalname ?? '';
+  judge.object('cursor', null, name, 'create');
+  const hold = ((node.options ?? 0) & HOLD) !== 0;
+  if (node.query !== undefined) {
+    const findings = judgedApart(judge, node.query, false);
+    judge.change({ kind: 'declare', name, statement: asStatement(node.query, findings), hold });
+    // A held cursor runs to its end by itself, at once or at COMMIT; any other is only planned now.
+    const now = hold ? findings : judgedApart(judge, node.query, true);
+    absorb(judge, now.effects, [`cursor ${name}`]);
+    judge.findings.needs_read_write ||= findings.needs_read_write;
+  }
+  judge.draft = draft;
+}
+
+export function fetchCursor(judge: Judge, node: FetchStmt): void {
+  judge.open(node.ismove === true ? 'move' : 'fetch', 'read');
+  const name = node.portalname ?? '';
+  judge.object('cursor', null, name, 'read');
+  run(judge, judge.root.session.cursors.get(name), `cursor ${name}`);
+}
+
+export function closeCursor(judge: Judge, node: ClosePortalStmt): void {
+  judge.open('close', 'session');
+  judge.change({ kind: 'close', name: node.portalname ?? null });
+}
+
+export function discard(judge: Judge, node: DiscardStmt): void {
+  judge.open('discard', 'session');
+  const what =
+    node.target === 'DISCARD_PLANS'
+      ? 'plans'
+      : node.target === 'DISCARD_SEQUENCES'
+        ? 'sequences'
+        : node.target === 'DISCARD_TEMP'
+          ? 'temporary'
+          : 'all';
+  judge.change({ kind: 'discard', what });
+}
+
+/** Truth of an option as the server reads it: absent value is true, the last of duplicates counts. */
+function truth(options: readonly Node[] | undefined, name: string): boolean {
+  const found = option(options, name);
+  if (found === null) return false;
+  if (found.arg === undefined) return true;
+  return !/^(off|false|f|fa|fal|fals|no|n|0|of)$/i.test(optionText(found));
+}
+
+export function explain(judge: Judge, node: ExplainStmt): void {
+  const draft = judge.open('explain', 'read');
+  if (node.query === undefined) return;
+  if (truth(node.options, 'analyze')) {
+    judgeStatement(judge.inside({}), node.query);
+    judge.draft = draft;
+    return;
+  }
+  const [kind] = kindOf(node.query);
+  if (kind === 'ExecuteStmt') {
+    planned(judge, node.query);
+    return;
+  }
+  const findings = judgedApart(judge, node.query, true);
+  absorb(judge, findings.effects.map(quiet), []);
+  for (const change of findings.changes) if (change.kind === 'unsettled') judge.change(change);
+  judge.draft = draft;
+}
+
+/** Explained statements touch nothing: what stands in them is read. */
+function quiet(effect: Effect): Effect {
+  if (effect.class !== 'read') return effect;
+  return {
+    ...effect,
+    objects: effect.objects.map((object) => ({ ...object, access: 'read' as const })),
+  };
+}
+
+/** EXPLAIN EXECUTE plans the prepared statement: only what runs inside functions can happen. */
+function planned(judge: Judge, query: Node): void {
+  const findings = judgedApart(judge, query, false);
+  const reached = findings.effects.filter(
+    (effect) =>
+      effect.opaque !== null ||
+      effect.objects.some((o) => o.via.some((v) => v.startsWith('function '))),
+  );
+  absorb(judge, reached, []);
+  for (const effect of findings.effects)
+    for (const object of effect.objects)
+      judge.object(object.kind, object.schema, object.name, 'read');
+}

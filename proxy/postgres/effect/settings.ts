@@ -1,0 +1,123 @@
+// Settings: what SET, RESET and set_config do to the session, and which of them are an administrator's.
+// Invariant: a value that can't be read off the text leaves the session unsettled.
+import type { A_Const, Node, VariableSetStmt } from '@pgsql/types';
+import { constant } from './fold.ts';
+import type { Judge } from './judge.ts';
+
+/** Settings that change who one is, what triggers fire, or what the server trusts. */
+const ADMIN = new Set([
+  'role',
+  'session_authorization',
+  'session_replication_role',
+  'allow_system_table_mods',
+  'allow_in_place_tablespaces',
+  'ignore_checksum_failure',
+  'ignore_invalid_pages',
+  'ignore_system_indexes',
+  'zero_damaged_pages',
+  'local_preload_libraries',
+  'session_preload_libraries',
+  'dynamic_library_path',
+  'lo_compat_privileges',
+  'row_security',
+  'wal_consistency_checking',
+  'trace_recovery_messages',
+  'log_statement',
+  'log_min_messages',
+  'log_min_error_statement',
+  'log_min_duration_statement',
+  'log_duration',
+  'track_activities',
+  'commit_timestamp_buffers',
+]);
+
+/** Of these, `session` answers still fit: they only look like an administrator's. */
+const OWN = new Set(['row_security', 'track_activities']);
+
+/** A setting is given a value: undefined when the value can't be told, null for its default. */
+export function applySetting(
+  judge: Judge,
+  name: string,
+  value: string | null | undefined,
+  local: boolean,
+  called: boolean,
+): void {
+  const effect = ADMIN.has(name) && !OWN.has(name) ? 'admin' : 'session';
+  if (called) {
+    const before = judge.draft;
+    judge.draft = judge.aside('set', effect);
+    judge.object('setting', null, name, 'set');
+    judge.draft = before;
+  } else {
+    judge.open('set', effect);
+    judge.object('setting', null, name, 'set');
+  }
+  if (value === undefined)
+    judge.change({ kind: 'unsettled', why: `${name} is set to a value that is computed` });
+  else if (value === null) judge.change({ kind: 'reset', name });
+  else judge.change({ kind: 'set', name, value, local });
+}
+
+function listValue(name: string, args: readonly Node[]): string | undefined {
+  const values: string[] = [];
+  for (const arg of args) {
+    const value = constant('TypeCast' in arg ? arg.TypeCast.arg : arg);
+    if (value === null || value.kind === 'null') return undefined;
+    values.push(String(value.value));
+  }
+  // A list setting is kept as the server writes it: each name quoted, so that it reads back as it was meant.
+  if (name === 'search_path') return values.map((v) => `"${v.replaceAll('"', '""')}"`).join(', ');
+  return values.join(', ');
+}
+
+function transactionMode(judge: Judge, node: VariableSetStmt): void {
+  judge.open('set', 'session');
+  for (const arg of node.args ?? []) {
+    if (!('DefElem' in arg)) continue;
+    const { defname = '', arg: value } = arg.DefElem;
+    judge.object('setting', null, defname, 'set');
+    const session = node.name === 'SESSION CHARACTERISTICS';
+    const name = session ? `default_${defname}` : defname;
+    judge.change({ kind: 'set', name, value: modeText(value), local: !session });
+  }
+}
+
+function modeText(node: Node | undefined): string {
+  const value: A_Const | undefined =
+    node !== undefined && 'A_Const' in node ? node.A_Const : undefined;
+  if (value?.sval !== undefined) return value.sval.sval ?? '';
+  return (value?.ival?.ival ?? 0) === 0 ? 'off' : 'on';
+}
+
+/** SET and RESET in all their forms. */
+export function variableSet(judge: Judge, node: VariableSetStmt): void {
+  const name = (node.name ?? '').toLowerCase();
+  switch (node.kind) {
+    case 'VAR_SET_VALUE':
+      return applySetting(
+        judge,
+        name,
+        listValue(name, node.args ?? []),
+        node.is_local ?? false,
+        false,
+      );
+    case 'VAR_SET_DEFAULT':
+    case 'VAR_RESET':
+      return applySetting(judge, name, null, node.is_local ?? false, false);
+    case 'VAR_SET_CURRENT':
+      judge.open('set', 'session');
+      return;
+    case 'VAR_RESET_ALL':
+      judge.open('reset', 'session');
+      judge.change({ kind: 'reset-all' });
+      return;
+    case 'VAR_SET_MULTI':
+      if (node.name === 'TRANSACTION SNAPSHOT') {
+        judge.open('set', 'session');
+        return;
+      }
+      return transactionMode(judge, node);
+    default:
+      judge.open('set', 'unknown').opaque = 'a form of SET that is not understood';
+  }
+}

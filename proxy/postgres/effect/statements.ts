@@ -1,0 +1,448 @@
+// Every statement kind of PostgreSQL's grammar, and what it does.
+// Invariant: the table has a line for each kind; a new kind does not compile, and one that is not understood is `unknown`.
+import type { Node, RoleSpec } from '@pgsql/types';
+import type { Access, EffectClass, ObjectKind } from '../../effect/effect.ts';
+import { alterTable } from './alter.ts';
+import {
+  altered,
+  createFunction,
+  createIndex,
+  createRule,
+  createSchema,
+  createTable,
+  createTableAs,
+  createTrigger,
+  createView,
+  doBlock,
+  option,
+} from './ddl.ts';
+import {
+  copyStatement,
+  deleteStatement,
+  insertStatement,
+  mergeStatement,
+  truncateStatement,
+  updateStatement,
+} from './dml.ts';
+import { DROPS, dropStatement, nameParts } from './drop.ts';
+import { fireEventTriggers } from './event-trigger.ts';
+import { type BodyOf, type NodeKind, walk } from './expression.ts';
+import type { Judge } from './judge.ts';
+import { maintainCluster, maintainReindex, maintainVacuum, refreshView } from './maintenance.ts';
+import { findRelation, parts } from './names.ts';
+import { select, selectStatement } from './select.ts';
+import {
+  closeCursor,
+  deallocate,
+  declareCursor,
+  discard,
+  execute,
+  explain,
+  fetchCursor,
+  prepare,
+  transaction,
+} from './session.ts';
+import { variableSet } from './settings.ts';
+
+export type StatementKind = Extract<NodeKind, `${string}Stmt`>;
+
+type Handler<K extends StatementKind> = (judge: Judge, node: BodyOf<K>) => void;
+
+/** A statement that names one thing and does one thing to it. */
+function one<B>(
+  verb: string,
+  effect: EffectClass,
+  kind: ObjectKind,
+  access: Access,
+  name: (node: B) => string | readonly string[] | undefined,
+): (judge: Judge, node: B) => void {
+  return (judge, node) => {
+    judge.open(verb, effect);
+    const found = name(node);
+    const words = typeof found === 'string' ? [found] : (found ?? []);
+    const last = words[words.length - 1];
+    if (last !== undefined)
+      judge.object(kind, words.length > 1 ? (words[words.length - 2] ?? null) : null, last, access);
+  };
+}
+
+/** A statement about a relation that is named as one. */
+function about(
+  judge: Judge,
+  range: { schemaname?: string; relname?: string } | undefined,
+  access: Access,
+): void {
+  if (range === undefined) return;
+  const meaning = findRelation(judge, range.schemaname ?? null, range.relname ?? '');
+  for (const relation of meaning.relations) judge.relation(relation, access);
+  if (meaning.relations.length === 0) judge.object('table', meaning.schema, meaning.name, access);
+}
+
+const roleName = (role: RoleSpec | undefined) =>
+  role?.rolename ?? role?.roletype?.replace('ROLESPEC_', '').toLowerCase();
+const roles = (nodes: readonly Node[] | undefined) =>
+  (nodes ?? []).flatMap((n) => ('RoleSpec' in n ? [roleName(n.RoleSpec) ?? ''] : []));
+
+const notSql = (judge: Judge) => judge.opaque('a syntax node that is not a statement of its own');
+
+const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
+  // Rows.
+  SelectStmt: selectStatement,
+  InsertStmt: insertStatement,
+  UpdateStmt: updateStatement,
+  DeleteStmt: deleteStatement,
+  MergeStmt: mergeStatement,
+  TruncateStmt: truncateStatement,
+  CopyStmt: copyStatement,
+
+  // Statements that carry statements.
+  ExplainStmt: explain,
+  PrepareStmt: prepare,
+  ExecuteStmt: execute,
+  DeallocateStmt: deallocate,
+  DeclareCursorStmt: declareCursor,
+  FetchStmt: fetchCursor,
+  ClosePortalStmt: closeCursor,
+  CreateTableAsStmt: createTableAs,
+  DoStmt: (judge, node) => doBlock(judge, node.args),
+  CallStmt: (judge, node) => {
+    judge.open('call', 'read');
+    judge.findings.own_transaction = true;
+    if (node.funccall !== undefined) walk(judge, { FuncCall: node.funccall });
+  },
+  ReturnStmt: (judge, node) => walk(judge, node.returnval),
+
+  // The session.
+  TransactionStmt: transaction,
+  VariableSetStmt: variableSet,
+  VariableShowStmt: one('show', 'read', 'setting', 'read', (n) => n.name),
+  DiscardStmt: discard,
+  ConstraintsSetStmt: (judge) => void judge.open('set', 'session'),
+  ListenStmt: one('listen', 'session', 'channel', 'use', (n) => n.conditionname),
+  UnlistenStmt: one('unlisten', 'session', 'channel', 'use', (n) => n.conditionname),
+  NotifyStmt: one('notify', 'write', 'channel', 'use', (n) => n.conditionname),
+  LockStmt: (judge, node) => {
+    judge.open('lock', 'session');
+    judge.findings.needs_read_write = true;
+    for (const item of node.relations ?? [])
+      if ('RangeVar' in item) about(judge, item.RangeVar, 'lock');
+  },
+
+  // Things made.
+  CreateStmt: createTable,
+  CreateForeignTableStmt: (judge, node) => {
+    judge.open(
+      'create',
+      node.servername === undefined ? 'ddl' : foreignClass(judge, node.servername),
+    );
+    judge.object(
+      'foreign-table',
+      node.base?.relation?.schemaname ?? null,
+      node.base?.relation?.relname ?? '',
+      'create',
+    );
+    judge.object('server', null, node.servername ?? '', 'use');
+  },
+  ViewStmt: createView,
+  IndexStmt: createIndex,
+  CreateFunctionStmt: createFunction,
+  CreateTrigStmt: createTrigger,
+  RuleStmt: createRule,
+  CreateSchemaStmt: createSchema,
+  CreateSeqStmt: (judge, node) => {
+    judge.open('create', node.sequence?.relpersistence === 't' ? 'session' : 'ddl');
+    judge.object(
+      'sequence',
+      node.sequence?.schemaname ?? null,
+      node.sequence?.relname ?? '',
+      'create',
+    );
+  },
+  DefineStmt: (judge, node) => {
+    const [kind] = DROPS[node.kind ?? 'OBJECT_TYPE'];
+    const words = parts(node.defnames);
+    const last = words[words.length - 1] ?? '';
+    judge.open('create', 'ddl');
+    judge.object(kind, words.length > 1 ? (words[0] ?? null) : null, last, 'create');
+    // What an operator or aggregate made here would run is not worked out: until the catalog shows it, using it is `unknown`.
+    if (node.kind === 'OBJECT_OPERATOR' || node.kind === 'OBJECT_AGGREGATE')
+      judge.change(unseen(judge, node.kind, last));
+  },
+  CreateDomainStmt: (judge, node) => {
+    judge.open('create', 'ddl');
+    judge.object('type', null, parts(node.domainname).at(-1) ?? '', 'create');
+  },
+  CompositeTypeStmt: one('create', 'ddl', 'type', 'create', (n) => n.typevar?.relname),
+  CreateEnumStmt: one('create', 'ddl', 'type', 'create', (n) => parts(n.typeName)),
+  CreateRangeStmt: one('create', 'ddl', 'type', 'create', (n) => parts(n.typeName)),
+  CreateCastStmt: (judge) => {
+    judge.open('create', 'ddl');
+    judge.change({ kind: 'unsettled', why: 'a cast was made' });
+  },
+  CreateTransformStmt: one('create', 'ddl', 'other', 'create', (n) => n.lang),
+  CreateConversionStmt: one('create', 'ddl', 'other', 'create', (n) => parts(n.conversion_name)),
+  CreateOpClassStmt: one('create', 'ddl', 'operator', 'create', (n) => parts(n.opclassname)),
+  CreateOpFamilyStmt: one('create', 'ddl', 'operator', 'create', (n) => parts(n.opfamilyname)),
+  CreateStatsStmt: (judge, node) => {
+    judge.open('create', 'ddl');
+    judge.object('statistics', null, parts(node.defnames).at(-1) ?? '', 'create');
+    for (const item of node.relations ?? [])
+      if ('RangeVar' in item) about(judge, item.RangeVar, 'alter');
+    walk(judge, node.exprs);
+  },
+
+  // Things changed.
+  AlterTableStmt: alterTable,
+  AlterDomainStmt: (judge, node) => {
+    judge.open('alter', 'ddl');
+    judge.object('type', null, parts(node.typeName).at(-1) ?? '', 'alter');
+    walk(judge, node.def);
+  },
+  AlterSeqStmt: (judge, node) => {
+    const restarts = option(node.options, 'restart') !== null;
+    judge.open('alter', 'ddl');
+    if (restarts) judge.findings.needs_read_write = true;
+    judge.object(
+      'sequence',
+      node.sequence?.schemaname ?? null,
+      node.sequence?.relname ?? '',
+      'alter',
+    );
+  },
+  AlterFunctionStmt: one('alter', 'ddl', 'function', 'alter', (n) => parts(n.func?.objname)),
+  AlterEnumStmt: one('alter', 'ddl', 'type', 'alter', (n) => parts(n.typeName)),
+  AlterTypeStmt: one('alter', 'ddl', 'type', 'alter', (n) => parts(n.typeName)),
+  AlterCollationStmt: one('alter', 'ddl', 'collation', 'alter', (n) => parts(n.collname)),
+  AlterOperatorStmt: one('alter', 'ddl', 'operator', 'alter', (n) => parts(n.opername?.objname)),
+  AlterOpFamilyStmt: one('alter', 'ddl', 'operator', 'alter', (n) => parts(n.opfamilyname)),
+  AlterStatsStmt: one('alter', 'ddl', 'statistics', 'alter', (n) => parts(n.defnames)),
+  AlterTSDictionaryStmt: one('alter', 'ddl', 'text-search', 'alter', (n) => parts(n.dictname)),
+  AlterTSConfigurationStmt: one('alter', 'ddl', 'text-search', 'alter', (n) => parts(n.cfgname)),
+  AlterObjectDependsStmt: one('alter', 'ddl', 'other', 'alter', (n) => n.relation?.relname),
+  AlterObjectSchemaStmt: (judge, node) => {
+    judge.open('alter', node.objectType === 'OBJECT_EXTENSION' ? 'admin' : 'ddl');
+    moved(judge, node.relation, node.object, node.objectType);
+  },
+  RenameStmt: (judge, node) => {
+    const [, effect] = DROPS[node.renameType ?? 'OBJECT_TABLE'];
+    judge.open(
+      'alter',
+      effect === 'admin' && node.renameType !== 'OBJECT_POLICY' ? 'admin' : 'ddl',
+    );
+    if (node.renameType === 'OBJECT_DATABASE') judge.worsen(judge.draft, 'admin');
+    moved(judge, node.relation, node.object, node.renameType);
+    if (node.subname !== undefined && node.renameType === 'OBJECT_ROLE')
+      judge.object('role', null, node.subname, 'alter');
+    if (node.newname !== undefined && node.renameType === 'OBJECT_TABLE')
+      altered(judge, null, node.newname);
+  },
+  AlterOwnerStmt: (judge, node) => {
+    judge.open('alter', 'admin');
+    moved(judge, node.relation, node.object, node.objectType);
+    judge.object('role', null, roleName(node.newowner) ?? '', 'use');
+  },
+  CommentStmt: (judge, node) => {
+    judge.open('comment', 'ddl');
+    named(judge, node.objtype, node.object, 'alter');
+  },
+  ReplicaIdentityStmt: (judge) => void judge.open('alter', 'ddl'),
+  DropStmt: dropStatement,
+
+  // Maintenance.
+  VacuumStmt: maintainVacuum,
+  ClusterStmt: maintainCluster,
+  ReindexStmt: maintainReindex,
+  RefreshMatViewStmt: refreshView,
+  CheckPointStmt: (judge) => void judge.open('checkpoint', 'admin'),
+
+  // Roles, privileges, the server.
+  GrantStmt: (judge, node) => {
+    judge.open(node.is_grant === true ? 'grant' : 'revoke', 'admin');
+    for (const item of node.objects ?? []) {
+      if ('RangeVar' in item) about(judge, item.RangeVar, 'grant');
+      else named(judge, node.objtype, item, 'grant');
+    }
+    for (const role of roles(node.grantees)) judge.object('role', null, role, 'grant');
+  },
+  GrantRoleStmt: (judge, node) => {
+    judge.open(node.is_grant === true ? 'grant' : 'revoke', 'admin');
+    for (const role of roles(node.grantee_roles)) judge.object('role', null, role, 'grant');
+  },
+  AlterDefaultPrivilegesStmt: (judge) => void judge.open('grant', 'admin'),
+  CreateRoleStmt: one('create', 'admin', 'role', 'create', (n) => n.role),
+  AlterRoleStmt: one('alter', 'admin', 'role', 'alter', (n) => roleName(n.role)),
+  AlterRoleSetStmt: one('alter', 'admin', 'role', 'alter', (n) => roleName(n.role) ?? 'all'),
+  DropRoleStmt: (judge, node) => {
+    judge.open('drop', 'admin');
+    for (const role of roles(node.roles)) judge.object('role', null, role, 'drop');
+  },
+  DropOwnedStmt: (judge, node) => {
+    const draft = judge.open('drop', 'admin');
+    draft.scoped = false;
+    for (const role of roles(node.roles)) judge.object('role', null, role, 'drop');
+  },
+  ReassignOwnedStmt: (judge, node) => {
+    judge.open('alter', 'admin');
+    for (const role of roles(node.roles)) judge.object('role', null, role, 'alter');
+    judge.object('role', null, roleName(node.newrole) ?? '', 'use');
+  },
+  SecLabelStmt: (judge, node) => {
+    judge.open('label', 'admin');
+    named(judge, node.objtype, node.object, 'alter');
+  },
+  CreatePolicyStmt: (judge, node) => {
+    judge.open('create', 'admin');
+    about(judge, node.table, 'alter');
+    judge.object('policy', null, node.policy_name ?? '', 'create');
+    if (node.table?.relname !== undefined)
+      altered(judge, node.table.schemaname ?? null, node.table.relname);
+  },
+  AlterPolicyStmt: (judge, node) => {
+    judge.open('alter', 'admin');
+    about(judge, node.table, 'alter');
+    judge.object('policy', null, node.policy_name ?? '', 'alter');
+  },
+  AlterSystemStmt: one('set', 'admin', 'setting', 'set', (n) => n.setstmt?.name ?? 'all'),
+  LoadStmt: one('load', 'admin', 'file', 'read', (n) => n.filename),
+  CreateExtensionStmt: one('create', 'admin', 'extension', 'create', (n) => n.extname),
+  AlterExtensionStmt: one('alter', 'admin', 'extension', 'alter', (n) => n.extname),
+  AlterExtensionContentsStmt: one('alter', 'admin', 'extension', 'alter', (n) => n.extname),
+  CreatedbStmt: one('create', 'admin', 'database', 'create', (n) => n.dbname),
+  AlterDatabaseStmt: one('alter', 'admin', 'database', 'alter', (n) => n.dbname),
+  AlterDatabaseSetStmt: one('alter', 'admin', 'database', 'alter', (n) => n.dbname),
+  AlterDatabaseRefreshCollStmt: one('alter', 'admin', 'database', 'alter', (n) => n.dbname),
+  DropdbStmt: (judge, node) => {
+    judge.open('drop', 'destructive').scoped = false;
+    judge.object('database', null, node.dbname ?? '', 'drop');
+  },
+  CreateTableSpaceStmt: one('create', 'admin', 'tablespace', 'create', (n) => n.tablespacename),
+  DropTableSpaceStmt: one('drop', 'admin', 'tablespace', 'drop', (n) => n.tablespacename),
+  AlterTableSpaceOptionsStmt: one('alter', 'admin', 'tablespace', 'alter', (n) => n.tablespacename),
+  AlterTableMoveAllStmt: one('alter', 'admin', 'tablespace', 'alter', (n) => n.orig_tablespacename),
+  CreateAmStmt: one('create', 'admin', 'access-method', 'create', (n) => n.amname),
+  CreatePLangStmt: one('create', 'admin', 'language', 'create', (n) => n.plname),
+  CreateEventTrigStmt: (judge, node) => {
+    judge.open('create', 'admin');
+    judge.object('event-trigger', null, node.trigname ?? '', 'create');
+    judge.change({ kind: 'unsettled', why: 'an event trigger was made' });
+  },
+  AlterEventTrigStmt: one('alter', 'admin', 'event-trigger', 'alter', (n) => n.trigname),
+
+  // Other servers.
+  CreateFdwStmt: one('create', 'admin', 'server', 'create', (n) => n.fdwname),
+  AlterFdwStmt: one('alter', 'admin', 'server', 'alter', (n) => n.fdwname),
+  CreateForeignServerStmt: one('create', 'admin', 'server', 'create', (n) => n.servername),
+  AlterForeignServerStmt: one('alter', 'admin', 'server', 'alter', (n) => n.servername),
+  CreateUserMappingStmt: one('create', 'admin', 'server', 'alter', (n) => n.servername),
+  AlterUserMappingStmt: one('alter', 'admin', 'server', 'alter', (n) => n.servername),
+  DropUserMappingStmt: one('drop', 'admin', 'server', 'alter', (n) => n.servername),
+  ImportForeignSchemaStmt: (judge, node) => {
+    judge.open('create', 'ddl');
+    judge.object('schema', null, node.local_schema ?? '', 'alter');
+    judge.object('server', null, node.server_name ?? '', 'use');
+  },
+  CreatePublicationStmt: one('create', 'admin', 'publication', 'create', (n) => n.pubname),
+  AlterPublicationStmt: one('alter', 'admin', 'publication', 'alter', (n) => n.pubname),
+  CreateSubscriptionStmt: one('create', 'admin', 'subscription', 'create', (n) => n.subname),
+  AlterSubscriptionStmt: one('alter', 'admin', 'subscription', 'alter', (n) => n.subname),
+  DropSubscriptionStmt: one('drop', 'admin', 'subscription', 'drop', (n) => n.subname),
+
+  // Never at the top of a text.
+  RawStmt: notSql,
+  SetOperationStmt: notSql,
+  PLAssignStmt: notSql,
+};
+
+/** A foreign table of files is an administrator's: its options name a file or a program. */
+function foreignClass(judge: Judge, server: string): EffectClass {
+  if (judge.catalog === null) return 'admin';
+  return judge.catalog.servers.get(server) === 'file_fdw' ? 'admin' : 'ddl';
+}
+
+function unseen(judge: Judge, kind: 'OBJECT_OPERATOR' | 'OBJECT_AGGREGATE', name: string) {
+  const why = `${name} was made in this session, and the catalog does not show it yet`;
+  const effect = {
+    class: 'unknown' as const,
+    verb: 'call',
+    objects: [],
+    predicate: 'not-applicable' as const,
+    scoped: false,
+    rows_max: null,
+    reversible: false,
+    opaque: why,
+  };
+  const object = {
+    kind: kind === 'OBJECT_OPERATOR' ? ('operator' as const) : ('function' as const),
+    schema: null,
+    name,
+    on_read: [effect],
+    on_write: [],
+    fresh: true,
+    committed: false,
+    catalog_version: judge.catalog?.version ?? 0,
+  };
+  return { kind: 'object' as const, object };
+}
+
+type Ranged = { schemaname?: string; relname?: string } | undefined;
+
+function named(
+  judge: Judge,
+  type: keyof typeof DROPS | undefined,
+  object: Node | undefined,
+  access: Access,
+): void {
+  if (object === undefined || type === undefined) return;
+  const [kind] = DROPS[type];
+  const words = nameParts(object);
+  const name = words[words.length - 1] ?? '';
+  const schema = words.length > 1 ? (words[words.length - 2] ?? null) : null;
+  if (kind === 'table' || kind === 'view')
+    about(judge, { relname: name, ...(schema === null ? {} : { schemaname: schema }) }, access);
+  else judge.object(kind, schema, name, access);
+}
+
+/** The thing that gets another name, schema or owner. */
+function moved(
+  judge: Judge,
+  relation: Ranged,
+  object: Node | undefined,
+  type: keyof typeof DROPS | undefined,
+): void {
+  if (relation !== undefined) about(judge, relation, 'alter');
+  else named(judge, type, object, 'alter');
+  // What an old name means afterwards is not followed.
+  if (relation?.relname !== undefined)
+    altered(judge, relation.schemaname ?? null, relation.relname);
+}
+
+// Typed line by line above; looked up by a key that is only known when it runs.
+const handlers = new Map<string, (judge: Judge, node: unknown) => void>(
+  Object.entries(STATEMENTS) as unknown as [string, (judge: Judge, node: unknown) => void][],
+);
+
+/** A node's kind and what is in it. */
+export function kindOf(node: Node): readonly [kind: string, body: unknown] {
+  for (const key in node) return [key, (node as { readonly [key: string]: unknown })[key]];
+  return ['', undefined];
+}
+
+/** Judges one statement, wherever it stands: at the top, in a CTE, in a body, under EXPLAIN. */
+export function judgeStatement(judge: Judge, node: Node): void {
+  judge.visit();
+  const [kind, body] = kindOf(node);
+  const handler = handlers.get(kind);
+  if (handler === undefined) {
+    judge.opaque(`statement kind ${kind} is not understood`);
+    return;
+  }
+  const before = judge.draft;
+  // A sub-select reads for the statement that it stands in; a statement of a body has an effect of its own.
+  if (kind === 'SelectStmt' && judge.scope !== null)
+    select(judge, body as Parameters<typeof select>[1]);
+  else {
+    handler(judge, body);
+    fireEventTriggers(judge, kind);
+  }
+  judge.draft = before;
+}
