@@ -70,7 +70,11 @@ function onFiles(command: Command): Command {
     .option('--policy <file>', 'the policy', join(ROOT, 'policies.rego'))
     .option('--data <file>', 'its data', join(ROOT, 'policies.json'))
     .option('--tests <file>', 'its tests', join(ROOT, 'policies_test.rego'))
-    .option('--state <directory>', 'where compiled policies are kept', join('.holdpoint', 'policy'));
+    .option(
+      '--state <directory>',
+      'where compiled policies are kept',
+      join('.holdpoint', 'policy'),
+    );
 }
 
 function choice(flags: string, values: readonly string[], otherwise: string): Option {

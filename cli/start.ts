@@ -44,7 +44,7 @@ async function start(options: StartOptions): Promise<void> {
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
   // The launcher's channel: it closes when the launcher is gone, even by SIGKILL.
-  if (process.connected) process.once('disconnect', stop);
+  if (process.connected) process.once('disconnect', () => wanted === 0 && stop());
 
   try {
     const { startAll } = await import('./run/start.ts');
