@@ -3,6 +3,7 @@
 import { createPrivateKey, createPublicKey, type KeyObject, randomUUID, sign } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { SignJWT } from 'jose';
+import { UserError } from '../proxy/errors.ts';
 import { type Choice, decisionBytes, digestOf, type SignedDecision } from './binding.ts';
 import type { Card, HoldLine } from './card.ts';
 import { publicJwk } from './receipt.ts';
@@ -17,21 +18,21 @@ export interface Person {
 /** The person's private key from its file; one that others can read is refused, as ssh does. */
 export async function loadPerson(name: string, file: string): Promise<Person> {
   const pem = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new Error(`${file}: no key there; make one with: holdpoint signer add "${name}"`, {
+    throw new UserError(`${file}: no key there; make one with: holdpoint signer add "${name}"`, {
       cause,
     });
   });
   const { mode } = await stat(file);
   if ((mode & 0o077) !== 0) {
-    throw new Error(`${file} can be read by others than you: chmod 600 ${file}`);
+    throw new UserError(`${file} can be read by others than you: chmod 600 ${file}`);
   }
   let key: KeyObject;
   try {
     key = createPrivateKey(pem);
   } catch (cause) {
-    throw new Error(`${file} holds no private key in PEM`, { cause });
+    throw new UserError(`${file} holds no private key in PEM`, { cause });
   }
-  if (key.asymmetricKeyType !== 'ed25519') throw new Error(`${file} holds no Ed25519 key`);
+  if (key.asymmetricKeyType !== 'ed25519') throw new UserError(`${file} holds no Ed25519 key`);
   return { name, key, thumbprint: await thumbprint(publicJwk(createPublicKey(key))) };
 }
 
@@ -56,7 +57,8 @@ export class ApproverClient {
   async show(id: string): Promise<Card> {
     const card = (await this.#call('GET', `/api/holds/${encodeURIComponent(id)}`)) as Card;
     const why = checkCard(card);
-    if (why !== null) throw new Error(`the server's card of ${id} is not to be trusted: ${why}`);
+    if (why !== null)
+      throw new UserError(`the server's card of ${id} is not to be trusted: ${why}`);
     return card;
   }
 
@@ -99,14 +101,16 @@ export class ApproverClient {
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
     } catch (cause) {
-      throw new Error(`no approver answers at ${this.#server}: is it running? (--server)`, {
+      throw new UserError(`no approver answers at ${this.#server}: is it running? (--server)`, {
         cause,
       });
     }
     const answer: unknown = await response.json().catch(() => null);
     if (response.ok) return answer;
     const { title, detail } = (answer ?? {}) as { title?: string; detail?: string };
-    throw new Error(`${title ?? response.statusText}: ${detail ?? `status ${response.status}`}`);
+    throw new UserError(
+      `${title ?? response.statusText}: ${detail ?? `status ${response.status}`}`,
+    );
   }
 }
 

@@ -17,6 +17,7 @@ import {
   type HoldOutcome,
 } from './contract.ts';
 import { Desk, type DeskEvent } from './desk.ts';
+import { ApproverError } from './errors.ts';
 import { INVITE_MS, SWEEP_MS } from './limits.ts';
 import { approverKey } from './receipt.ts';
 import { parseFind, parseOutcome, parseRedeem, parseRequest, parseState } from './request.ts';
@@ -116,7 +117,12 @@ function setOrigin(url: string, origins: string[], passkeys: { rpId: string }): 
 
 export async function makeInvite(store: Store, signer: string, now: number): Promise<string> {
   const person = await store.signers.get(signer);
-  if (!person) throw new Error(`there is no signer ${signer}: holdpoint signer add ${signer}`);
+  if (!person) {
+    throw new ApproverError(
+      'not-found',
+      `there is no signer ${signer}: holdpoint signer add "${signer}"`,
+    );
+  }
   const token = randomBytes(24).toString('base64url');
   await store.signers.keepSecret(token, {
     kind: 'invite',

@@ -5,6 +5,7 @@ import type { Choice } from '../approver/binding.ts';
 import type { Card, CardParameter } from '../approver/card.ts';
 import { ApproverClient, loadPerson } from '../approver/client.ts';
 import { visibleText } from '../approver/visible.ts';
+import { UserError } from '../proxy/errors.ts';
 import { keyFileOf } from './signer.ts';
 
 interface Shared {
@@ -66,7 +67,7 @@ function decides(holds: Command, choice: Choice, what: string, needsReason: bool
       const card = await approver.show(id);
       if (!o.json) print(cardText(card));
       if (o.digest !== undefined && o.digest !== card.digest) {
-        throw new Error(`${id} is not what you saw: its digest is ${card.digest} now`);
+        throw new UserError(`${id} is not what you saw: its digest is ${card.digest} now`);
       }
       const after = await approver.decide(card, choice, o.reason ?? null);
       if (o.json) return print(JSON.stringify(after, null, 2));

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import type { JSONWebKeySet } from 'jose';
 import { recheckReceipt } from '../approver/receipt.ts';
+import { UserError } from '../proxy/errors.ts';
 
 export function receiptCommand(): Command {
   const receipt = new Command('receipt').description('the signed proof of an approval');
@@ -16,10 +17,14 @@ export function receiptCommand(): Command {
     .option('--json', 'for programs')
     .action(async (given: string, o: { keys: string; signers?: string; json?: boolean }) => {
       const trusted = o.signers === undefined ? null : await thumbprints(o.signers);
-      const checked = await recheckReceipt(await jwsOf(given), await keysOf(o.keys), {
-        now: Date.now(),
-        ...(trusted ? { trusted } : {}),
-      });
+      const keys = await keysOf(o.keys);
+      const options = { now: Date.now(), ...(trusted ? { trusted } : {}) };
+      const checked = await recheckReceipt(await jwsOf(given), keys, options).catch(
+        (cause: unknown) => {
+          const why = cause instanceof Error ? cause.message : String(cause);
+          throw new UserError(`this is no receipt of that approver: ${why}`, { cause });
+        },
+      );
       const bad = checked.signers.filter((s) => s.fault !== null || s.known === false);
       if (bad.length > 0 || checked.signers.length === 0) process.exitCode = 1;
       if (o.json) return print(JSON.stringify(checked, null, 2));
@@ -41,21 +46,27 @@ export function receiptCommand(): Command {
 
 async function jwsOf(given: string): Promise<string> {
   if (/^[\w-]+\.[\w-]+\.[\w-]+$/.test(given)) return given;
-  return (await readFile(given === '-' ? '/dev/stdin' : given, 'utf8')).trim();
+  return (await textOf(given === '-' ? '/dev/stdin' : given)).trim();
 }
 
 async function keysOf(place: string): Promise<JSONWebKeySet> {
   if (/^https?:/.test(place)) {
     const response = await fetch(place, { redirect: 'error', signal: AbortSignal.timeout(5000) });
-    if (!response.ok) throw new Error(`${place} answered ${response.status}`);
+    if (!response.ok) throw new UserError(`${place} answered ${response.status}`);
     return (await response.json()) as JSONWebKeySet;
   }
-  return JSON.parse(await readFile(place, 'utf8')) as JSONWebKeySet;
+  return JSON.parse(await textOf(place)) as JSONWebKeySet;
 }
 
 async function thumbprints(file: string): Promise<ReadonlySet<string>> {
-  const lines = (await readFile(file, 'utf8')).split('\n');
+  const lines = (await textOf(file)).split('\n');
   return new Set(lines.map((l) => l.trim()).filter((l) => l !== '' && !l.startsWith('#')));
+}
+
+async function textOf(file: string): Promise<string> {
+  return await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new UserError(`${file} can't be read: give a file, or the receipt itself`, { cause });
+  });
 }
 
 function time(seconds: number): string {

@@ -4,11 +4,13 @@ import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { chmod, mkdir, open, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Command } from 'commander';
+import { ApproverError } from '../approver/errors.ts';
 import { makeInvite } from '../approver/main.ts';
 import { newPrivateKey, publicJwk } from '../approver/receipt.ts';
 import { thumbprint } from '../approver/sign.ts';
 import { foldName, ROLES, type Role } from '../approver/store/signers.ts';
 import { openStore, type Store } from '../approver/store.ts';
+import { UserError } from '../proxy/errors.ts';
 
 /** Where the embedded approver keeps its store. */
 export const STORE = join('.holdpoint', 'approver.db');
@@ -148,7 +150,7 @@ export function signerCommand(): Command {
     .action(async (key: string, o: { store: string }) => {
       await withStore(o.store, async (s) => {
         if (!(await s.signers.revokeKey(key, Date.now()))) {
-          throw new Error(`no current key ${key}: holdpoint signer list shows them`);
+          throw new UserError(`no current key ${key}: holdpoint signer list shows them`);
         }
         print(`revoked ${key}`);
       });
@@ -167,13 +169,15 @@ interface AddOptions {
 function roleOf(text: string): Role {
   const role = ROLES.find((r) => r === text);
   if (role) return role;
-  throw new Error(`${text} is no role: ${ROLES.join(', ')}`);
+  throw new UserError(`${text} is no role: ${ROLES.join(', ')}`);
 }
 
 async function withStore(place: string, work: (store: Store) => Promise<void>): Promise<void> {
   const store = await openStore(place);
   try {
     await work(store);
+  } catch (e) {
+    throw e instanceof ApproverError ? new UserError(e.message, { cause: e }) : e;
   } finally {
     await store.close();
   }
