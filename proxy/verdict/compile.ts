@@ -135,7 +135,7 @@ function warningsOf(tree: unknown): readonly string[] {
   return silentNegations(tree).map(
     (row) =>
       `policies.rego:${row}: \`not\` before a call or an \`in\`: when what it reads is ` +
-      'undefined, the rule says nothing. Give the condition a name (`word if …`) and write `not word`.',
+      'undefined, the rule says nothing. Give the condition a name and write `not` before that.',
   );
 }
 
@@ -179,8 +179,7 @@ export async function moduleOf(bundle: string): Promise<Uint8Array> {
 
 /**
  * One file of a tar archive. A header is 512 bytes: name 100, mode 8, uid 8, gid 8, size 12
- * (octal), …;
- * the file follows, padded to 512.
+ * (octal), …; the file follows, padded to 512.
  */
 function fileOfTar(tar: Uint8Array, wanted: string): Uint8Array {
   const text = (from: number, length: number): string =>

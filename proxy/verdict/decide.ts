@@ -1,7 +1,6 @@
 // The verdict stage: one operation in, one decision out.
 // Invariant: total and synchronous; whatever fails is a `deny` with rule `policy-error`, and a
-// cached decision is
-// the one a fresh evaluation would give.
+// cached decision is the one a fresh evaluation would give.
 import { LRUCache } from 'lru-cache';
 import type { Analysis } from '../effect/effect.ts';
 import type { AgentView, Operation, TargetView } from '../operation.ts';
@@ -87,12 +86,12 @@ export class Judge {
   }
 
   /**
-   * No verdict depends on anything but the analysis, target, agent, mode and `in_transaction`: as
-   * long as those and the
-   * version are the same, one may be kept with a prepared statement.
+   * No verdict depends on anything but the statement and its analysis, target, agent, mode and
+   * `in_transaction`: as long as those and the version are the same, one may be kept with a
+   * prepared statement.
    */
   get keeps(): boolean {
-    return this.#byIdentity && this.#session.length === 0;
+    return this.#cacheable && !this.dependsOn.parameters && this.#session.length === 0;
   }
 
   /** The decision from the whole input and no cache: what `decide` must equal. */

@@ -22,9 +22,8 @@ const opaWasm = createRequire(import.meta.url)('@open-policy-agent/opa-wasm') as
 
 /**
  * Built-ins that OPA leaves to its host and that opa-wasm implements the way OPA itself does. Not
- * among them: those of
- * JavaScript's own regular expressions and YAML, which differ from OPA's, and all that read a clock
- * or the world.
+ * among them: those of JavaScript's own regular expressions and YAML, which differ from OPA's, and
+ * all that read a clock or the world.
  */
 export const SUPPORTED_BUILTINS: ReadonlySet<string> = new Set(['sprintf', 'json.is_valid']);
 
@@ -100,9 +99,8 @@ export class Evaluator {
 
   /**
    * The value of an entrypoint, undefined when the policy leaves it so. `kind` groups questions
-   * that take the same way
-   * through the policy: each kind is watched until it was quick a few times, and again whenever an
-   * input is longer.
+   * that take the same way through the policy: each kind is watched until it was quick a few times,
+   * and again whenever an input is longer.
    */
   ask(entrypoint: string, input: string, kind: string): unknown {
     const bytes = utf8(input);

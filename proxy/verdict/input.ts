@@ -119,8 +119,8 @@ export function inputOf(operation: Operation, effect: Effect, mode: Mode): Polic
 
 /**
  * The effects to ask about. The analysis as a whole may be worse than each of them (something in it
- * was not
- * understood), or name none (an empty statement): then one more effect stands for the whole.
+ * was not understood), or name none (an empty statement): then one more effect stands for the
+ * whole.
  */
 export function effectsToJudge(analysis: Operation['analysis']): readonly Effect[] {
   const { effects } = analysis;

@@ -29,7 +29,11 @@ export interface Sources {
 
 export interface PolicyFiles {
   readonly rego: string;
-  readonly data: string;
+  /**
+   * Without one (null or empty) `data` is empty, which the default policy takes as: all is
+   * production.
+   */
+  readonly data: string | null;
   readonly tests?: string;
 }
 
@@ -43,7 +47,7 @@ export async function readSources(files: PolicyFiles): Promise<Sources> {
   };
   return {
     policy: await text(files.rego),
-    data: await text(files.data),
+    data: files.data ? await text(files.data) : '{}',
     tests: files.tests === undefined ? null : await text(files.tests),
     library: await text(LIBRARY),
   };
@@ -63,8 +67,8 @@ export function digestOf(sources: Sources): string {
  */
 export async function load(sources: Sources, stateDirectory: string): Promise<Compiled> {
   const opa = await findOpa();
-  const store = join(stateDirectory, 'policy');
-  const ready = (await stored(DEFAULT_DIRECTORY, sources)) ?? (await stored(store, sources));
+  const ready =
+    (await stored(DEFAULT_DIRECTORY, sources)) ?? (await stored(stateDirectory, sources));
   if (opa === null) {
     if (ready !== null) return ready;
     throw new PolicyRejected(
@@ -73,8 +77,8 @@ export async function load(sources: Sources, stateDirectory: string): Promise<Co
     );
   }
   const compiled = ready ?? (await compile(opa, sources.policy, sources.library));
-  if (sources.tests !== null) await testOnce(opa, sources, sources.tests, store);
-  if (ready === null) await keep(store, compiled);
+  if (sources.tests !== null) await testOnce(opa, sources, sources.tests, stateDirectory);
+  if (ready === null) await keep(stateDirectory, compiled);
   return compiled;
 }
 

@@ -17,8 +17,11 @@ import { type Watching, watchFiles } from './watch.ts';
 export interface PolicyOptions extends PolicyFiles {
   /** Where compiled policies are kept between starts. */
   readonly stateDirectory: string;
-  /** A changed policy that was not taken: the old one stays in force. The message says why. */
-  readonly onRejected?: (message: string) => void;
+  /**
+   * A changed policy that was not taken: the old one stays in force. The message says why; the
+   * digest names what was refused (null when it could not be read).
+   */
+  readonly onRejected?: (message: string, digest: string | null) => void;
   /** false: files are read once. */
   readonly watch?: boolean;
   /** Milliseconds since 1970; given by tests. */
@@ -54,8 +57,8 @@ export interface Policy {
   readonly version: number;
   /**
    * No verdict follows from parameters, time, the session or the statement's own text: one may be
-   * kept with a prepared
-   * statement while analysis, target, agent, mode, `in_transaction` and `version` are the same.
+   * kept with a prepared statement while analysis, target, agent, mode, `in_transaction` and
+   * `version` are the same.
    */
   readonly keeps: boolean;
   readonly dependsOn: DependsOn;
@@ -128,7 +131,7 @@ class ReloadingPolicy implements Policy {
     this.#options = options;
     this.#now = options.now ?? Date.now;
     this.#current = current;
-    const files = [options.rego, options.data, ...(options.tests ? [options.tests] : [])];
+    const files = [options.rego, options.data ?? '', options.tests ?? ''].filter((f) => f !== '');
     this.#watching = options.watch === false ? null : watchFiles(files, () => void this.reload());
     this.#awaitBoundary();
   }
@@ -219,6 +222,7 @@ class ReloadingPolicy implements Policy {
       const old = this.#current.digest.slice(0, 12);
       this.#options.onRejected?.(
         `the changed policy is not taken, the old one (${old}…) stays in force: ${why}`,
+        typeof sources === 'string' ? null : digestOf(sources),
       );
     }
   }

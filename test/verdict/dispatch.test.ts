@@ -1,31 +1,13 @@
 // A dispatched policy answers as the plain one does: random policies, random operations, both ways.
 // Invariant: the seed names the policy and the stream, so that a failure can be run again.
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { CLASSES } from '../../proxy/effect/effect.ts';
 import type { Operation } from '../../proxy/operation.ts';
 import { compile } from '../../proxy/verdict/compile.ts';
-import { openPolicy, type Policy } from '../../proxy/verdict/policy.ts';
 import { opa } from '../setup/opa.ts';
 import { effect, object, operation, random } from './example.ts';
-
-let directory: string;
-before(async () => {
-  await opa();
-  directory = await mkdtemp(join(tmpdir(), 'holdpoint-dispatch-'));
-});
-after(() => rm(directory, { recursive: true, force: true }));
-
-async function policyOf(text: string): Promise<Policy> {
-  const folder = await mkdtemp(join(directory, 'p-'));
-  const files = { rego: join(folder, 'policies.rego'), data: join(folder, 'policies.json') };
-  await writeFile(files.rego, text);
-  await writeFile(files.data, '{}');
-  return openPolicy({ ...files, stateDirectory: folder, watch: false });
-}
+import { policyOf } from './opened.ts';
 
 const TABLES = ['orders', 'users', 'odd "name"', 'ünï', '__proto__', 'constructor', 'x'];
 const ENVIRONMENTS = ['production', 'staging', 'development', ''];
