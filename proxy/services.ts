@@ -51,8 +51,7 @@ function judgeOf(policy: Policy): Judge {
       return policy.digest;
     },
     get keeps() {
-      const { parameters, time, operation } = policy.dependsOn;
-      return !parameters && !time && !operation;
+      return policy.keeps;
     },
   };
 }
