@@ -3,11 +3,7 @@
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import type { Analysis } from '../proxy/effect/effect.ts';
-import {
-  type CatalogReader,
-  type CatalogSnapshot,
-  openCatalog,
-} from '../proxy/postgres/catalog.ts';
+import { type CatalogSnapshot, openCatalog } from '../proxy/postgres/catalog.ts';
 import { analyze, loadParser } from '../proxy/postgres/effect/analyze.ts';
 import { applyChange, initialContext } from '../proxy/postgres/effect/context.ts';
 import type { SessionContext } from '../proxy/postgres/statement.ts';
@@ -138,24 +134,24 @@ function contextOf(
   return context;
 }
 
-/** Catalogs by URL, each read once. One that can't be read makes its lines `unknown`. */
+/** Catalogs kept at once; a database is read again when its turn comes back later. */
+const CATALOGS = 32;
+
+/** Catalogs by URL, each read once and its connection closed. One that can't be read makes its lines `unknown`. */
 class Catalogs {
-  readonly #readers = new Map<string, Promise<CatalogReader>>();
+  readonly #snapshots = new Map<string, CatalogSnapshot | null>();
 
   async at(url: string | null): Promise<CatalogSnapshot | null> {
     if (url === null) return null;
-    let reader = this.#readers.get(url);
-    if (reader === undefined) {
-      reader = openCatalog(url);
-      reader.catch(() => undefined);
-      this.#readers.set(url, reader);
-    }
-    return (await reader).current();
-  }
-
-  async close(): Promise<void> {
-    for (const reader of this.#readers.values())
-      await reader.then((r) => r.close()).catch(() => undefined);
+    const known = this.#snapshots.get(url);
+    if (known !== undefined) return known;
+    const reader = await openCatalog(url);
+    const snapshot = reader.current();
+    await reader.close();
+    this.#snapshots.set(url, snapshot);
+    const oldest = this.#snapshots.keys().next().value;
+    if (this.#snapshots.size > CATALOGS && oldest !== undefined) this.#snapshots.delete(oldest);
+    return snapshot;
   }
 }
 
@@ -179,19 +175,14 @@ export async function classifyPostgres(options: ClassifyOptions): Promise<void> 
   const output = options.output ?? process.stdout;
   await loadParser();
   const catalogs = new Catalogs();
-  try {
-    for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-      if (text.trim() === '') continue;
-      const line = readLine(text);
-      const answer =
-        typeof line === 'string' ? unknown(line) : await judge(line, options, catalogs);
-      const id = typeof line === 'string' ? idOf(text) : line.id;
-      if (!output.write(`${JSON.stringify({ id, ...answer })}\n`)) {
-        await new Promise((resolve) => output.once('drain', resolve));
-      }
+  for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    if (text.trim() === '') continue;
+    const line = readLine(text);
+    const answer = typeof line === 'string' ? unknown(line) : await judge(line, options, catalogs);
+    const id = typeof line === 'string' ? idOf(text) : line.id;
+    if (!output.write(`${JSON.stringify({ id, ...answer })}\n`)) {
+      await new Promise((resolve) => output.once('drain', resolve));
     }
-  } finally {
-    await catalogs.close();
   }
 }
 

@@ -119,8 +119,10 @@ function slices(
 }
 
 function newJudge(root: Root, context: SessionContext, findings: Findings): Judge {
+  const path = searchPath(context, context.search_path);
   return new Judge(root, {
-    path: searchPath(context, context.search_path),
+    path,
+    runtime: path,
     via: [],
     findings,
     planning: false,

@@ -7,9 +7,16 @@ import { type Constant, constant } from './fold.ts';
 import { overloads, sourceNamed, typeOf } from './infer.ts';
 import { absorb, type Judge } from './judge.ts';
 import { libraryEffect } from './libraries.ts';
-import { findFunctions, findOperators, findTypes, localNamed, parts } from './names.ts';
+import {
+  findFunctions,
+  findOperators,
+  findRelation,
+  findTypes,
+  localNamed,
+  parts,
+} from './names.ts';
 import { absorbFunction, labelOf, routineFindings, takeIn } from './routine.ts';
-import { runText } from './sql-text.ts';
+import { rangeVar, runText } from './sql-text.ts';
 import { meetType } from './types.ts';
 
 function isFlexible(args: readonly Node[], node: FuncCall): boolean {
@@ -118,10 +125,22 @@ export function applyBuiltin(
   const target = effect.argument < 0 ? null : argumentName(judge, args[effect.argument]);
   const before = judge.draft;
   judge.draft = draft;
-  if (target !== null) judge.object(effect.kind, null, target, effect.access);
+  if (target !== null && (effect.kind === 'table' || effect.kind === 'sequence')) {
+    relationNamed(judge, effect, target);
+  } else if (target !== null) judge.object(effect.kind, null, target, effect.access);
   else judge.object('function', 'pg_catalog', name, 'execute');
   judge.draft = before;
   if (effect.verb === 'delete' || effect.verb === 'setval') draft.scoped = target !== null;
+}
+
+/** An argument of type regclass names a relation as SQL would. */
+function relationNamed(judge: Judge, effect: BuiltinEffect, text: string): void {
+  const named = rangeVar(text);
+  const meaning = named === null ? null : findRelation(judge, named.schema, named.name);
+  for (const relation of meaning?.relations ?? []) judge.relation(relation, effect.access);
+  if (meaning === null || meaning.relations.length === 0) {
+    judge.object(effect.kind, meaning?.schema ?? null, meaning?.name ?? text, effect.access);
+  }
 }
 
 function argumentName(judge: Judge, node: Node | undefined): string | null {

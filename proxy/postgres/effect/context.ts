@@ -170,8 +170,15 @@ export function applyChange(context: SessionContext, change: SessionChange): Ses
       return { ...context, prepared: new Map(context.prepared).set(change.name, change.statement) };
     case 'deallocate':
       return { ...context, prepared: without(context.prepared, change.name) };
-    case 'declare':
-      return { ...context, cursors: new Map(context.cursors).set(change.name, change.statement) };
+    case 'declare': {
+      const before = context.cursors.get(change.name);
+      // Several cursors opened by functions share a name here: all of them may be meant.
+      const both = before !== undefined && change.name.startsWith('<opened');
+      const statement = both
+        ? { ...change.statement, effects: [...before.effects, ...change.statement.effects] }
+        : change.statement;
+      return { ...context, cursors: new Map(context.cursors).set(change.name, statement) };
+    }
     case 'close':
       return { ...context, cursors: without(context.cursors, change.name) };
     case 'temporary':

@@ -343,8 +343,32 @@ export function createSchema(judge: Judge, node: CreateSchemaStmt): void {
     name === undefined || judge.path === null
       ? judge
       : judge.inside({ path: [name, ...judge.path] });
-  for (const element of node.schemaElts ?? []) judgeStatement(inner, element);
+  for (const element of node.schemaElts ?? []) {
+    judgeStatement(inner, name === undefined ? element : placed(element, name));
+  }
   judge.draft = draft;
+}
+
+/** An element of CREATE SCHEMA, its new object named in full. */
+function placed(element: Node, schemaname: string): Node {
+  const inSchema = (range: RangeVar | undefined) => ({ schemaname, ...range });
+  if ('CreateStmt' in element) {
+    return {
+      CreateStmt: { ...element.CreateStmt, relation: inSchema(element.CreateStmt.relation) },
+    };
+  }
+  if ('ViewStmt' in element) {
+    return { ViewStmt: { ...element.ViewStmt, view: inSchema(element.ViewStmt.view) } };
+  }
+  if ('CreateSeqStmt' in element) {
+    return {
+      CreateSeqStmt: {
+        ...element.CreateSeqStmt,
+        sequence: inSchema(element.CreateSeqStmt.sequence),
+      },
+    };
+  }
+  return element;
 }
 
 /** DO: the block runs now. */

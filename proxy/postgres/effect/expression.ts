@@ -1,11 +1,22 @@
 // Walks expressions and whatever stands in them: calls, operators, casts, sub-selects, functional notation.
 // Invariant: the table has a line for every node kind of the grammar that is not a statement; a new kind does not compile, and a
 // kind that parsing should not give is `unknown`.
-import type { A_Expr, ColumnRef, JoinExpr, Node, SortBy, SubLink, TypeName } from '@pgsql/types';
+import type {
+  A_Expr,
+  ColumnRef,
+  JoinExpr,
+  Node,
+  SortBy,
+  SubLink,
+  TypeCast,
+  TypeName,
+} from '@pgsql/types';
 import { callFunction, callOperator, callSupport, fieldCall } from './call.ts';
+import { constantText } from './fold.ts';
 import type { Judge } from './judge.ts';
-import { parts } from './names.ts';
+import { findRelation, parts } from './names.ts';
 import { readRangeVar } from './relation.ts';
+import { rangeVar } from './sql-text.ts';
 import { judgeStatement, type StatementKind } from './statements.ts';
 import { meetTypeName } from './types.ts';
 
@@ -50,6 +61,7 @@ const EXPRESSIONS: { readonly [K in ExpressionKind]: Handler<K> } = {
   A_Expr: expression,
   TypeCast: (judge, node) => {
     meetTypeName(judge, node.typeName, true);
+    regclass(judge, node);
     walk(judge, node.arg);
   },
   TypeName: (judge, node) => meetTypeName(judge, node, true),
@@ -295,6 +307,17 @@ function columnRef(judge: Judge, node: ColumnRef): void {
   const names = parts(fields);
   if (names.length !== fields.length) return;
   fieldCall(judge, names[names.length - 2] ?? null, names[names.length - 1] ?? '');
+}
+
+/** `'users'::regclass` names a relation. */
+function regclass(judge: Judge, node: TypeCast): void {
+  if (parts(node.typeName?.names).at(-1) !== 'regclass') return;
+  const text = constantText(node.arg);
+  const named = text === null ? null : rangeVar(text);
+  if (named === null) return;
+  judge.root.literal = true;
+  for (const relation of findRelation(judge, named.schema, named.name).relations)
+    judge.relation(relation, 'use');
 }
 
 function subLink(judge: Judge, node: SubLink): void {

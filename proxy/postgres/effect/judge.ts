@@ -72,6 +72,7 @@ export class Budget extends Error {}
 
 export interface Frame {
   readonly path?: readonly string[] | null;
+  readonly runtime?: readonly string[] | null;
   readonly via?: readonly string[];
   readonly findings?: Findings;
   readonly draft?: Draft;
@@ -84,6 +85,8 @@ export class Judge {
   readonly findings: Findings;
   /** Schemas in order, `$user` resolved, pg_catalog where it stands; null when unknown. */
   readonly path: readonly string[] | null;
+  /** The search path in force while it runs: what bodies reached from deparsed text go by. */
+  readonly runtime: readonly string[] | null;
   readonly via: readonly string[];
   /** Under EXPLAIN: planned, not run. */
   readonly planning: boolean;
@@ -96,6 +99,7 @@ export class Judge {
     this.root = root;
     this.findings = frame.findings;
     this.path = frame.path;
+    this.runtime = frame.runtime;
     this.via = frame.via;
     this.planning = frame.planning;
     this.body = frame.body;
@@ -110,6 +114,7 @@ export class Judge {
   inside(frame: Frame): Judge {
     return new Judge(this.root, {
       path: this.path,
+      runtime: this.runtime,
       via: this.via,
       findings: this.findings,
       draft: this.draft,

@@ -4,9 +4,10 @@ import type { Node } from '@pgsql/types';
 import { ParseFailure, parse, parsePlpgsql } from '../parser.ts';
 import { walk } from './expression.ts';
 import { constantText } from './fold.ts';
-import type { Judge } from './judge.ts';
+import { type Judge, noFindings } from './judge.ts';
 import { findTypes } from './names.ts';
 import { statementsText } from './routine.ts';
+import { OPENED } from './session.ts';
 import { judgeStatement } from './statements.ts';
 import { meetType } from './types.ts';
 
@@ -74,6 +75,7 @@ function descend(judge: Judge, value: unknown, what: string): void {
 
 function judgeNode(judge: Judge, kind: string, node: unknown, what: string): void {
   if (!isTree(node)) return;
+  if (kind === 'PLpgSQL_stmt_open') opened(judge, node, what);
   if (kind === 'PLpgSQL_stmt_commit' || kind === 'PLpgSQL_stmt_rollback')
     judge.findings.own_transaction = true;
   const field = DYNAMIC[kind];
@@ -85,6 +87,30 @@ function judgeNode(judge: Judge, kind: string, node: unknown, what: string): voi
   const { [field]: _, ...rest } = node;
   descend(judge, rest, what);
   runText(judge, String(dynamic.PLpgSQL_expr.query ?? ''), what);
+}
+
+/** OPEN: what the cursor runs is judged here, and again when somebody fetches from it. */
+function opened(judge: Judge, node: Tree, what: string): void {
+  const findings = noFindings();
+  const inner = judge.inside({ findings, draft: { ...judge.draft, objects: [], class: 'read' } });
+  const query =
+    isTree(node.query) && isTree(node.query.PLpgSQL_expr) ? node.query.PLpgSQL_expr : null;
+  if (query === null) inner.opaque(`a cursor opened in ${what} whose query is not looked at`);
+  else statementsText(inner, String(query.query ?? ''));
+  judge.change({
+    kind: 'declare',
+    name: OPENED,
+    hold: false,
+    statement: {
+      text: '',
+      node: 'SelectStmt',
+      effects: findings.effects,
+      changes: [],
+      own_transaction: false,
+      needs_read_write: findings.needs_read_write,
+      highest_parameter: 0,
+    },
+  });
 }
 
 /** EXECUTE of an expression: judged when the expression is a constant, `unknown` otherwise. */

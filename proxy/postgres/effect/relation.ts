@@ -74,10 +74,10 @@ function readRelation(judge: Judge, relation: Relation, access: Access): void {
 /** What reading runs; null for a plain table. */
 function readFindings(judge: Judge, relation: Relation): ReturnType<typeof remembered> | null {
   if (relation.kind === 'S' || relation.kind === 'm') return null;
-  const path = judge.path?.join(',') ?? '*';
+  const path = judge.runtime?.join(',') ?? '*';
   const key = `r${relation.oid} ${judge.planning ? 'p' : ''} ${path}`;
   const found = remembered(judge, key, (findings) => {
-    const inner = apart(judge, findings, judge.path).inside({ planning: judge.planning });
+    const inner = apart(judge, findings, judge.runtime).inside({ planning: judge.planning });
     if (relation.kind === 'v') viewRead(inner, relation);
     if (relation.kind === 'f') foreign(inner, relation);
     const via = `policy on ${label(relation)}`;
@@ -201,7 +201,7 @@ function writeKey(judge: Judge, relation: Relation, write: Write): string {
       : write.columns === null
         ? '*'
         : [...write.columns].sort().join(',');
-  return `w${relation.oid} ${write.event} ${columns} ${judge.path?.join(',') ?? '*'}`;
+  return `w${relation.oid} ${write.event} ${columns} ${judge.runtime?.join(',') ?? '*'}`;
 }
 
 /** Everything that a change of this table's rows sets off, but for its partitions. */
@@ -211,7 +211,7 @@ function writeFindings(
   write: Write,
 ): ReturnType<typeof remembered> {
   return remembered(judge, writeKey(judge, relation, write), (findings) => {
-    const inner = apart(judge, findings, judge.path);
+    const inner = apart(judge, findings, judge.runtime);
     fireTriggers(inner, relation, write);
     applyRules(inner, relation, write.event);
     if (write.event === 'delete' || write.event === 'update') followKeys(inner, relation, write);
@@ -227,9 +227,9 @@ function triggersOnly(
 ): ReturnType<typeof remembered> {
   return remembered(
     judge,
-    `g${relation.oid} ${event} ${judge.path?.join(',') ?? '*'}`,
+    `g${relation.oid} ${event} ${judge.runtime?.join(',') ?? '*'}`,
     (findings) => {
-      fireTriggers(apart(judge, findings, judge.path), relation, {
+      fireTriggers(apart(judge, findings, judge.runtime), relation, {
         event,
         columns: null,
         via: [],

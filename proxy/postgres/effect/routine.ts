@@ -80,7 +80,15 @@ export function apart(judge: Judge, findings: Findings, path: readonly string[] 
     opaque: null,
   };
   findings.effects.push(draft);
-  return judge.inside({ findings, draft, path, via: [], planning: false, body: true });
+  return judge.inside({
+    findings,
+    draft,
+    path,
+    runtime: path,
+    via: [],
+    planning: false,
+    body: true,
+  });
 }
 
 export function labelOf(routine: Routine): string {
@@ -96,7 +104,7 @@ function bodyPath(judge: Judge, routine: Routine): readonly string[] | null {
     return searchPath(context, splitNames(setting.slice('search_path='.length)));
   if (routine.definer && session.search_path?.includes('$user'))
     return searchPath(context, session.search_path);
-  return judge.path;
+  return judge.runtime;
 }
 
 /** Everything running this function may do, its own name left to the caller. */

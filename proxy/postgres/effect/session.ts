@@ -136,6 +136,9 @@ export function deallocate(judge: Judge, node: DeallocateStmt): void {
   judge.change({ kind: 'deallocate', name: node.name ?? null });
 }
 
+/** Cursors that functions opened, under whatever names. */
+export const OPENED = '<opened by a function>';
+
 /** CURSOR_OPT_HOLD of the server's parsenodes.h. */
 const HOLD = 0x0020;
 
@@ -159,7 +162,9 @@ export function fetchCursor(judge: Judge, node: FetchStmt): void {
   judge.open(node.ismove === true ? 'move' : 'fetch', 'read');
   const name = node.portalname ?? '';
   judge.object('cursor', null, name, 'read');
-  run(judge, judge.root.session.cursors.get(name), `cursor ${name}`);
+  const { cursors } = judge.root.session;
+  // A name that no DECLARE gave may be that of a cursor that a function opened.
+  run(judge, cursors.get(name) ?? cursors.get(OPENED), `cursor ${name}`);
 }
 
 export function closeCursor(judge: Judge, node: ClosePortalStmt): void {

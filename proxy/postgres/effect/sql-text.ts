@@ -69,7 +69,8 @@ function namedRelation(judge: Judge, name: string, relation: string | null): voi
   readMeaning(judge, findRelation(judge, parsed.schema, parsed.name), 'read');
 }
 
-function rangeVar(text: string): { schema: string | null; name: string } | null {
+/** A relation's name as text, the way regclass reads it; null when it is none. */
+export function rangeVar(text: string): { schema: string | null; name: string } | null {
   if (/^\s*\d+\s*$/.test(text)) return null;
   try {
     const statement = parse(`table ${text}`).stmts?.[0]?.stmt;

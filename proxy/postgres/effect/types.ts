@@ -58,8 +58,8 @@ export function meetType(judge: Judge, oid: string): void {
 function runType(judge: Judge, catalog: CatalogSnapshot, oid: string): void {
   const type = catalog.types.get(oid);
   const label = `type ${type?.schema ?? '?'}.${type?.name ?? oid}`;
-  const found = remembered(judge, `t${oid} ${judge.path?.join(',') ?? '*'}`, (findings) => {
-    const inner = apart(judge, findings, judge.path);
+  const found = remembered(judge, `t${oid} ${judge.runtime?.join(',') ?? '*'}`, (findings) => {
+    const inner = apart(judge, findings, judge.runtime);
     for (const check of type?.checks ?? []) {
       expressionText(
         inner.inside({ path: DEPARSED_PATH }),
