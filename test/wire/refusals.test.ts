@@ -166,11 +166,11 @@ describe('held', () => {
     await reset();
   });
 
-  test('in the middle of a unit: approved, the unit runs whole and in order', async () => {
+  test('behind reads in its unit: approved, the unit runs whole and in order', async () => {
     const { holdpoint, count } = await start();
     const client = await RawClient.login(holdpoint.login);
     client.send(
-      extended('insert into open_t values (4)'),
+      extended('select 1'),
       extended('delete from held_t where id = $1', ['1']),
       extended('insert into open_t values (5)'),
       sync(),
@@ -183,21 +183,39 @@ describe('held', () => {
     const notice = seen.find((line) => line.startsWith('N '));
     assert.ok(notice?.includes(id), `no notice of ${id} in ${seen.join('\n')}`);
     const rest = seen.filter((line) => !line.startsWith('N '));
-    assert.equal(shape(rest), '1 2 n C 1 2 n C 1 2 n C Z(I) T D C Z(I)');
-    assert.equal(await count('held_t'), 2);
-    assert.equal(await count('open_t'), 5);
+    assert.equal(shape(rest), '1 2 T D C 1 2 n C 1 2 n C Z(I) T D C Z(I)');
+    assert.deepEqual([await count('held_t'), await count('open_t')], [2, 4]);
+    await client.end();
+  });
+
+  test('behind a change in its unit, which has locks: an error at once, nothing remains', async () => {
+    const { holdpoint, count } = await start();
+    const client = await RawClient.login(holdpoint.login);
+    const unit = [
+      extended('insert into open_t values (4)'),
+      extended('delete from held_t'),
+      sync(),
+    ];
+    client.send(...unit);
+    const seen = await client.replies(1, 3000);
+    assert.equal(shape(seen), '1 2 n C 1 E(ZH001) Z(I)');
+    assert.deepEqual([await count('open_t'), await count('held_t')], [3, 3]);
+    await holdpoint.approve(await holdpoint.held('held_t'));
+    client.send(...unit);
+    assert.equal(shape(await client.replies()), '1 2 n C 1 2 n C Z(I)');
+    assert.deepEqual([await count('open_t'), await count('held_t')], [4, 0]);
     await client.end();
   });
 
   test('denied by a signer: the unit fails there and leaves nothing', async () => {
     const { holdpoint, count } = await start();
     const client = await RawClient.login(holdpoint.login);
-    client.send(extended('insert into open_t values (4)'), extended('delete from held_t'), sync());
+    client.send(extended('select 1'), extended('delete from held_t'), extended('select 2'), sync());
     await holdpoint.deny(await holdpoint.held('held_t'), 'wrong table');
     const seen = await client.replies();
-    assert.match(shape(seen.filter((l) => !l.startsWith('N '))), /^1 2 n C 1 E\(ZH003\) Z\(I\)$/);
+    assert.equal(shape(seen.filter((l) => !l.startsWith('N '))), '1 2 T D C 1 E(ZH003) Z(I)');
     assert.ok(seen.some((line) => line.includes('wrong table')));
-    assert.deepEqual([await count('open_t'), await count('held_t')], [3, 3]);
+    assert.equal(await count('held_t'), 3);
     await client.end();
   });
 
