@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { LineCounter, parseDocument } from 'yaml';
+import type { Entry } from '../ledger/contract.ts';
 import type { AgentRecord } from './agents.ts';
 import { UserError } from './errors.ts';
 import { type Settings, settings } from './settings.ts';
@@ -81,21 +82,35 @@ export type BusConfig =
       readonly token: () => string | undefined;
     };
 
+/** Somebody who reaches the ledger over HTTP. */
+export interface LedgerClient {
+  readonly name: string;
+  /** At least 16 characters, brought as a bearer token. */
+  readonly token: () => string | undefined;
+  readonly may: readonly ('append' | 'read' | 'metrics')[];
+  /** Kinds of entries it may write; null is all. A proxy needs no signatures, an approver no decisions. */
+  readonly kinds: readonly Entry['kind'][] | null;
+}
+
 export type LedgerConfig =
   /**
    * Files in `directory`, written by this process. `origin` is the log's name in its checkpoints, fixed for its life.
-   * `listen` serves them and takes the entries of other processes.
+   * `listen` serves them, and takes the entries of `clients`. `standby`: wait while another process writes them.
    */
   | {
       readonly kind: 'files';
       readonly directory: string;
       readonly origin: string;
       readonly listen: Address | null;
-      /** What writers over HTTP must bring; wanted where it listens. */
-      readonly token: () => string | undefined;
+      readonly clients: readonly LedgerClient[];
+      readonly standby: boolean;
     }
-  /** Another process's ledger. */
-  | { readonly kind: 'http'; readonly url: string; readonly token: () => string | undefined };
+  /** Another process's ledger, and its standby. */
+  | {
+      readonly kind: 'http';
+      readonly urls: readonly string[];
+      readonly token: () => string | undefined;
+    };
 
 export interface Config {
   /** The file it came from; null for the embedded defaults. */
@@ -200,7 +215,6 @@ function build(from: Settings, file: string, place: Place): Config {
   const tls = from.listen.tls;
   const url = from.approver.url ?? urlOf(from.approver.listen);
   const keys = new URL('/.well-known/jwks.json', url).href;
-  const token = secret(from.ledger.token, base, () => place(['ledger', 'token']));
   const config: Config = {
     file,
     instance: from.instance,
@@ -238,12 +252,26 @@ function build(from: Settings, file: string, place: Place): Config {
             token: secret(from.bus.token, base, () => place(['bus', 'token'])),
           },
     approver: { listen: from.approver.listen, url, keys_url: from.approver.keys_url ?? keys },
-    ledger:
-      from.ledger.kind === 'files'
-        ? { ...from.ledger, directory: path(from.ledger.directory ?? join(state, 'ledger')), token }
-        : { ...from.ledger, token },
+    ledger: buildLedger(from.ledger, { base, directory: join(state, 'ledger') }, place),
   };
   return freeze(config);
+}
+
+function buildLedger(
+  from: Settings['ledger'],
+  where: { readonly base: string; readonly directory: string },
+  place: Place,
+): LedgerConfig {
+  const { base } = where;
+  if (from.kind === 'http') {
+    return { ...from, token: secret(from.token, base, () => place(['ledger', 'token'])) };
+  }
+  const clients = from.clients.map((client, index) => ({
+    ...client,
+    token: secret(client.token, base, () => place(['ledger', 'clients', index, 'token'])),
+  }));
+  const directory = from.directory === null ? where.directory : resolve(base, from.directory);
+  return { ...from, directory, clients };
 }
 
 /** A database of the embedded demo, once it runs. */

@@ -2,6 +2,7 @@
 // Invariant: strict at every level, so that a misspelt key is an error and never a silent default.
 import { hostname } from 'node:os';
 import { z } from 'zod';
+import type { Entry } from '../ledger/contract.ts';
 import { AGENT_NAME } from './agents.ts';
 import { parseVerifier } from './postgres/scram.ts';
 
@@ -100,6 +101,25 @@ const bus = z
   ])
   .prefault({ kind: 'memory' });
 
+const ENTRY_KINDS = [
+  'decision',
+  'outcome',
+  'reads',
+  'signature',
+  'hold',
+  'mode',
+  'policy',
+  'drill',
+  'administration',
+] as const satisfies readonly Entry['kind'][];
+
+const ledgerClient = z.strictObject({
+  name,
+  token: secret.refine((value) => value !== null, 'give a token'),
+  may: z.array(z.enum(['append', 'read', 'metrics'])).min(1),
+  kinds: z.array(z.enum(ENTRY_KINDS)).nullable().default(null),
+});
+
 const ledger = z
   .discriminatedUnion('kind', [
     z.strictObject({
@@ -112,14 +132,11 @@ const ledger = z
         .strictObject({ host: text.default('127.0.0.1'), port })
         .nullable()
         .default(null),
-      token: secret,
+      clients: z.array(ledgerClient).default([]),
+      standby: z.boolean().default(false),
     }),
-    z.strictObject({ kind: z.literal('http'), url: z.url(), token: secret }),
+    z.strictObject({ kind: z.literal('http'), urls: z.array(z.url()).min(1), token: secret }),
   ])
-  .refine(
-    (value) => value.kind !== 'files' || value.listen === null || value.token !== null,
-    'give a token: whoever can reach it could write entries',
-  )
   .prefault({ kind: 'files' });
 
 export const settings = z

@@ -2,7 +2,14 @@
 // Invariant: a service that runs apart never falls back to an embedded neighbour: it would judge or record on its own.
 import type { Config } from '../../proxy/config.ts';
 import { UserError } from '../../proxy/errors.ts';
-import { openApprover, openBus, openPeople, openProxy, openRecord } from './rooms.ts';
+import {
+  openApprover,
+  openBus,
+  openLedgerHere,
+  openPeople,
+  openProxy,
+  openRecord,
+} from './rooms.ts';
 import type { Service } from './start.ts';
 
 /** Starts it and answers the lines to print. */
@@ -12,12 +19,17 @@ export async function startOne(
   stack: AsyncDisposableStack,
 ): Promise<readonly string[]> {
   if (service === 'ledger') {
-    const ledger = await openRecord(config, stack);
+    const ledger = await openLedgerHere(config, stack);
     return [`ledger is ready: ${ledger.publicKey}`];
   }
   if (config.bus.kind !== 'nats') {
     throw new UserError(
       `${config.file}: bus.kind: ${service} alone needs nats to reach the others`,
+    );
+  }
+  if (config.ledger.kind !== 'http') {
+    throw new UserError(
+      `${config.file}: ledger.kind: ${service} alone needs http: the files have one writer`,
     );
   }
   const ledger = await openRecord(config, stack);

@@ -34,13 +34,60 @@ export function problem(where: string, what: unknown): void {
   process.stderr.write(`${new Date().toISOString()} ${where}: ${said}\n`);
 }
 
-export async function openRecord(config: Config, stack: AsyncDisposableStack): Promise<Ledger> {
-  if (config.ledger.kind !== 'files') {
-    throw new UserError(`${config.file}: ledger.kind: only \`files\` is served yet`);
+/** The ledger in this process, served to others where it listens. */
+export async function openLedgerHere(config: Config, stack: AsyncDisposableStack): Promise<Ledger> {
+  const { ledger: from } = config;
+  if (from.kind !== 'files') {
+    throw new UserError(
+      `${config.file}: ledger.kind: only \`files\` can be written by this process`,
+    );
   }
-  const { directory, origin } = config.ledger;
-  const { openLedger } = await import('../../ledger/ledger.ts');
-  const ledger = await step('open the ledger', () => openLedger({ directory, origin }));
+  const { directory, origin, listen, standby } = from;
+  if (listen === null) {
+    const { openLedger } = await import('../../ledger/ledger.ts');
+    const warn = (message: string): void => problem('ledger', message);
+    const ledger = await step('open the ledger', () => openLedger({ directory, origin, warn }));
+    stack.defer(() => ledger.close());
+    return ledger;
+  }
+  const [{ serveLedger }, { tokenDigest }] = await Promise.all([
+    import('../../ledger/serve.ts'),
+    import('../../ledger/access.ts'),
+  ]);
+  const principals = from.clients.map((client) => ({
+    name: client.name,
+    rights: client.may,
+    kinds: client.kinds,
+    token_sha256: tokenDigest(client.token() ?? ''),
+    certificate_sha256: null,
+  }));
+  const serving = await step(`serve the ledger on ${listen.host}:${listen.port}`, () =>
+    serveLedger({
+      directory,
+      origin,
+      ...listen,
+      principals,
+      standby,
+      warn: (message) => problem('ledger', message),
+    }),
+  );
+  stack.defer(() => serving.close());
+  if (standby) process.stdout.write(`ledger stands by on port ${serving.port}\n`);
+  await serving.active;
+  if (!serving.ledger) throw new UserError('the ledger was closed before it was active');
+  return serving.ledger;
+}
+
+/** The ledger wherever it is. */
+export async function openRecord(
+  config: Config,
+  stack: AsyncDisposableStack,
+): Promise<LedgerWriter> {
+  const { ledger: from } = config;
+  if (from.kind === 'files') return openLedgerHere(config, stack);
+  const { RemoteLedger } = await import('../../ledger/client.ts');
+  const token = from.token();
+  const ledger = new RemoteLedger({ urls: from.urls, ...(token === undefined ? {} : { token }) });
   stack.defer(() => ledger.close());
   return ledger;
 }

@@ -6,7 +6,15 @@ import { embeddedConfig, loadConfig } from '../../proxy/config.ts';
 import { UserError } from '../../proxy/errors.ts';
 import { takeLock } from '../../proxy/lock.ts';
 import type { Shop } from '../demo/shop.ts';
-import { openApprover, openBus, openPeople, openProxy, openRecord, step } from './rooms.ts';
+import {
+  openApprover,
+  openBus,
+  openLedgerHere,
+  openPeople,
+  openProxy,
+  openRecord,
+  step,
+} from './rooms.ts';
 import { type Facts, welcome } from './welcome.ts';
 
 export const SERVICES = ['proxy', 'approver', 'ledger'] as const;
@@ -52,7 +60,8 @@ async function build(options: StartOptions, stack: AsyncDisposableStack): Promis
 
   const shop = given ? null : await openShop(state, stack);
   const config = given ?? embeddedConfig(state, shopTarget(shop), ports(options));
-  const ledger = await openRecord(config, stack);
+  const own = config.ledger.kind === 'files' ? await openLedgerHere(config, stack) : null;
+  const ledger = own ?? (await openRecord(config, stack));
   const bus = await openBus(config, stack);
   const store = await openPeople(config, stack);
   const first = given ? null : await import('./first.ts');
@@ -68,7 +77,7 @@ async function build(options: StartOptions, stack: AsyncDisposableStack): Promis
     certificate: tls?.self_signed ? here(tls.self_signed) : null,
     page: approver.url,
     invite: people === null ? null : await approver.invite(people.signer),
-    ledger: { publicKey: ledger.publicKey, directory: here(ledger.directory) },
+    ledger: own && { publicKey: own.publicKey, directory: here(own.directory) },
     targets: config.targets.map((target) => target.name),
     people,
   };

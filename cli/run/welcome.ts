@@ -11,7 +11,8 @@ export interface Facts {
   readonly certificate: string | null;
   readonly page: string;
   readonly invite: string | null;
-  readonly ledger: { readonly publicKey: string; readonly directory: string };
+  /** null when another process has it. */
+  readonly ledger: { readonly publicKey: string; readonly directory: string } | null;
   readonly targets: readonly string[];
   readonly people: FirstPeople | null;
 }
@@ -39,11 +40,13 @@ export function welcome(facts: Facts, milliseconds: number): string {
     row('page', `${facts.page}  (signs ${people.signer} in, once: ${facts.invite})`);
     row('signer', signerLine(people, facts.page));
   }
-  row('ledger', ledger.publicKey);
-  row(
-    'verify',
-    `node holdpoint.mjs ledger verify --directory ${ledger.directory} --key '${ledger.publicKey}'`,
-  );
+  if (ledger !== null) {
+    row('ledger', ledger.publicKey);
+    row(
+      'verify',
+      `node holdpoint.mjs ledger verify --directory ${ledger.directory} --key '${ledger.publicKey}'`,
+    );
+  }
   if (people !== null) {
     lines.push('', 'Try, as the agent:', "  DELETE FROM orders WHERE status = 'cancelled';");
     lines.push('It waits until somebody signs it on the page.');

@@ -113,6 +113,12 @@ test('each mistake is refused, by line and by name, with the next step', () => {
     [`${TARGET}bus: { kind: kafka }\n`, /^6: bus/],
     [`${TARGET}bus: { kind: nats }\n`, /^6: bus\.servers: /],
     [`${TARGET}listen: { tls: { cert: a.pem } }\n`, /^6: listen\.tls: give cert and key/],
+    [`${TARGET}ledger: { kind: http }\n`, /^6: ledger\.urls: /],
+    [`${TARGET}ledger: { clients: [{ name: a, may: [append] }] }\n`, /^6: ledger/],
+    [
+      `${TARGET}ledger:\n  kind: files\n  clients:\n    - { name: a, may: [append] }\n`,
+      /^9: ledger\.clients\.0.*token/,
+    ],
     ['targets: [', /^1: .*flow|^1: /i],
     [`${TARGET}state: a\nstate: b\n`, /^7: .*unique/i],
     [`${TARGET}\t- x\n`, /^6: /],
@@ -141,6 +147,7 @@ test('a file that is not there says which option to give', () => {
 test('the example has every setting there is, and is itself taken', () => {
   const text = readFileSync(join(ROOT, 'holdpoint.example.yaml'), 'utf8');
   process.env.SHOP_PASSWORD = 'x';
+  process.env.LEDGER_TOKEN = 'a token of some length';
   const config = load(text);
   assert.equal(config.targets.length, 1);
   const keys = new Set<string>();
