@@ -66,6 +66,11 @@ export class Reader {
     return this.cstringBytes().toString('utf8');
   }
 
+  /** A NUL-terminated name, one character a byte: two names are equal only when their bytes are. */
+  name(): string {
+    return this.cstringBytes().toString('latin1');
+  }
+
   end(): void {
     if (this.#at !== this.#end) throw new Malformed(`${this.left} bytes are left over`);
   }

@@ -1,5 +1,6 @@
 // What a client may send after the handshake, decoded. (PostgreSQL documentation, "Message Formats", F messages.)
-// Invariant: a decoder reads exactly its frame; anything short, long or odd throws Malformed.
+// Invariant: a decoder reads exactly its frame; anything short, long or odd throws Malformed. Names of statements and
+// portals keep one character a byte, so that names the server tells apart stay apart here whatever their encoding.
 import { Malformed, Reader } from '../bytes/reader.ts';
 import { HEADER } from './frame.ts';
 
@@ -50,7 +51,7 @@ export function decodeQuery(frame: Buffer): Query {
 
 export function decodeParse(frame: Buffer): Parse {
   const reader = body(frame);
-  const statement = reader.cstring();
+  const statement = reader.name();
   const text = reader.cstringBytes();
   const count = reader.int16();
   if (count < 0) throw new Malformed('a negative number of parameter types');
@@ -63,13 +64,13 @@ export function decodeParse(frame: Buffer): Parse {
 /** Only the two names of a Bind: what the hot path needs when the verdict does not depend on values. */
 export function decodeBindNames(frame: Buffer): { portal: string; statement: string } {
   const reader = body(frame);
-  return { portal: reader.cstring(), statement: reader.cstring() };
+  return { portal: reader.name(), statement: reader.name() };
 }
 
 export function decodeBind(frame: Buffer): Bind {
   const reader = body(frame);
-  const portal = reader.cstring();
-  const statement = reader.cstring();
+  const portal = reader.name();
+  const statement = reader.name();
   const formats = decodeFormats(reader);
   const count = reader.int16() & 0xffff;
   if (formats.length > 1 && formats.length !== count) {
@@ -100,7 +101,7 @@ function decodeFormats(reader: Reader): number[] {
 export function decodeNamed(frame: Buffer): Named {
   const reader = body(frame);
   const kind = reader.byte();
-  const name = reader.cstring();
+  const name = reader.name();
   reader.end();
   if (kind === 0x53) return { what: 'statement', name };
   if (kind === 0x50) return { what: 'portal', name };
@@ -109,7 +110,7 @@ export function decodeNamed(frame: Buffer): Named {
 
 export function decodeExecute(frame: Buffer): Execute {
   const reader = body(frame);
-  const portal = reader.cstring();
+  const portal = reader.name();
   const rows = reader.int32();
   reader.end();
   return { portal, rows };

@@ -1,6 +1,5 @@
 // One client's session with its server: the two sockets, what is owed, what text means, and how it ends.
 // Invariant: one upstream connection per client; whatever goes out of step ends this session and touches no other.
-import { isUtf8 } from 'node:buffer';
 import type { Socket } from 'node:net';
 import type { Target } from '../config.ts';
 import { LIMITS } from '../limits.ts';
@@ -8,7 +7,7 @@ import type { Refusal, Services, Waiting } from '../session/flow.ts';
 import { Owed } from '../session/owed.ts';
 import { Outlet } from '../session/relay.ts';
 import type { SharedCatalog } from './catalogs.ts';
-import { analyze, unreadable } from './effect/analyze.ts';
+import { analyze } from './effect/analyze.ts';
 import { encodeOwnStatement, encodeProbe, encodeReport, FLUSH, SYNC, TERMINATE } from './encode.ts';
 import { SWITCH_OFF, SWITCH_ON } from './guard.ts';
 import type { Portal } from './names.ts';
@@ -146,7 +145,7 @@ export class Conversation implements Listener {
 
   /** What text means in this session now; the analysis itself is kept by text. */
   understand(text: Buffer): Parsed {
-    if (!isUtf8(text)) return unreadable('it is not valid UTF-8', this.catalog.version);
+    // Bytes that are not UTF-8 become U+FFFD here, which the analysis does not take for text.
     return analyze(text.toString('utf8'), this.state.context, this.catalog.current());
   }
 

@@ -11,7 +11,7 @@ import { needOf } from './guard.ts';
 import type { Kept, Portal, Prepared } from './names.ts';
 import { PostgresOperation } from './operation.ts';
 import { QUERY, type Run } from './owed-reply.ts';
-import type { Requests, Step } from './requests.ts';
+import { badName, type Requests, type Step } from './requests.ts';
 import type { Parsed } from './statement.ts';
 
 /** The message in hand, judged or being judged. */
@@ -71,8 +71,9 @@ export class Judgement {
       return error;
     }
     const parsed = conversation.understand(text);
-    if (parsed.complete || parsed.statements.length > 0) return null;
-    if (text.length > PARSER_LIMITS.statement_characters || conversation.state.status === 'E') return null;
+    if (!parsed.statements.some((statement) => statement.node === 'unknown')) return null;
+    if (text.length > PARSER_LIMITS.statement_characters || conversation.state.status === 'E')
+      return null;
     this.#probe = 'asked';
     conversation.probe(text, this.#requests, (error) => {
       this.#probe = { error };
@@ -84,6 +85,8 @@ export class Judgement {
     const conversation = this.#conversation;
     const names = decodeBindNames(frame);
     const { state, owed } = conversation;
+    const misnamed = badName(names.portal) ?? badName(names.statement);
+    if (misnamed !== null) return this.#requests.refuse(misnamed, false);
     const prepared = state.statements.find(names.statement, this.#requests.unit, owed.length === 0);
     if (prepared === 'wait') return this.#requests.drain();
     if (prepared === 'none') {

@@ -314,12 +314,8 @@ export class Requests {
   #parse(frame: Buffer): Step {
     const conversation = this.#conversation;
     const message = decodeParse(frame);
-    if (message.statement.startsWith(OWN_NAME)) {
-      return this.refuse(
-        { code: 'protocol', detail: `Names that start with ${OWN_NAME} are taken.` },
-        false,
-      );
-    }
+    const misnamed = badName(message.statement);
+    if (misnamed !== null) return this.refuse(misnamed, false);
     if (conversation.state.statements.size > LIMITS.prepared_statements) {
       return this.refuse(
         { code: 'limit', detail: 'Too many prepared statements are open.' },
@@ -336,6 +332,7 @@ export class Requests {
       kept: null,
     };
     conversation.state.statements.ask(message.statement, prepared, this.unit);
+    conversation.state.renamed(message.statement);
     conversation.owed.push({ kind: 'parse', prepared });
     return 'forward';
   }
@@ -373,8 +370,12 @@ export class Requests {
   #close(frame: Buffer): Step {
     const named = decodeNamed(frame);
     const { state, owed } = this.#conversation;
-    if (named.what === 'statement') state.statements.ask(named.name, null, this.unit);
-    else state.portals.ask(named.name, null, this.unit);
+    const misnamed = badName(named.name);
+    if (misnamed !== null) return this.refuse(misnamed, false);
+    if (named.what === 'statement') {
+      state.statements.ask(named.name, null, this.unit);
+      state.renamed(named.name);
+    } else state.portals.ask(named.name, null, this.unit);
     owed.push({ kind: 'close', ...named });
     return 'forward';
   }
@@ -397,6 +398,18 @@ export class Requests {
     }
     return 'drop';
   }
+}
+
+/** The server cuts names at 63 bytes and would take two for one; and the proxy's own must stay its own. */
+export function badName(name: string): Refusal | null {
+  if (name.length > LIMITS.name_bytes) {
+    return {
+      code: 'limit',
+      detail: `A name of ${name.length} bytes; the limit is ${LIMITS.name_bytes}.`,
+    };
+  }
+  if (!name.startsWith(OWN_NAME)) return null;
+  return { code: 'protocol', detail: `Names that start with ${OWN_NAME} are taken.` };
 }
 
 const EMPTY = Buffer.alloc(0);

@@ -84,9 +84,26 @@ export class State {
     });
     if (this.context !== before) this.stamp++;
     if (!unsettles) return;
+    if (run.operation?.analysis.class === 'unknown' && this.asker.target.enforce)
+      this.#forgetNames();
     this.dirty = true;
     this.#unsettledInTransaction = true;
     this.guard.unsettle();
+  }
+
+  /** What was not understood may have renamed anything: nothing that was prepared before is believed any more. */
+  #forgetNames(): void {
+    this.statements.clear();
+    this.context = { ...this.context, prepared: new Map(), cursors: new Map() };
+    this.#temporaryUnknown();
+  }
+
+  /** Parse and Close of the protocol share their names with PREPARE: what EXECUTE would run is not known any more. */
+  renamed(name: string): void {
+    if (this.context.prepared.size === 0) return;
+    const sqlName = Buffer.from(name, 'latin1').toString('utf8');
+    this.context = applyChange(this.context, { kind: 'deallocate', name: sqlName });
+    this.stamp++;
   }
 
   #applyOne(change: SessionChange): void {
@@ -96,14 +113,10 @@ export class State {
         return this.#set(change.name, change.value);
       case 'deallocate':
         if (change.name === null) this.statements.clear();
-        else this.statements.forget(change.name);
-        return;
-      case 'prepare':
-        // The server refuses a name that is taken: what is confirmed under it stands.
-        if (!this.statements.has(change.name)) this.statements.forget(change.name);
+        else this.statements.forget(protocolName(change.name));
         return;
       case 'declare':
-        this.portals.forget(change.name);
+        this.portals.forget(protocolName(change.name));
         return;
       case 'discard':
         if (change.what === 'all') {
@@ -212,3 +225,8 @@ const STATED: { readonly [name: string]: 'reason' | 'task' | 'on_behalf_of' } = 
   'holdpoint.task': 'task',
   'holdpoint.on_behalf_of': 'on_behalf_of',
 };
+
+/** A name of SQL as the protocol's decoders have it: one character a byte. */
+function protocolName(name: string): string {
+  return Buffer.from(name, 'utf8').toString('latin1');
+}
