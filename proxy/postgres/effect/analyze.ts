@@ -237,3 +237,8 @@ export function analyze(
     judgeText,
   );
 }
+
+/** The judgement of a message whose bytes are no text at all: unknown, with the reason. */
+export function unreadable(reason: string, catalogVersion: number): Parsed {
+  return new Outcome('', [opaqueStatement('', reason)], catalogVersion);
+}
