@@ -1,5 +1,6 @@
 // What people sign: the digest of a binding, and the bytes of one decision about it.
-// Invariant: both are RFC 8785 canonical JSON, so that anybody can compute them again from the same facts.
+// Invariant: both are RFC 8785 canonical JSON, so that anybody can compute them again from the same
+// facts.
 import { createHash } from 'node:crypto';
 import canonicalize from 'canonicalize';
 import type { Binding } from './contract.ts';

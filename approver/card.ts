@@ -1,5 +1,6 @@
 // The card: all the facts of one hold. Page, API, webhooks and command line show this same object.
-// Invariant: what is signed (binding, digest) travels with what is shown, and the statement is never cut.
+// Invariant: what is signed (binding, digest) travels with what is shown, and the statement is
+// never cut.
 import { diffWordsWithSpace } from 'diff';
 import type { EffectClass } from '../proxy/effect/effect.ts';
 import type { Binding, HoldState } from './contract.ts';

@@ -1,5 +1,7 @@
-// The approver's API for the command line: each call is signed by the person's own key, each decision made locally.
-// Invariant: what is signed is computed here from the binding that was shown, never from the server's digest.
+// The approver's API for the command line: each call is signed by the person's own key, each
+// decision made locally.
+// Invariant: what is signed is computed here from the binding that was shown, never from the
+// server's digest.
 import { createPrivateKey, createPublicKey, type KeyObject, randomUUID, sign } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { SignJWT } from 'jose';

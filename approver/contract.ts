@@ -1,5 +1,6 @@
 // The approver's contract: what a proxy sends it over the bus, and the subjects that carry it.
-// Invariant: everything needed to show, sign and re-check a hold is in the request; nothing is looked up in the target.
+// Invariant: everything needed to show, sign and re-check a hold is in the request; nothing is
+// looked up in the target.
 import type { Effect, EffectClass } from '../proxy/effect/effect.ts';
 import type { AgentView, SessionView, TargetView } from '../proxy/operation.ts';
 import type { HoldDemand } from '../proxy/verdict/verdict.ts';
@@ -12,7 +13,10 @@ export const HOLD_DECIDED = 'holdpoint.holds.decided';
 export const HOLD_OUTCOME = 'holdpoint.holds.outcome';
 /** Request and reply: FindHold → FoundHold. */
 export const HOLD_FIND = 'holdpoint.holds.find';
-/** Request and reply: StateOfHold → HoldAnswer of proxy/contract.ts, or `{ hold, state: 'pending' | 'unknown' }`. */
+/**
+ * Request and reply: StateOfHold → HoldAnswer of proxy/contract.ts, or `{ hold, state: 'pending' |
+ * 'unknown' }`.
+ */
 export const HOLD_STATE = 'holdpoint.holds.state';
 /** Request and reply: RedeemHold → RedeemedHold. Compare-and-set: one redemption wins. */
 export const HOLD_REDEEM = 'holdpoint.holds.redeem';
@@ -42,7 +46,10 @@ export interface Binding {
 }
 
 export interface HoldRequest {
-  /** Hold id: `h-` and 16 base32 characters; derived from the binding and the first asking, so re-delivery is idempotent. */
+  /**
+   * Hold id: `h-` and 16 base32 characters; derived from the binding and the first asking, so
+   * re-delivery is idempotent.
+   */
   readonly id: string;
   readonly operation: string;
   readonly binding: Binding;
@@ -77,7 +84,10 @@ export interface FindHold {
   readonly digest: string;
   readonly agent: string;
 }
-/** The newest hold of this binding that is pending or approved and not expired; null when there is none. */
+/**
+ * The newest hold of this binding that is pending or approved and not expired; null when there is
+ * none.
+ */
 export interface FoundHold {
   readonly hold: {
     readonly id: string;
@@ -88,7 +98,10 @@ export interface FoundHold {
   } | null;
 }
 
-/** What became of a hold, by its id: for a proxy that may have missed the answer while the bus was away. */
+/**
+ * What became of a hold, by its id: for a proxy that may have missed the answer while the bus was
+ * away.
+ */
 export interface StateOfHold {
   readonly hold: string;
 }
@@ -97,7 +110,9 @@ export interface RedeemHold {
   readonly hold: string;
   readonly digest: string;
   readonly agent: string;
-  /** The operation that will run; a second redeem by the same operation answers as the first did. */
+  /**
+   * The operation that will run; a second redeem by the same operation answers as the first did.
+   */
   readonly operation: string;
 }
 export type RedeemedHold =

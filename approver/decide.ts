@@ -1,5 +1,6 @@
 // One person's decision: whether it counts, and what it does to the hold.
-// Invariant: every channel (page, command line, chat) comes through here; there is no other way to sign.
+// Invariant: every channel (page, command line, chat) comes through here; there is no other way to
+// sign.
 import type { SignedDecision } from './binding.ts';
 import { ApproverError } from './errors.ts';
 import { approved, concerns, demandStates, ownHold, wanted } from './hold.ts';

@@ -1,10 +1,14 @@
 // The desk: a hold's whole way, from the request on the bus to the answer on the bus.
-// Invariant: no record, no approval. A state is in the ledger before anybody outside this file hears of it.
+// Invariant: no record, no approval. A state is in the ledger before anybody outside this file
+// hears of it.
 //
-//   request → pending → signature recorded → state changed (compare-and-set) → state recorded → answer published
+//   request → pending → signature recorded → state changed (compare-and-set) → state recorded →
+// answer published
 //
-// What if we crash between two steps? After "signature recorded" the person signs again. After "state changed" the
-// sweep finds the hold unrecorded or unpublished and goes on from there: both steps are idempotent by their keys.
+// What if we crash between two steps? After "signature recorded" the person signs again. After
+// "state changed" the
+// sweep finds the hold unrecorded or unpublished and goes on from there: both steps are idempotent
+// by their keys.
 import { createHash } from 'node:crypto';
 import type { Bus } from '../bus/bus.ts';
 import type { Entry, HoldEntry, LedgerWriter } from '../ledger/contract.ts';
@@ -59,7 +63,10 @@ export class Desk {
     this.#p = parts;
   }
 
-  /** A request from the bus. At least once: the same one twice is one hold; a second asking joins the first. */
+  /**
+   * A request from the bus. At least once: the same one twice is one hold; a second asking joins
+   * the first.
+   */
   async receive(request: HoldRequest): Promise<Hold> {
     const { store } = this.#p;
     const asked = Date.parse(request.asked);
@@ -150,7 +157,8 @@ export class Desk {
     try {
       await this.#record(redeemed);
     } catch (e) {
-      // Nothing was written and nobody was told: the approval is given back, to be used when the ledger is there again.
+      // Nothing was written and nobody was told: the approval is given back, to be used when the
+      // ledger is there again.
       await store.holds.change(id, redeemed.version, {
         state: 'approved',
         redeemed_by: null,
@@ -165,7 +173,7 @@ export class Desk {
 
   #whyNotRedeem(hold: Hold, ask: RedeemHold): string | null {
     if (hold.request.digest !== ask.digest) {
-      return `hold ${hold.id} was approved for another statement, parameters, target, settings or policy`;
+      return `hold ${hold.id} was approved for other bytes, values, target, settings or policy`;
     }
     if (hold.request.agent.name !== ask.agent) return `hold ${hold.id} is of another agent`;
     if (hold.state === 'redeemed') {

@@ -1,5 +1,6 @@
 // Every error code of the approver, one table: the status it has over HTTP and its title.
-// Invariant: a code is stable; the detail names the thing, the reason and the next step, and never a secret.
+// Invariant: a code is stable; the detail names the thing, the reason and the next step, and never
+// a secret.
 
 export const CODES = {
   'bad-request': { status: 400, title: 'The request is not understood' },

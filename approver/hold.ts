@@ -35,7 +35,10 @@ export function concerns(request: HoldRequest, signer: Signer): boolean {
   );
 }
 
-/** Why this person may not approve it, or null. What an agent states can only take a signer away, never add one. */
+/**
+ * Why this person may not approve it, or null. What an agent states can only take a signer away,
+ * never add one.
+ */
 export function ownHold(request: HoldRequest, signer: Signer): string | null {
   const names = [signer.name, ...signer.identities].map(foldName);
   if (names.includes(foldName(request.agent.name))) {
@@ -49,7 +52,8 @@ export function ownHold(request: HoldRequest, signer: Signer): string | null {
 }
 
 /**
- * Each demand with its signatures. One signature counts for every demand whose group the person is in;
+ * Each demand with its signatures. One signature counts for every demand whose group the person is
+ * in;
  * within one demand each person counts once.
  */
 export function demandStates(

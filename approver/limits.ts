@@ -22,7 +22,10 @@ export const SWEEP_MS = SECOND;
 export const SWEEP_BATCH = 500;
 /** Most holds of one page of a list. */
 export const PAGE_MOST = 200;
-/** Most pending holds of one agent; more are refused, so that one agent can't bury the others' holds. */
+/**
+ * Most pending holds of one agent; more are refused, so that one agent can't bury the others'
+ * holds.
+ */
 export const PENDING_PER_AGENT = 10_000;
 /** A command-line call's own signature counts this long. */
 export const CALL_TOKEN_MS = MINUTE;
@@ -40,6 +43,9 @@ export const STREAMS_MOST = 500;
 export const STREAM_BEAT_MS = 15 * SECOND;
 /** How long SQLite waits for another process's write. */
 export const DATABASE_BUSY_MS = 5 * SECOND;
+/** Connections to a PostgreSQL store of one replica, and the longest that one statement may take. */
+export const DATABASE_CONNECTIONS = 10;
+export const DATABASE_STATEMENT_MS = 10 * SECOND;
 /** Compare-and-set attempts before a decision gives up. */
 export const DECIDE_ATTEMPTS = 5;
 /** A comparison with the attempt before is given up after this. */

@@ -1,5 +1,6 @@
 // The approver as a service: store, desk, bus and HTTP put together, and taken apart again.
-// Invariant: it hears requests only once it can answer for them, and close() leaves nothing running.
+// Invariant: it hears requests only once it can answer for them, and close() leaves nothing
+// running.
 
 import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
@@ -35,7 +36,9 @@ export interface ApproverSettings {
     readonly port: number;
     readonly tls?: { readonly cert: string; readonly key: string };
   };
-  /** How people reach it; `http://localhost:PORT` when not given. Passkeys belong to its host name. */
+  /**
+   * How people reach it; `http://localhost:PORT` when not given. Passkeys belong to its host name.
+   */
   readonly publicUrl?: string;
   readonly instance?: string;
   readonly now?: () => number;

@@ -1,5 +1,6 @@
 // Receipts: the approver's own key, the signed proof it gives, and checking such a proof offline.
-// Invariant: a receipt names one operation's binding and its signers, and every signature in it can be checked again.
+// Invariant: a receipt names one operation's binding and its signers, and every signature in it can
+// be checked again.
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { chmod, mkdir, open, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -108,7 +109,10 @@ export async function issueReceipt(key: ApproverKey, approved: Approved): Promis
     .sign(key.private);
 }
 
-/** The effects in short. The binding holds all of it; a receipt has to stay small enough to be recorded. */
+/**
+ * The effects in short. The binding holds all of it; a receipt has to stay small enough to be
+ * recorded.
+ */
 function effectsOf(effects: readonly Effect[]): ReceiptClaims['effects'] {
   let room = RECEIPT_OBJECTS;
   const some = effects.slice(0, RECEIPT_EFFECTS).map((e) => {
@@ -139,7 +143,10 @@ export interface RecheckedReceipt {
   }[];
 }
 
-/** Offline: the approver's signature with its public keys, then each person's over the binding. Throws when the JWS is bad. */
+/**
+ * Offline: the approver's signature with its public keys, then each person's over the binding.
+ * Throws when the JWS is bad.
+ */
 export async function recheckReceipt(
   jws: string,
   keys: JSONWebKeySet,

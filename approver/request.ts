@@ -1,4 +1,5 @@
-// What a proxy sends, checked before anybody is shown it: shape, bounds, and that card and binding say the same.
+// What a proxy sends, checked before anybody is shown it: shape, bounds, and that card and binding
+// say the same.
 // Invariant: a request whose words differ from what would be signed is refused, never shown.
 import { z } from 'zod';
 import { CLASSES } from '../proxy/effect/effect.ts';
@@ -116,7 +117,10 @@ export function parseRequest(body: unknown): Parsed<HoldRequest> {
   return why === null ? { ok: true, value: request } : { ok: false, why };
 }
 
-/** The card shows `statement`, `parameters`, target and agent; people sign the binding. They must be the same. */
+/**
+ * The card shows `statement`, `parameters`, target and agent; people sign the binding. They must be
+ * the same.
+ */
 function disagreement(r: HoldRequest): string | null {
   if (digestOf(r.binding) !== r.digest) return 'the digest is not that of the binding';
   const bytes = Buffer.from(r.binding.statement, 'base64');

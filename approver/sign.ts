@@ -1,5 +1,6 @@
 // Checking one person's signature on one decision, by whichever key they used.
-// Invariant: what is verified is made here from the hold and the decision, never taken from the caller.
+// Invariant: what is verified is made here from the hold and the decision, never taken from the
+// caller.
 import { createHash, createPublicKey, verify } from 'node:crypto';
 import { calculateJwkThumbprint } from 'jose';
 import { decisionBytes, type SignedDecision } from './binding.ts';

@@ -1,8 +1,10 @@
-// The approver's store: holds, people and secrets over one database, SQLite embedded or PostgreSQL configured.
+// The approver's store: holds, people and secrets over one database, SQLite embedded or PostgreSQL
+// configured.
 // Invariant: the same statements and the same migrations on both.
 import type { Db } from './store/db.ts';
 import { HoldStore } from './store/holds.ts';
 import { migrate } from './store/migrations.ts';
+import { openPostgres } from './store/postgres.ts';
 import { SignerStore } from './store/signers.ts';
 import { openSqlite } from './store/sqlite.ts';
 
@@ -15,7 +17,7 @@ export interface Store {
 
 /** `place` is a file's path (SQLite) or a `postgres://` address. */
 export async function openStore(place: string): Promise<Store> {
-  const db = await openSqlite(place);
+  const db = /^postgres(ql)?:/.test(place) ? await openPostgres(place) : await openSqlite(place);
   try {
     await migrate(db);
   } catch (e) {

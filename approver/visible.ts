@@ -1,5 +1,6 @@
 // A statement as people must see it: every byte accounted for, what hides or imitates made visible.
-// Invariant: the pieces' own texts joined are the statement; a mark only adds what the eye would miss.
+// Invariant: the pieces' own texts joined are the statement; a mark only adds what the eye would
+// miss.
 import { isUtf8 } from 'node:buffer';
 
 export interface Piece {
@@ -68,7 +69,10 @@ export function visible(bytes: Uint8Array): readonly Piece[] {
   return pieces;
 }
 
-/** The same for a terminal: marks in angle brackets, nothing that moves the cursor or changes colours. */
+/**
+ * The same for a terminal: marks in angle brackets, nothing that moves the cursor or changes
+ * colours.
+ */
 export function visibleText(bytes: Uint8Array): string {
   return visible(bytes)
     .map((p) =>

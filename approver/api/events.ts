@@ -1,4 +1,5 @@
-// Live events for pages (SSE): that something changed, never what; the page asks again with its own rights.
+// Live events for pages (SSE): that something changed, never what; the page asks again with its own
+// rights.
 // Invariant: a slow or dead reader costs a bounded amount and is dropped.
 import type { ServerResponse } from 'node:http';
 import type { DeskEvent } from '../desk.ts';

@@ -14,7 +14,10 @@ import { hasRole, personOf } from './principal.ts';
 import { type AnyRoute, route } from './route.ts';
 
 const STATES = ['pending', 'approved', 'denied', 'expired', 'withdrawn', 'redeemed'] as const;
-const word = z.string().max(300);
+const word = z
+  .string()
+  .max(300)
+  .transform((w) => w.replaceAll('\0', '\ufffd'));
 
 const listQuery = z.object({
   state: z
@@ -157,7 +160,8 @@ async function list(store: Store, q: z.infer<typeof listQuery>, person: Signer) 
   };
   let after = q.cursor === undefined ? null : parseCursor(q.cursor);
   const shown: Hold[] = [];
-  // Holds that do not concern this person are left out, so a page may take several reads; each is bounded.
+  // Holds that do not concern this person are left out, so a page may take several reads; each is
+  // bounded.
   for (let reads = 0; reads < 20 && shown.length < q.limit; reads++) {
     const some = await store.holds.list({
       ...filter,

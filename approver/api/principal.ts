@@ -1,5 +1,6 @@
 // Who calls: a person signed in by cookie, or one whose key signed this very call.
-// Invariant: a cookie alone changes nothing from another site's page, and a call's signature counts once.
+// Invariant: a cookie alone changes nothing from another site's page, and a call's signature counts
+// once.
 import { randomBytes } from 'node:crypto';
 import type {} from '@fastify/cookie';
 import type { FastifyRequest } from 'fastify';
@@ -61,7 +62,10 @@ function mayEnter(person: Signer, route: AnyRoute): boolean {
   return true;
 }
 
-/** Rebinding and cross-site calls end here: the host must be ours, and a change must come from our own page. */
+/**
+ * Rebinding and cross-site calls end here: the host must be ours, and a change must come from our
+ * own page.
+ */
 function sameSite(door: Door, request: FastifyRequest): void {
   const hosts = door.origins.map((o) => new URL(o).host);
   if (!hosts.includes(request.headers.host ?? '')) {
@@ -97,7 +101,9 @@ async function callerOf(door: Door, request: FastifyRequest): Promise<Principal>
   return { signer, channel: 'page', proved: Number(session.detail) };
 }
 
-/** A command-line call: a short-lived JWS by the person's Ed25519 key over method, address and body. */
+/**
+ * A command-line call: a short-lived JWS by the person's Ed25519 key over method, address and body.
+ */
 async function signedCall(door: Door, request: FastifyRequest, jws: string): Promise<Principal> {
   const refuse = (why: string) => new ApproverError('sign-in-needed', `the call's key: ${why}`);
   let kid: string | undefined;

@@ -1,5 +1,6 @@
 // A route of the API: its shapes stand beside its handler, and OpenAPI is generated from them.
-// Invariant: nothing reaches a handler that its schema has not parsed, and every error is problem+json.
+// Invariant: nothing reaches a handler that its schema has not parsed, and every error is
+// problem+json.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { ApproverError, CODES, type Code } from '../errors.ts';

@@ -1,4 +1,5 @@
-// The approver's HTTP face: API, page, public keys, health. One fastify, strict headers on every answer.
+// The approver's HTTP face: API, page, public keys, health. One fastify, strict headers on every
+// answer.
 // Invariant: no answer leaves without the content policy; the page loads nothing from another host.
 import cookie from '@fastify/cookie';
 import rateLimit from '@fastify/rate-limit';

@@ -1,5 +1,7 @@
-// The little of SQL that the stores need, so that SQLite and PostgreSQL run the very same statements.
-// Invariant: `?` marks a parameter; a transaction sees nobody else's half-done work and leaves none.
+// The little of SQL that the stores need, so that SQLite and PostgreSQL run the very same
+// statements.
+// Invariant: `?` marks a parameter; a transaction sees nobody else's half-done work and leaves
+// none.
 
 export type Value = string | number | null;
 export type Row = { readonly [column: string]: unknown };

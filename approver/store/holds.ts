@@ -98,7 +98,10 @@ export class HoldStore {
     this.#db = db;
   }
 
-  /** `active`: another hold of the same binding could still run. `known`: this very request came before. */
+  /**
+   * `active`: another hold of the same binding could still run. `known`: this very request came
+   * before.
+   */
   async insert(
     request: HoldRequest,
     times: { readonly asked: number; readonly expires: number },

@@ -32,8 +32,8 @@ const STEPS: readonly (readonly string[])[] = [
     `CREATE TABLE signatures (
       hold TEXT NOT NULL REFERENCES holds (id), signer TEXT NOT NULL REFERENCES signers (name),
       decision TEXT NOT NULL, method TEXT NOT NULL, channel TEXT NOT NULL, key TEXT NOT NULL,
-      signature TEXT NOT NULL, evidence TEXT, reason TEXT, groups TEXT NOT NULL, signed TEXT NOT NULL,
-      PRIMARY KEY (hold, signer, decision))`,
+      signature TEXT NOT NULL, evidence TEXT, reason TEXT, groups TEXT NOT NULL,
+      signed TEXT NOT NULL, PRIMARY KEY (hold, signer, decision))`,
     `CREATE TABLE approver_keys (kid TEXT PRIMARY KEY, jwk TEXT NOT NULL, created BIGINT NOT NULL)`,
     `CREATE TABLE secrets (
       hash TEXT PRIMARY KEY, kind TEXT NOT NULL, signer TEXT, detail TEXT NOT NULL,
@@ -44,13 +44,14 @@ const STEPS: readonly (readonly string[])[] = [
 
 export async function migrate(db: Db): Promise<void> {
   await db.transaction(async (tx) => {
+    // Replicas that start together take turns.
+    if (tx.dialect === 'postgres') await tx.all('SELECT pg_advisory_xact_lock(7426837)');
     await tx.run('CREATE TABLE IF NOT EXISTS migrations (step BIGINT PRIMARY KEY)');
-    if (tx.dialect === 'postgres') await tx.run('LOCK TABLE migrations IN ACCESS EXCLUSIVE MODE');
     const row = await one(tx, 'SELECT COUNT(*) AS done FROM migrations');
     const done = row ? integer(row, 'done') : 0;
     if (done > STEPS.length) {
       throw new Error(
-        `the approver's store was made by a newer version (step ${done}, this one knows ${STEPS.length}): ` +
+        `the approver's store was made by a newer version (step ${done}, here ${STEPS.length}): ` +
           'start the newer version, or restore a backup',
       );
     }

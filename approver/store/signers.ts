@@ -1,5 +1,6 @@
 // Named people, their keys, their sessions and one-time secrets at rest.
-// Invariant: one key belongs to one person, one name to one person, and no secret is stored but as a hash.
+// Invariant: one key belongs to one person, one name to one person, and no secret is stored but as
+// a hash.
 import { createHash } from 'node:crypto';
 import { ApproverError } from '../errors.ts';
 import { type Db, integer, integerOrNull, one, type Row, strings, text, textOrNull } from './db.ts';
@@ -23,7 +24,10 @@ export interface SignerKey {
   readonly jwk: { readonly [name: string]: string };
   /** A passkey's credential id (base64url). */
   readonly credential: string | null;
-  /** A passkey's public key as the authenticator gave it (base64url COSE) and its transports, as JSON. */
+  /**
+   * A passkey's public key as the authenticator gave it (base64url COSE) and its transports, as
+   * JSON.
+   */
   readonly detail: string;
   readonly counter: number;
   readonly label: string;
@@ -40,7 +44,10 @@ export interface Secret {
   readonly expires: number;
 }
 
-/** Two names that fold to the same are one person's: case, width and look-alike spaces do not make two people. */
+/**
+ * Two names that fold to the same are one person's: case, width and look-alike spaces do not make
+ * two people.
+ */
 export function foldName(name: string): string {
   return name.normalize('NFKC').toLowerCase().replaceAll(/\s+/g, ' ').trim();
 }
@@ -225,7 +232,7 @@ function checkName(name: string): void {
     return;
   throw new ApproverError(
     'bad-request',
-    "a signer is called by 1 to 100 letters, digits, blanks and . @ _ + ' -, a letter or digit first",
+    "a signer's name has 1 to 100 letters, digits, blanks and . @ _ + ' -, and begins with no sign",
   );
 }
 

@@ -1,4 +1,5 @@
-// The API as an attacker finds it: no session, another's session, another site, replays, floods, odd bodies.
+// The API as an attacker finds it: no session, another's session, another site, replays, floods,
+// odd bodies.
 // Invariant: a refusal is problem+json with a stable code, and tells nobody what they may not know.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';

@@ -1,5 +1,6 @@
 // The page in a real Chromium: enrol a passkey, see the card, sign, deny; hostile text stays text.
-// Invariant: no complaint of the browser is overlooked: content policy, script errors and foreign hosts fail the case.
+// Invariant: no complaint of the browser is overlooked: content policy, script errors and foreign
+// hosts fail the case.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

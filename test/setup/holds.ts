@@ -1,4 +1,5 @@
-// Real parts for tests of the hold room and the approver: operations, an approver on a random port, signers with keys.
+// Real parts for tests of the hold room and the approver: operations, an approver on a random port,
+// signers with keys.
 // Invariant: everything lives in one temporary folder and ends with close().
 import {
   createPrivateKey,
@@ -11,6 +12,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Choice, decisionBytes, type SignedDecision } from '../../approver/binding.ts';
+import type { HoldRequest } from '../../approver/contract.ts';
 import type { GivenDecision } from '../../approver/decide.ts';
 import { type Approver, type ApproverSettings, startApprover } from '../../approver/main.ts';
 import { publicJwk } from '../../approver/receipt.ts';
@@ -24,6 +26,7 @@ import type { Effect } from '../../proxy/effect/effect.ts';
 import { Holds } from '../../proxy/hold/wait.ts';
 import type { Operation } from '../../proxy/operation.ts';
 import type { HoldDemand, HoldVerdict } from '../../proxy/verdict/verdict.ts';
+import { type PostgresServer, sharedPostgres, skipWithoutPostgres } from './postgres.ts';
 
 export const DELETE_USERS: Effect = {
   class: 'destructive',
@@ -136,6 +139,8 @@ export interface Room {
   readonly bus: Bus;
   readonly ledger: Ledger;
   readonly store: Store;
+  /** Where the store lies: a file or an address. */
+  readonly place: string;
   readonly approver: Approver;
   readonly holds: Holds;
   person(name: string, groups?: readonly string[], roles?: readonly Role[]): Promise<Person>;
@@ -147,7 +152,7 @@ export interface Room {
 export async function room(
   over: Partial<ApproverSettings> & {
     readonly makeBus?: () => Promise<Bus>;
-    readonly place?: string;
+    readonly place?: string | undefined;
   } = {},
 ): Promise<Room> {
   const { makeBus, place, ...settings } = over;
@@ -176,6 +181,7 @@ export async function room(
   await holds.start();
   return {
     folder,
+    place: where,
     bus,
     ledger,
     holds,
@@ -251,6 +257,46 @@ export function signed(
   };
   const signature = sign(null, decisionBytes(decision), person.key).toString('base64url');
   return { decision, key: person.thumbprint, signature, evidence: null, channel: 'cli' };
+}
+
+/** A hold that waits, of a statement of its own unless one is given. */
+export async function opened(
+  r: Room,
+  over: Parameters<typeof operation>[0] = {},
+  demands?: readonly HoldDemand[],
+  times?: { readonly expires_ms?: number },
+): Promise<HoldRequest> {
+  const unique = { statement: `DELETE FROM t -- ${randomUUID()}`, ...over };
+  const request = r.holds.request(operation(unique), held(demands, times));
+  await r.approver.desk.receive(request);
+  return request;
+}
+
+/** A place for a store: PostgreSQL databases are fresh ones, a file lies in the room's folder. */
+export interface StorePlace {
+  readonly name: string;
+  readonly skip: string | false;
+  place(): Promise<string | undefined>;
+  close(): Promise<void>;
+}
+
+export function storePlaces(): readonly StorePlace[] {
+  let server: Promise<PostgresServer> | null = null;
+  return [
+    { name: 'SQLite', skip: false, place: async () => undefined, close: async () => {} },
+    {
+      name: 'PostgreSQL',
+      skip: skipWithoutPostgres(18),
+      place: async () => {
+        server ??= sharedPostgres();
+        const running = await server;
+        return running.url(await running.createDatabase());
+      },
+      close: async () => {
+        await (await server)?.stop();
+      },
+    },
+  ];
 }
 
 export async function until(
