@@ -67,7 +67,7 @@ export class Sequencer {
   #running = false;
   #closing: (() => void) | null = null;
   #poison: LedgerError | null = null;
-  #publishing: Promise<void> | null = null;
+  #publishing: Promise<unknown> | null = null;
   #publishTimer: NodeJS.Timeout | null = null;
   #publishAt = 0;
   #wanted: { resolve: (state: Snapshot) => void; reject: (error: unknown) => void }[] = [];
@@ -251,20 +251,32 @@ export class Sequencer {
     }, pause);
   }
 
-  /** Publishes what is committed now; resolves when the files are there. */
-  async publish(): Promise<void> {
-    while (this.#publishing !== null) await this.#publishing;
+  /** Publishes what is committed now; resolves with its checkpoint when the files are there. */
+  async publish(): Promise<string> {
+    const checkpoint = await this.#exclusive(() => this.#publishNow());
+    if (this.#size > this.#parts.publisher.size) this.#publishSoon();
+    return checkpoint;
+  }
+
+  /** Publishes a checkpoint with the co-signatures it has got. */
+  async cosigned(note: string): Promise<void> {
+    await this.#exclusive(() => this.#parts.publisher.cosigned(note));
+  }
+
+  /** One thing at a time is done to the public files; what fails there is poison. */
+  async #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    while (this.#publishing !== null) await this.#publishing.catch(() => {});
     if (this.#poison !== null) throw this.#poison;
-    this.#publishing = this.#publishNow();
+    const working = work();
+    this.#publishing = working;
     try {
-      await this.#publishing;
+      return await working;
     } catch (error) {
       this.#stop(error);
       throw error;
     } finally {
       this.#publishing = null;
     }
-    if (this.#size > this.#parts.publisher.size) this.#publishSoon();
   }
 
   /** The tree as committed: now, or when the commit under way is done. */
@@ -281,7 +293,7 @@ export class Sequencer {
     for (const wanted of this.#wanted.splice(0)) wanted.resolve(state);
   }
 
-  async #publishNow(): Promise<void> {
+  async #publishNow(): Promise<string> {
     const { publisher, segments } = this.#parts;
     this.#publishAt = performance.now();
     const state = await this.#snapshot();
@@ -289,7 +301,7 @@ export class Sequencer {
     this.#tree.forget(state.tiles, state.bundles);
     this.#parts.published();
     const settled = this.#behind.filter((behind) => behind.size <= publisher.size);
-    if (settled.length === 0) return;
+    if (settled.length === 0) return state.checkpoint;
     await publisher.settle();
     for (const { segment } of settled) {
       this.#behind.splice(
@@ -299,6 +311,7 @@ export class Sequencer {
       segment.close();
       await segments.release(segment.path);
     }
+    return state.checkpoint;
   }
 
   #stop(error: unknown): void {

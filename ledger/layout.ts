@@ -13,6 +13,8 @@ export class Layout {
   /** tlog-tiles: `checkpoint` and `tile/…`. */
   readonly log: string;
   readonly checkpoint: string;
+  /** The newest checkpoint that witnesses have co-signed. */
+  readonly witnessed: string;
   readonly bodies: string;
   readonly index: string;
 
@@ -24,6 +26,7 @@ export class Layout {
     this.journal = join(directory, 'journal');
     this.log = join(directory, 'log');
     this.checkpoint = join(this.log, 'checkpoint');
+    this.witnessed = join(this.log, 'witnessed');
     this.bodies = join(directory, 'bodies');
     this.index = join(directory, 'index.sqlite');
   }

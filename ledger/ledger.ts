@@ -4,6 +4,7 @@
 import { Sequencer } from './append.ts';
 import { bodyName, readBody, storeBody } from './body.ts';
 import { decodeEntry, encodeEntry, type Logged } from './canonical.ts';
+import { parseCheckpoint } from './checkpoint.ts';
 import type { Append, Appended, LedgerWriter } from './contract.ts';
 import { LedgerError, reasonOf } from './errors.ts';
 import { DiskFiles, type Files } from './files.ts';
@@ -12,7 +13,7 @@ import { IndexedKeys, MemoryKeys } from './keys.ts';
 import { Layout } from './layout.ts';
 import { APPEND_ENTRIES_MAX, REOPEN_FIRST_MS, REOPEN_LONGEST_MS, TILE_WIDTH } from './limits.ts';
 import type { Lock } from './lock.ts';
-import type { Signer } from './note.ts';
+import { parseNote, type Signer } from './note.ts';
 import { formatProof } from './proof.ts';
 import { type Recovered, recover } from './recover.ts';
 import { type SearchPage, type SearchQuery, type Story, search, story } from './search.ts';
@@ -61,8 +62,10 @@ export interface Ledger extends LedgerWriter {
   search(query: SearchQuery): Promise<SearchPage>;
   /** Everything about one operation or hold, in order. */
   story(id: string): Promise<Story>;
-  /** Resolves when all that is answered so far is public files and, `indexed`, found by searches. */
-  publish(indexed?: boolean): Promise<void>;
+  /** Resolves with its checkpoint when all that is answered so far is public files and, `indexed`, found by searches. */
+  publish(indexed?: boolean): Promise<string>;
+  /** Keeps and serves a published checkpoint with its co-signatures. */
+  cosigned(note: string): Promise<void>;
   /** Recovers from the disk after a failed write. */
   reopen(): Promise<void>;
 }
@@ -272,9 +275,14 @@ class FileLedger implements Ledger {
     return story(this.#index().index, (index) => this.read(index), id);
   }
 
-  async publish(indexed = false): Promise<void> {
-    await this.#open.sequencer.publish();
-    if (indexed) await this.#index().until(this.size, 0);
+  async publish(indexed = false): Promise<string> {
+    const checkpoint = await this.#open.sequencer.publish();
+    if (indexed) await this.#index().until(parseCheckpoint(parseNote(checkpoint).text).size, 0);
+    return checkpoint;
+  }
+
+  cosigned(note: string): Promise<void> {
+    return this.#open.sequencer.cosigned(note);
   }
 
   #poisoned(reason: string): void {

@@ -58,3 +58,20 @@ export const SEARCH_PAGE = 50;
 export const SEARCH_PAGE_MAX = 1_000;
 /** Entries of one operation's story. */
 export const STORY_ENTRIES_MAX = 1_000;
+
+/** One HTTP request to the service. */
+export const REQUEST_BYTES_MAX = 96 * 1024 * 1024;
+/** Entries that the HTTP client puts into one request. */
+export const CLIENT_BATCH = 1_000;
+/** The HTTP client gives a request up after this long, and tries an unreachable service again this often. */
+export const CLIENT_TIMEOUT_MS = 10_000;
+export const CLIENT_RETRIES = 3;
+export const CLIENT_PROBE_MS = 500;
+export const CLIENT_WAITING_MAX = 65_536;
+
+/** How often a standby tries to take the lock. */
+export const STANDBY_EVERY_MS = 250;
+/** How often witnesses are asked for a co-signature, and how long one may take. */
+export const WITNESS_EVERY_MS = 5_000;
+export const WITNESS_TIMEOUT_MS = 5_000;
+export const WITNESS_ANSWER_BYTES = 64 * 1024;

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { type Files, replaceFile } from './files.ts';
 import type { Layout } from './layout.ts';
 import { PUBLISH_PARALLEL, TILE_WIDTH } from './limits.ts';
+import { parseNote } from './note.ts';
 import { bundlePath, hashesAt, type TileNodes, tilePath } from './tile.ts';
 import type { Edge, Tree } from './tree.ts';
 
@@ -86,6 +87,15 @@ export class Publisher {
     for (let up = dirname(path); !this.#directories.has(up); up = dirname(up)) {
       this.#directories.add(up);
       if (up === this.#layout.directory || up === dirname(up)) break;
+    }
+  }
+
+  /** Keeps a co-signed checkpoint: as `witnessed`, and in place of the same one without co-signatures. */
+  async cosigned(note: string): Promise<void> {
+    await replaceFile(this.#files, this.#layout.witnessed, Buffer.from(note));
+    const now = this.#files.read(this.#layout.checkpoint);
+    if (now !== null && parseNote(now).text === parseNote(note).text) {
+      await replaceFile(this.#files, this.#layout.checkpoint, Buffer.from(note));
     }
   }
 

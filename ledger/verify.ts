@@ -182,7 +182,7 @@ function* walk(files: Files, directory: string, path = ''): Generator<string> {
 /** Files that the checkpoint does not need: earlier partial ones must be the start of the present ones, others may not be. */
 function checkFiles(log: PublishedLog, files: Files, findings: Finding[]): void {
   for (const path of walk(files, log.directory)) {
-    if (path === 'checkpoint') continue;
+    if (path === 'checkpoint' || path === 'witnessed') continue;
     const place = parseTilePath(path);
     if (place === null) {
       if (!path.endsWith('.new'))
@@ -300,14 +300,15 @@ export async function verifyLog(options: VerifyOptions): Promise<Verified> {
     });
   }
   checkFiles(log, options.files ?? new DiskFiles(), findings);
+  const witnessed =
+    (options.files ?? new DiskFiles()).read(join(log.directory, 'witnessed'))?.toString() ?? null;
+  const earlier = [...(options.earlier ?? []), ...(witnessed === null ? [] : [witnessed])];
   findings.push(
-    ...checkEarlier(log, options.verifier, options.earlier ?? [], (size) =>
-      rangeRoot(0, size, node),
-    ),
+    ...checkEarlier(log, options.verifier, earlier, (size) => rangeRoot(0, size, node)),
   );
   for (const witness of options.witnesses ?? []) {
     try {
-      openNote(log.note, [witness]);
+      openNote(witnessed ?? log.note, [witness]);
     } catch {
       findings.push({
         entry: null,

@@ -1,0 +1,129 @@
+// The door for entries that come from outside the process: form, kind and writer.
+// Invariant: what passes has the fields every entry has, and is of a kind and from a writer that its sender may use.
+import type { Append, Entry } from './contract.ts';
+import { LedgerError } from './errors.ts';
+import { BODY_BYTES_MAX } from './limits.ts';
+
+export type EntryKind = Entry['kind'];
+
+/** Every kind, with the fields it must have beside the common ones; a new kind does not compile until it is here. */
+const FIELDS: { readonly [K in EntryKind]: readonly (keyof Extract<Entry, { kind: K }>)[] } = {
+  decision: [
+    'operation',
+    'session',
+    'agent',
+    'target',
+    'environment',
+    'engine',
+    'database',
+    'class',
+    'effects',
+    'statement',
+    'verdict',
+    'disposition',
+    'policy',
+    'mode',
+    'stated',
+  ],
+  outcome: [
+    'operation',
+    'session',
+    'agent',
+    'target',
+    'environment',
+    'engine',
+    'database',
+    'outcome',
+    'answer',
+    'rows',
+  ],
+  reads: [
+    'session',
+    'agent',
+    'target',
+    'environment',
+    'engine',
+    'database',
+    'class',
+    'fingerprint',
+    'verdict',
+    'rule',
+    'policy',
+    'count',
+    'first',
+    'last',
+  ],
+  signature: [
+    'hold',
+    'operation',
+    'binding',
+    'signer',
+    'decision',
+    'method',
+    'channel',
+    'signature',
+  ],
+  hold: ['hold', 'operation', 'binding', 'state'],
+  mode: ['scope', 'name', 'mode', 'who', 'reason'],
+  policy: ['digest', 'previous', 'accepted', 'message'],
+  drill: ['name', 'passed', 'detail'],
+  administration: ['act', 'who', 'what', 'detail'],
+};
+
+export const KINDS: readonly EntryKind[] = Object.keys(FIELDS).filter(
+  (kind): kind is EntryKind => kind in FIELDS,
+);
+
+function isKind(kind: unknown): kind is EntryKind {
+  return typeof kind === 'string' && Object.hasOwn(FIELDS, kind);
+}
+
+function invalid(why: string): LedgerError {
+  return new LedgerError('entry-invalid', `${why}; the field reference is in ledger/README.md.`);
+}
+
+/** Checks form only: what an entry says is its writer's word. */
+function isEntry(value: object): value is Entry {
+  const entry: { readonly [name: string]: unknown } = { ...value };
+  if (entry.v !== 1) throw invalid('An entry must have "v": 1');
+  if (!isKind(entry.kind)) throw invalid(`The kind ${JSON.stringify(entry.kind)} is not known`);
+  for (const name of ['time', 'by']) {
+    if (typeof entry[name] !== 'string' || entry[name] === '')
+      throw invalid(`A ${entry.kind} entry needs "${name}" as text`);
+  }
+  if (Number.isNaN(Date.parse(String(entry.time))))
+    throw invalid(`The time ${JSON.stringify(entry.time)} is not RFC 3339`);
+  const missing = FIELDS[entry.kind].find((name) => entry[name] === undefined);
+  if (missing !== undefined) throw invalid(`A ${entry.kind} entry needs "${missing}"`);
+  if ('key' in entry) throw invalid('"key" stands beside the entry, not in it');
+  return true;
+}
+
+/** The writer's rights that {@link readAppends} holds entries against; null allows every kind. */
+export interface WriterLimits {
+  readonly name: string;
+  readonly kinds: readonly EntryKind[] | null;
+}
+
+/** `{"appends": [{"key", "entry", "body"?}]}`, bodies in base64. */
+export function readAppends(value: unknown, writer: WriterLimits): Append[] {
+  const list =
+    typeof value === 'object' && value !== null && 'appends' in value ? value.appends : null;
+  if (!Array.isArray(list) || list.length === 0)
+    throw invalid('The request needs a list "appends"');
+  return list.map((one: unknown) => {
+    if (typeof one !== 'object' || one === null || !('key' in one) || !('entry' in one))
+      throw invalid('An append needs "key" and "entry"');
+    const { key, entry } = one;
+    if (typeof key !== 'string' || typeof entry !== 'object' || entry === null || !isEntry(entry))
+      throw invalid('An append needs "key" as text and "entry" as an object');
+    if (writer.kinds !== null && !writer.kinds.includes(entry.kind)) {
+      throw new LedgerError('forbidden', `${writer.name} may not write ${entry.kind} entries.`);
+    }
+    const body = 'body' in one ? one.body : undefined;
+    if (body === undefined) return { key, entry };
+    if (typeof body !== 'string' || body.length > BODY_BYTES_MAX * 1.4)
+      throw invalid('A body is base64 text');
+    return { key, entry, body: Buffer.from(body, 'base64') };
+  });
+}
