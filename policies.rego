@@ -225,6 +225,14 @@ is_protected(object) if {
 	name in {lower(listed) | some listed in data.protected}
 }
 
+# PostgreSQL could not tell the schema: the listed object of that name may be meant.
+is_protected(object) if {
+	input.target.engine == "postgres"
+	object.schema == null
+	some listed in data.protected
+	endswith(lower(listed), concat("", [".", lower(object.name)]))
+}
+
 is_protected(object) if audit(lower(namespace(object)))
 
 is_protected(object) if audit(lower(object.name))

@@ -281,6 +281,14 @@ test_protected_without_any_namespace if {
 	says(asked("staging", {"class": "destructive", "objects": [object_in]}), "deny", "protected")
 }
 
+test_a_listed_name_is_protected_where_the_schema_is_not_known if {
+	object_in := object.union(table("ledger", "delete"), {"schema": null})
+	question := asked("staging", {"class": "destructive", "objects": [object_in]})
+	says(question, "deny", "protected")
+	elsewhere := object.union(question, {"target": {"engine": "mysql"}})
+	says(elsewhere, "allow", "scoped-deletes")
+}
+
 test_an_audit_table_takes_rows_and_columns if {
 	insert := {"class": "write", "verb": "insert", "rows_max": 1, "objects": [table("audit_log", "insert")]}
 	says(asked("production", insert), "allow", "small-writes")

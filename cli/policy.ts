@@ -1,10 +1,11 @@
-// `holdpoint policy test|explain|build`: what security does with its own file before others meet
+// `holdpoint policy test|explain|build|replay`: what security does with its own file before others
+// meet
 // it.
 // Invariant: judged and compiled exactly as the proxy does; nothing is changed but what `build`
 // writes.
-import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PassThrough, Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
@@ -25,6 +26,7 @@ import { findOpa, HOW_TO_GET_OPA } from '../proxy/verdict/opa.ts';
 import { type Circumstances, operationOf } from '../proxy/verdict/question.ts';
 import { testPolicy } from '../proxy/verdict/tested.ts';
 import type { Mode, Verdict } from '../proxy/verdict/verdict.ts';
+import type { ReplayOptions } from './replay.ts';
 
 interface Files {
   readonly policy: string;
@@ -62,6 +64,17 @@ export function policyCommand(): Command {
     .description('compile the default policy that is committed')
     .option('--check', 'write nothing; fail when what is committed differs')
     .action(build);
+  onFiles(policy.command('replay'))
+    .description('judge what the ledger holds again, and show what would come out differently')
+    .option('--ledger <directory>', "the ledger's directory", join('.holdpoint', 'ledger'))
+    .option('--agents <directory>', 'where agents.json says what agents may do', '.holdpoint')
+    .option('--since <time>', 'only what was asked since')
+    .option('--agent <name>', 'only what this agent asked')
+    .option('--target <name>', 'only what was asked of this target')
+    .option('--json', 'the differences as lines of JSON')
+    .action(async (options: Files & ReplayOptions) => {
+      await (await import('./replay.ts')).replay(await sourcesOf(options), options);
+    });
   return policy;
 }
 
@@ -152,22 +165,18 @@ function readable(line: string, asked: Asked): ReturnType<typeof operationOf> {
   }
 }
 
-/**
- * The statement's effects, from the command that tells them: what it understands is what is judged.
- */
+/** The statement's effects, as `holdpoint classify` tells them: what it understands is judged. */
 async function classified(statement: string, { engine, catalog }: Asked): Promise<string> {
-  const given = catalog === undefined ? [] : ['--catalog', catalog];
-  const args = [join(ROOT, 'cli', 'main.ts'), 'classify', '--engine', engine, ...given];
-  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
-  const ended = new Promise<number>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code) => resolve(code ?? 1));
+  const { classify } = await import('./classify.ts');
+  const input = Readable.from([`${JSON.stringify({ id: 'explain', statement })}\n`]);
+  const output = new PassThrough();
+  const lines = text(output);
+  await classify({ engine, catalog, input, output }).catch((cause: unknown) => {
+    throw new UserError(cause instanceof Error ? cause.message : String(cause), { cause });
   });
-  child.stdin.end(`${JSON.stringify({ id: 'explain', statement })}\n`);
-  const [lines, code] = await Promise.all([text(child.stdout), ended]);
-  if (code !== 0) throw new UserError('the statement could not be classified');
-  // classify answers without the statement's text, which a policy may read.
-  return lines.replace(/\{(?="id":"explain")/, `{"statement":${JSON.stringify(statement)},`);
+  output.end();
+  // It answers without the statement's text, which a policy may read.
+  return JSON.stringify({ ...(JSON.parse(await lines) as object), statement });
 }
 
 function explanationText({ decision, effects }: Explanation): string {

@@ -11,6 +11,9 @@ import {
   PolicyRejected,
   sha256,
 } from './compile.ts';
+import type { PolicyData } from './data.ts';
+import { Judge } from './decide.ts';
+import { Evaluator } from './evaluate.ts';
 import { MAX_SOURCE_BYTES } from './limits.ts';
 import { findOpa, HOW_TO_GET_OPA } from './opa.ts';
 import { testPolicy } from './tested.ts';
@@ -146,4 +149,10 @@ async function replace(path: string, content: string | Uint8Array): Promise<void
   } finally {
     await rm(part, { force: true });
   }
+}
+
+/** A module with its data, ready to judge. */
+export function judgeOf({ wasm, manifest }: Compiled, data: PolicyData, sources: Sources): Judge {
+  const evaluator = new Evaluator(wasm, data.document, manifest.unbounded);
+  return new Judge({ ...manifest, evaluator, data, digest: digestOf(sources) });
 }

@@ -3,14 +3,14 @@
 // Invariant: there is always one whole policy in force; a change that can't be used leaves it there
 // and is told aloud.
 import type { Operation, TargetView } from '../operation.ts';
-import { type Compiled, PolicyRejected } from './compile.ts';
+import { PolicyRejected } from './compile.ts';
 import { type PolicyData, parseData } from './data.ts';
-import { Judge } from './decide.ts';
-import { Evaluator, messageOf } from './evaluate.ts';
+import type { Judge } from './decide.ts';
+import { messageOf } from './evaluate.ts';
 import { effectiveMode, nextBoundary, windowAt } from './freeze.ts';
 import type { DependsOn } from './input.ts';
 import { MAX_TIMER_MS } from './limits.ts';
-import { digestOf, load, type PolicyFiles, readSources, type Sources } from './load.ts';
+import { digestOf, judgeOf, load, type PolicyFiles, readSources, type Sources } from './load.ts';
 import type { Decision, Mode } from './verdict.ts';
 import { type Watching, watchFiles } from './watch.ts';
 
@@ -97,7 +97,8 @@ function sameSources(one: Sources | string, other: Sources | string): boolean {
 
 async function prepare(sources: Sources, options: PolicyOptions): Promise<InForce> {
   const data = dataOf(sources);
-  return inForce(sources, data, await load(sources, options.stateDirectory));
+  const compiled = await load(sources, options.stateDirectory);
+  return { digest: digestOf(sources), sources, data, judge: judgeOf(compiled, data, sources) };
 }
 
 function dataOf(sources: Sources): PolicyData {
@@ -106,13 +107,6 @@ function dataOf(sources: Sources): PolicyData {
   } catch (cause) {
     throw new PolicyRejected(messageOf(cause), { cause });
   }
-}
-
-function inForce(sources: Sources, data: PolicyData, { wasm, manifest }: Compiled): InForce {
-  const digest = digestOf(sources);
-  const evaluator = new Evaluator(wasm, data.document, manifest.unbounded);
-  const judge = new Judge({ ...manifest, evaluator, data, digest });
-  return { digest, sources, data, judge };
 }
 
 class ReloadingPolicy implements Policy {
