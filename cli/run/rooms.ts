@@ -24,7 +24,11 @@ export async function step<T>(what: string, work: () => Promise<T>): Promise<T> 
     if (!(error instanceof Error) || error instanceof UserError) throw error;
     const { code } = error as NodeJS.ErrnoException;
     if (!TOLD.has(error.name) && !TOLD_CODES.has(code ?? '')) throw error;
-    throw new UserError(`can’t ${what}: ${error.message}`, { cause: error });
+    const why =
+      code === 'EADDRINUSE'
+        ? 'the port is taken; stop what listens there, or choose another (--help, or `listen` in the configuration)'
+        : error.message;
+    throw new UserError(`can’t ${what}: ${why}`, { cause: error });
   }
 }
 
