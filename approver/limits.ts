@@ -43,7 +43,9 @@ export const STREAMS_MOST = 500;
 export const STREAM_BEAT_MS = 15 * SECOND;
 /** How long SQLite waits for another process's write. */
 export const DATABASE_BUSY_MS = 5 * SECOND;
-/** Connections to a PostgreSQL store of one replica, and the longest that one statement may take. */
+/**
+ * Connections to a PostgreSQL store of one replica, and the longest that one statement may take.
+ */
 export const DATABASE_CONNECTIONS = 10;
 export const DATABASE_STATEMENT_MS = 10 * SECOND;
 /** Compare-and-set attempts before a decision gives up. */
@@ -54,3 +56,28 @@ export const DIFF_EDITS = 2_000;
 /** Effects and objects named in a receipt; the binding in it covers all. */
 export const RECEIPT_EFFECTS = 50;
 export const RECEIPT_OBJECTS = 100;
+/** Attempts of one webhook delivery come after these waits, each ± a fifth; then it is dead. */
+export const WEBHOOK_WAITS_MS: readonly number[] = [
+  0,
+  5 * SECOND,
+  5 * MINUTE,
+  30 * MINUTE,
+  120 * MINUTE,
+  300 * MINUTE,
+  600 * MINUTE,
+  840 * MINUTE,
+  1200 * MINUTE,
+  1440 * MINUTE,
+];
+/** A receiver answers within this; its answer's body is not read further than this. */
+export const WEBHOOK_TIMEOUT_MS = 10 * SECOND;
+export const WEBHOOK_ANSWER_BYTES = 4_096;
+/** A receiver's own Retry-After is honoured up to this. */
+export const WEBHOOK_RETRY_AFTER_MS = DAY;
+/** Deliveries under way at once in one replica, and for how long they are its own. */
+export const WEBHOOKS_AT_ONCE = 16;
+export const WEBHOOK_LEASE_MS = MINUTE;
+/** After a rotation the old secret still signs for this long. */
+export const WEBHOOK_ROTATION_MS = DAY;
+/** Finished deliveries are kept this long; dead ones until replayed or removed. */
+export const WEBHOOK_KEEP_MS = 7 * DAY;

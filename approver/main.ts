@@ -24,6 +24,8 @@ import { approverKey } from './receipt.ts';
 import { parseFind, parseOutcome, parseRedeem, parseRequest, parseState } from './request.ts';
 import type { PasskeyRules } from './sign.ts';
 import type { Store } from './store.ts';
+import { Dispatcher } from './webhook/dispatch.ts';
+import { Sealer } from './webhook/secret.ts';
 
 export interface ApproverSettings {
   readonly store: Store;
@@ -41,6 +43,8 @@ export interface ApproverSettings {
    */
   readonly publicUrl?: string;
   readonly instance?: string;
+  /** Webhooks may be sent to private addresses (and plain http) where their operator says so. */
+  readonly privateWebhooks?: boolean;
   readonly now?: () => number;
   readonly log?: (message: string, detail: { readonly [name: string]: unknown }) => void;
 }
@@ -50,6 +54,7 @@ export interface Approver {
   readonly url: string;
   readonly port: number;
   readonly desk: Desk;
+  readonly webhooks: Dispatcher;
   jwks(): Promise<JSONWebKeySet>;
   /** A one-time link that signs this person in, to enrol a passkey. */
   invite(signer: string): Promise<string>;
@@ -68,10 +73,22 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
     now(),
   );
   const streams = new Streams();
-  const told = (event: DeskEvent) => streams.tell(event);
   // Filled below: the port is known only once it listens, and passkeys belong to the address.
   const origins: string[] = [];
   const passkeys = { origins, rpId: 'localhost' };
+  const dispatcher = new Dispatcher({
+    store,
+    sealer: new Sealer(key.private),
+    now,
+    allowPrivate: settings.privateWebhooks === true,
+    page: () => origins[0] ?? '',
+    log,
+  });
+  const told = (event: DeskEvent) => {
+    streams.tell(event);
+    const failed = (e: unknown) => log('an event was not queued', { error: String(e) });
+    void dispatcher.tell(event).catch(failed);
+  };
   const desk = new Desk({ store, bus, ledger, key, instance, passkeys, now, told, log });
   if (settings.publicUrl !== undefined) setOrigin(settings.publicUrl, origins, passkeys);
   const app = await serve(
@@ -80,6 +97,7 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
       desk,
       ledger,
       streams,
+      dispatcher,
       instance,
       passkeys,
       origins,
@@ -101,12 +119,14 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
     url,
     port,
     desk,
+    webhooks: dispatcher,
     jwks: async () => ({ keys: (await store.signers.approverKeys()).map((k) => JSON.parse(k)) }),
     invite: async (signer) => `${url}/#invite=${await makeInvite(store, signer, now())}`,
     close: async () => {
       for (const s of subscriptions) await s.close();
       await stopSweep();
       streams.close();
+      await dispatcher.close();
       await app.close();
     },
   };

@@ -7,11 +7,13 @@ import { migrate } from './store/migrations.ts';
 import { openPostgres } from './store/postgres.ts';
 import { SignerStore } from './store/signers.ts';
 import { openSqlite } from './store/sqlite.ts';
+import { WebhookStore } from './store/webhooks.ts';
 
 export interface Store {
   readonly db: Db;
   readonly holds: HoldStore;
   readonly signers: SignerStore;
+  readonly webhooks: WebhookStore;
   close(): Promise<void>;
 }
 
@@ -28,6 +30,7 @@ export async function openStore(place: string): Promise<Store> {
     db,
     holds: new HoldStore(db),
     signers: new SignerStore(db),
+    webhooks: new WebhookStore(db),
     close: () => db.close(),
   };
 }

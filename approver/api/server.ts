@@ -1,27 +1,32 @@
 // The approver's HTTP face: API, page, public keys, health. One fastify, strict headers on every
 // answer.
 // Invariant: no answer leaves without the content policy; the page loads nothing from another host.
+import { randomUUID } from 'node:crypto';
 import cookie from '@fastify/cookie';
 import rateLimit from '@fastify/rate-limit';
 import fastify, { type FastifyInstance } from 'fastify';
 import type { LedgerWriter } from '../../ledger/contract.ts';
 import type { Desk } from '../desk.ts';
+import { ApproverError } from '../errors.ts';
 import * as limits from '../limits.ts';
 import type { PasskeyRules } from '../sign.ts';
 import type { Store } from '../store.ts';
 import { servePage } from '../web/serve.ts';
+import type { Dispatcher } from '../webhook/dispatch.ts';
 import { eventRoute, type Streams } from './events.ts';
 import { holdRoutes, maySee } from './holds.ts';
 import { openapi } from './openapi.ts';
 import { identifier } from './principal.ts';
 import { type AnyRoute, serveErrors, serveRoutes } from './route.ts';
 import { sessionRoutes } from './session.ts';
+import { webhookRoutes } from './webhooks.ts';
 
 export interface ServerParts {
   readonly store: Store;
   readonly desk: Desk;
   readonly ledger: LedgerWriter;
   readonly streams: Streams;
+  readonly dispatcher: Dispatcher;
   readonly instance: string;
   readonly passkeys: PasskeyRules;
   /** Addresses this approver answers to; the first is the one people are told. */
@@ -75,6 +80,7 @@ export async function serve(
   const routes: readonly AnyRoute[] = [
     ...holdRoutes(p.store, p.desk, p.now),
     ...sessionRoutes({ ...p, secure: p.origins[0]?.startsWith('https:') === true }),
+    ...webhookRoutes(p.store, p.dispatcher, (who, act, what) => note(p, who, act, what)),
     eventRoute(p.streams, async (person, id) => {
       const hold = await p.store.holds.get(id);
       return hold !== null && maySee(hold, person);
@@ -88,6 +94,21 @@ export async function serve(
   servePage(app, p.origins);
   await app.listen({ host: listen.host, port: listen.port });
   return app;
+}
+
+/** An administrative act is in the ledger before it is done. */
+async function note(p: ServerParts, who: string, act: string, what: string): Promise<void> {
+  const time = new Date(p.now()).toISOString();
+  const entry = { v: 1, kind: 'administration', time, by: p.instance, act, who, what } as const;
+  try {
+    await p.ledger.append([
+      { key: `administration/${randomUUID()}`, entry: { ...entry, detail: {} } },
+    ]);
+  } catch (cause) {
+    throw new ApproverError('ledger-unavailable', 'this can’t be recorded, so it is not done', {
+      cause,
+    });
+  }
 }
 
 /** What anybody may read: public keys, health, the API's description. */

@@ -40,6 +40,18 @@ const STEPS: readonly (readonly string[])[] = [
       created BIGINT NOT NULL, expires BIGINT NOT NULL)`,
     `CREATE INDEX secrets_expires ON secrets (expires)`,
   ],
+  [
+    `CREATE TABLE webhooks (
+      name TEXT PRIMARY KEY, url TEXT NOT NULL, events TEXT NOT NULL, secrets TEXT NOT NULL,
+      private BIGINT NOT NULL, active BIGINT NOT NULL, created BIGINT NOT NULL)`,
+    `CREATE TABLE deliveries (
+      id TEXT PRIMARY KEY, webhook TEXT NOT NULL REFERENCES webhooks (name) ON DELETE CASCADE,
+      event TEXT NOT NULL, hold TEXT, body TEXT NOT NULL, state TEXT NOT NULL,
+      attempts BIGINT NOT NULL, due BIGINT NOT NULL, created BIGINT NOT NULL, status BIGINT,
+      error TEXT)`,
+    `CREATE INDEX deliveries_due ON deliveries (due) WHERE state = 'waiting'`,
+    `CREATE INDEX deliveries_state ON deliveries (state, created)`,
+  ],
 ];
 
 export async function migrate(db: Db): Promise<void> {

@@ -20,7 +20,8 @@ export async function openPostgres(address: string): Promise<Db> {
           : types.getTypeParser(oid, format)) as typeof types.getTypeParser,
     },
   });
-  // A connection that breaks while idle is replaced by the pool; the next query says if it can't be.
+  // A connection that breaks while idle is replaced by the pool; the next query says if it can't
+  // be.
   pool.on('error', () => {});
   return new PostgresDb(pool);
 }

@@ -1,4 +1,5 @@
-// The desk on bad nights: a ledger that fails, a crash at each step, two replicas at once; on both stores.
+// The desk on bad nights: a ledger that fails, a crash at each step, two replicas at once; on both
+// stores.
 // Invariant: no state is told that is not in the ledger, and nothing is decided twice.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';

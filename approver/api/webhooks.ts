@@ -1,0 +1,141 @@
+// The API's routes about webhooks: add, list, rotate, remove, and the dead letters.
+// Invariant: a secret is shown once, to the operator who made it.
+import { z } from 'zod';
+import { ApproverError } from '../errors.ts';
+import type { Store } from '../store.ts';
+import { type Dispatcher, EVENTS } from '../webhook/dispatch.ts';
+import { personOf } from './principal.ts';
+import { type AnyRoute, route } from './route.ts';
+
+const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,60}$/);
+const shown = z.object({
+  name,
+  url: z.string(),
+  events: z.array(z.string()),
+  private: z.boolean(),
+  active: z.boolean(),
+});
+const delivery = z.object({
+  id: z.string(),
+  webhook: z.string(),
+  event: z.string(),
+  hold: z.string().nullable(),
+  attempts: z.number(),
+  due: z.string(),
+  status: z.number().nullable(),
+  error: z.string().nullable(),
+});
+const secret = z.object({ secret: z.string() });
+
+/** Notes an operator's act in the ledger before it counts. */
+export type Noted = (who: string, act: string, what: string) => Promise<void>;
+
+export function webhookRoutes(
+  store: Store,
+  dispatcher: Dispatcher,
+  noted: Noted,
+): readonly AnyRoute[] {
+  const params = z.object({ name });
+  return [
+    route({
+      method: 'GET',
+      path: '/api/webhooks',
+      summary: 'Webhooks, without their secrets.',
+      access: 'auditor',
+      answer: z.object({ webhooks: z.array(shown) }),
+      handle: async () => ({
+        webhooks: (await store.webhooks.list()).map((w) => ({
+          name: w.name,
+          url: w.url,
+          events: w.events,
+          private: w.allowPrivate,
+          active: w.active,
+        })),
+      }),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/webhooks',
+      summary: 'Add a webhook; its secret (or public key) is in the answer, once.',
+      access: 'operator',
+      stepUp: true,
+      status: 201,
+      body: z.strictObject({
+        name,
+        url: z.string().max(2000),
+        events: z.array(z.enum([...EVENTS, '*'])).min(1),
+        signing: z.enum(['hmac', 'ed25519']).default('hmac'),
+        private: z.boolean().default(false),
+      }),
+      answer: secret,
+      handle: async ({ body }, who) => {
+        await noted(personOf(who).name, 'webhook added', body.name);
+        const made = { ...body, kind: body.signing, allowPrivate: body.private };
+        return { secret: await dispatcher.add(made) };
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/webhooks/{name}/secret',
+      summary: 'A new secret; the old one signs beside it for a day.',
+      access: 'operator',
+      stepUp: true,
+      params,
+      answer: secret,
+      handle: async (call, who) => {
+        await noted(personOf(who).name, 'webhook secret rotated', call.params.name);
+        return { secret: await dispatcher.rotate(call.params.name) };
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/webhooks/{name}',
+      summary: 'Remove a webhook and what waits for it.',
+      access: 'operator',
+      stepUp: true,
+      params,
+      handle: async (call, who) => {
+        await noted(personOf(who).name, 'webhook removed', call.params.name);
+        if (await store.webhooks.remove(call.params.name)) return;
+        throw new ApproverError('not-found', `there is no webhook ${call.params.name}`);
+      },
+    }),
+    ...deliveryRoutes(store, dispatcher, noted),
+  ];
+}
+
+function deliveryRoutes(store: Store, dispatcher: Dispatcher, noted: Noted): readonly AnyRoute[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/deliveries',
+      summary: 'Webhook deliveries: waiting, done or dead.',
+      access: 'auditor',
+      query: z.object({ state: z.enum(['waiting', 'done', 'dead']).default('dead') }),
+      answer: z.object({ deliveries: z.array(delivery) }),
+      handle: async ({ query }) => ({
+        deliveries: (await store.webhooks.deliveries(query.state, 100)).map((d) => ({
+          id: d.id,
+          webhook: d.webhook,
+          event: d.event,
+          hold: d.hold,
+          attempts: d.attempts,
+          due: new Date(d.due).toISOString(),
+          status: d.status,
+          error: d.error,
+        })),
+      }),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/deliveries/{id}/replay',
+      summary: 'Send one again.',
+      access: 'operator',
+      params: z.object({ id: z.string().max(200) }),
+      handle: async ({ params: p }, who) => {
+        await noted(personOf(who).name, 'webhook delivery replayed', p.id);
+        await dispatcher.replay(p.id);
+      },
+    }),
+  ];
+}
