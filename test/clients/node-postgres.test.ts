@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import pg from 'pg';
-import { type Door, routes } from '../setup/routes.ts';
+import { type Door, routes, running } from '../setup/routes.ts';
 
 const SETUP = `
   create table notes (id serial primary key, body text, at timestamptz default now());
@@ -184,7 +184,7 @@ for (const route of routes()) {
         assert.ok(processID !== undefined && secretKey !== undefined);
         const sleeping = client.query('select pg_sleep(30)');
         const gone = assert.rejects(sleeping, { code: '57014' });
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        await running(door, 'pg_sleep(30)');
         const canceller = new pg.Client({ connectionString: door.url });
         (canceller as unknown as { cancel(c: unknown, q: unknown): void }).cancel(
           client,

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { describe, test } from 'node:test';
 import postgres from 'postgres';
-import { type Door, routes } from '../setup/routes.ts';
+import { type Door, routes, running } from '../setup/routes.ts';
 
 const SETUP = `
   create table points (id int primary key, x float8, label text);
@@ -135,7 +135,7 @@ for (const route of routes()) {
       await using(door, async (sql) => {
         const sleeping = sql`select pg_sleep(30)`;
         const gone = assert.rejects(sleeping.execute(), { code: '57014' });
-        await new Promise((resolve) => setTimeout(resolve, 200));
+        await running(door, 'pg_sleep(30)');
         sleeping.cancel();
         await gone;
         assert.equal((await sql`select 1 as one`)[0]?.one, 1);

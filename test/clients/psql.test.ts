@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { program, skipWithout } from '../setup/programs.ts';
-import { type Door, routes } from '../setup/routes.ts';
+import { type Door, routes, running } from '../setup/routes.ts';
 
 const SETUP = `
   create table items (id int primary key, name text not null, price numeric(8,2));
@@ -150,7 +150,7 @@ for (const route of routes()) {
       const door = await route.open(SETUP);
       const { child, done } = start(door, "select 'on';\nselect pg_sleep(30);\n");
       await new Promise((resolve) => child.stdout.once('data', resolve));
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await running(door, 'pg_sleep(30)');
       const asked = performance.now();
       child.kill('SIGINT');
       const { out, err } = await done;

@@ -310,7 +310,7 @@ function serverEnvironment(): NodeJS.ProcessEnv {
 }
 
 /** PostgreSQL refuses to run as root: then Debian's postgres or nobody runs it. */
-function serverUser(): { uid: number; gid: number } | null {
+export function serverUser(): { uid: number; gid: number } | null {
   if (!IS_ROOT) return null;
   for (const name of ['postgres', 'nobody']) {
     const line = readFileSync('/etc/passwd', 'utf8').match(

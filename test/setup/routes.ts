@@ -3,6 +3,7 @@
 // Invariant: the same expectations hold on every route; the straight ones show that they are
 // PostgreSQL's own.
 import { after } from 'node:test';
+import pg from 'pg';
 import type { Login } from '../peers/client.ts';
 import { type Holdpoint, MARKED_POLICY, startHoldpoint } from './holdpoint.ts';
 import {
@@ -98,4 +99,21 @@ export function pairs() {
     const direct = straight(version, server);
     return { version, skip: direct.skip, direct, guarded: through(version, server) };
   });
+}
+
+/** Waits until the server itself runs a statement of the door's database that contains the text. */
+export async function running(door: Door, text: string, patienceMs = 10_000): Promise<void> {
+  const behind = new pg.Client({ connectionString: door.behind });
+  await behind.connect();
+  const asked = `select 1 from pg_stat_activity where datname = current_database()
+    and pid <> pg_backend_pid() and state = 'active' and position($1 in query) > 0`;
+  try {
+    for (const deadline = Date.now() + patienceMs; Date.now() < deadline; ) {
+      if ((await behind.query(asked, [text])).rowCount !== 0) return;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    throw new Error(`nothing with ${text} ran within ${patienceMs} ms`);
+  } finally {
+    await behind.end();
+  }
 }
