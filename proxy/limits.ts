@@ -40,6 +40,8 @@ export const LIMITS = {
   client_waiting_bytes: 1024 * 1024,
   /** Changes of one open transaction whose outcomes wait for its end; past it they are told as they are. */
   outcomes_in_transaction: 10_000,
+  /** Shapes of reads that one session counts apart before it starts anew. */
+  tallies: 1_000,
   /** Names of prepared statements and portals (NAMEDATALEN - 1: the server cuts longer ones without a word). */
   name_bytes: 63,
   /** Prepared statements one session may have open. */

@@ -1,8 +1,8 @@
 // One Query or Bind from its bytes to its passage: understood, judged, and if it must be, held while the session waits.
 // Invariant: the message in hand is judged once; when its passage is there, the same bytes are forwarded or refused.
 import { isChange } from '../effect/effect.ts';
-import { PARSER_LIMITS } from '../limits.ts';
-import { FORWARD, flow, type Passage } from '../session/flow.ts';
+import { LIMITS, PARSER_LIMITS } from '../limits.ts';
+import { FORWARD, flow, type Passage, type Tally } from '../session/flow.ts';
 import type { Decision, Mode } from '../verdict/verdict.ts';
 import { type Bind, decodeBind, decodeBindNames, decodeQuery } from './client-message.ts';
 import type { Conversation } from './conversation.ts';
@@ -26,6 +26,7 @@ export class Judgement {
   readonly #conversation: Conversation;
   readonly #requests: Requests;
   #inHand: InHand | null = null;
+  readonly #tallies = new Map<string, Tally>();
   /** The server was asked whether it takes the Query in hand: `asked`, or what it answered. */
   #probe: 'asked' | { readonly error: Buffer | null } | null = null;
 
@@ -177,7 +178,7 @@ export class Judgement {
       !isChange(parsed.class) &&
       services.record.readsBlocked === null
     ) {
-      const tally = services.record.tally(operation, decision);
+      const tally = this.#tally(operation, decision);
       tally.count();
       if (prepared !== undefined && services.policy.keeps && !hasChanges(parsed)) {
         const in_transaction = asker.transaction_began !== null;
@@ -195,6 +196,19 @@ export class Judgement {
       return inHand;
     }
     return this.#enter(inHand, decision, mode);
+  }
+
+  /** The session's one tally of this shape and rule. */
+  #tally(operation: PostgresOperation, decision: Decision): Tally {
+    const { fingerprint } = operation.analysis;
+    const key = `${fingerprint} ${operation.analysis.class} ${decision.verdict.rule} ${decision.policy}`;
+    let tally = this.#tallies.get(key);
+    if (tally === undefined) {
+      if (this.#tallies.size >= LIMITS.tallies) this.#tallies.clear();
+      tally = this.#conversation.services.record.tally(operation, decision);
+      this.#tallies.set(key, tally);
+    }
+    return tally;
   }
 
   /** Starts the flow for the message in hand; the session stays at it until the passage is there. */
