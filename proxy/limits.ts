@@ -4,17 +4,24 @@
 export const LIMITS = {
   /** A startup packet, its length word included (PostgreSQL's own MAX_STARTUP_PACKET_LENGTH). */
   startup_packet_bytes: 10_000,
-  /** One SASL message during login, its length word included (PostgreSQL allows 1,024 of payload). */
+  /**
+   * One SASL message during login, its length word included (PostgreSQL allows 1,024 of payload).
+   */
   sasl_message_bytes: 1_100,
   /** From accept to a finished login; a slower client is cut off. */
   handshake_ms: 20_000,
-  /** After a last word the socket is drained for so long, so that the word is not lost to a reset. */
+  /**
+   * After a last word the socket is drained for so long, so that the word is not lost to a reset.
+   */
   linger_ms: 500,
   /** Encryption requests one connection may make before its startup packet: GSSENC, then SSL. */
   encryption_requests: 2,
   /** Secret of a CancelRequest: 4 bytes in protocol 3.0, up to 256 in 3.2. */
   cancel_secret_bytes: 256,
-  /** SCRAM iterations of verifiers made here (PostgreSQL's default), and the most a given verifier may have. */
+  /**
+   * SCRAM iterations of verifiers made here (PostgreSQL's default), and the most a given verifier
+   * may have.
+   */
   scram_iterations: 4_096,
   scram_iterations_max: 1_000_000,
   /** Salt and server nonce of SCRAM, in bytes before base64. */
@@ -34,21 +41,32 @@ export const LIMITS = {
   client_small_message_bytes: 16 * 1024,
   /** One server message (PostgreSQL's own bound for a row is 1 GB). */
   server_message_bytes: 0x7fff_fffe,
+  /** Bytes one side has not taken yet before the other is not read any further. */
+  outlet_bytes: 256 * 1024,
   /** Messages forwarded and not answered yet, in one session. */
   pipeline_depth: 65_536,
   /** Bytes kept of a client that goes on sending while it is held. */
   client_waiting_bytes: 1024 * 1024,
-  /** Changes of one open transaction whose outcomes wait for its end; past it they are told as they are. */
+  /**
+   * Changes of one open transaction whose outcomes wait for its end; past it they are told as they
+   * are.
+   */
   outcomes_in_transaction: 10_000,
   /** Shapes of reads that one session counts apart before it starts anew. */
   tallies: 1_000,
-  /** Names of prepared statements and portals (NAMEDATALEN - 1: the server cuts longer ones without a word). */
+  /**
+   * Names of prepared statements and portals (NAMEDATALEN - 1: the server cuts longer ones without
+   * a word).
+   */
   name_bytes: 63,
   /** Prepared statements one session may have open. */
   prepared_statements: 10_000,
   /** How often DDL made by others is looked for, while a database has sessions. */
   catalog_probe_ms: 1_000,
-  /** How long a change under way may go on at the server after its client has left, so that its outcome is recorded. */
+  /**
+   * How long a change under way may go on at the server after its client has left, so that its
+   * outcome is recorded.
+   */
   orphaned_change_ms: 60_000,
   /** Client connections at once. */
   sessions: 10_000,
@@ -63,7 +81,10 @@ export const PARSER_LIMITS = {
   marks: 60_000,
 } as const;
 
-/** The effect room (postgres/effect): past these an analysis ends as `unknown`, it never goes on for longer. */
+/**
+ * The effect room (postgres/effect): past these an analysis ends as `unknown`, it never goes on for
+ * longer.
+ */
 export const EFFECT_LIMITS = {
   /** Syntax nodes visited for one message, function bodies and views included. */
   nodes: 400_000,

@@ -1,6 +1,7 @@
 // Two sockets and the bytes between them: each side is read only as fast as the other takes it.
-// Invariant: one write per socket per tick; memory is bounded by one socket buffer a direction.
+// Invariant: one write per socket per tick; memory is bounded by `outlet_bytes` a direction.
 import type { Duplex } from 'node:stream';
+import { LIMITS } from '../limits.ts';
 
 /** One direction's writing end: joins what is written in a tick, and holds the source back while the sink is full. */
 export class Outlet {
@@ -27,13 +28,14 @@ export class Outlet {
       this.#sink.cork();
       process.nextTick(() => this.flush());
     }
-    if (!this.#sink.write(bytes) && !this.#held) {
-      this.#held = true;
-      this.#source.pause();
-    }
+    // 'drain' comes whenever the sink was asked to take more than its own mark, which is below ours.
+    if (this.#sink.write(bytes) || this.#held) return;
+    if (this.#sink.writableLength < LIMITS.outlet_bytes) return;
+    this.#held = true;
+    this.#source.pause();
   }
 
-  /** The only bytes of this tick, as they came: no cork, one write. */
+  /** Sends what is queued now. */
   flush(): void {
     if (!this.#corked) return;
     this.#corked = false;
