@@ -9,6 +9,7 @@ import { gunzipSync } from 'node:zlib';
 import { UserError } from '../errors.ts';
 import { type DispatchIndex, dispatch } from './dispatch.ts';
 import { requiredBuiltins, SUPPORTED_BUILTINS } from './evaluate.ts';
+import { oddLiterals } from './literal.ts';
 import { OPA_VERSION, run } from './opa.ts';
 import { type Path, references } from './references.ts';
 import { type RuleFacts, rulesOf, silentNegations, variables } from './rules.ts';
@@ -103,6 +104,7 @@ export async function compile(opa: string, policy: string, library: string): Pro
       ).then((text): unknown => JSON.parse(text));
     const tree = await parse('policies.rego');
     requirePackage(tree);
+    refuseOddLiterals(tree);
     const libraryTree = await parse('library.rego');
     const dispatched = dispatch(policy, tree);
     if (dispatched !== null) await writeFile(join(cwd, 'policies.rego'), dispatched.text);
@@ -137,6 +139,11 @@ function warningsOf(tree: unknown): readonly string[] {
       `policies.rego:${row}: \`not\` before a call or an \`in\`: when what it reads is ` +
       'undefined, the rule says nothing. Give the condition a name and write `not` before that.',
   );
+}
+
+function refuseOddLiterals(tree: unknown): void {
+  const odd = oddLiterals(tree);
+  if (odd.length > 0) throw new PolicyRejected(odd.join('\n'));
 }
 
 function requirePackage(tree: unknown): void {

@@ -7,13 +7,15 @@ import type { AgentView, Operation, TargetView } from '../operation.ts';
 import { POLICY_ERROR, policyError, verdictOf, worstOf } from './answer.ts';
 import { type PolicyData, tagged } from './data.ts';
 import { Dispatcher, type DispatchIndex } from './dispatch.ts';
-import { type Evaluator, messageOf } from './evaluate.ts';
+import { type Evaluator, messageOf, threadMilliseconds } from './evaluate.ts';
 import { type DependsOn, dependsOn, effectsToJudge, InputMaker, inputOf } from './input.ts';
 import {
   CACHE_CHARACTERS,
   CACHE_CIRCUMSTANCES,
   CACHE_MAX_KEY,
+  FAILURE_TTL_MS,
   MAX_DISTINCT_EFFECTS,
+  OPERATION_TIMEOUT_MS,
 } from './limits.ts';
 import type { Path } from './references.ts';
 import type { Decision, Mode, PolicyInput, Verdict } from './verdict.ts';
@@ -147,7 +149,9 @@ export class Judge {
   #judge(operation: Operation, mode: Mode, inputs: InputMaker, ask: Ask): Decision {
     const asked = new Set<string>();
     const verdicts: Verdict[] = [];
-    for (const effect of effectsToJudge(operation.analysis)) {
+    const effects = effectsToJudge(operation.analysis);
+    const budget = effects.length > 1 ? new Budget() : null;
+    for (const effect of effects) {
       const input = inputOf(operation, tagged(effect, this.#options.data.tags), mode);
       const text = inputs.text(input);
       if (asked.has(text)) continue;
@@ -156,6 +160,9 @@ export class Judge {
       }
       asked.add(text);
       verdicts.push(ask(text, input));
+      if (budget?.spent === true) {
+        return this.#failed(`judging all its effects took more than ${OPERATION_TIMEOUT_MS} ms`);
+      }
     }
     return Object.freeze({
       verdict: Object.freeze(worstOf(verdicts)),
@@ -169,9 +176,10 @@ export class Judge {
     if (known !== undefined) return known;
     const told = this.#dispatcher?.told(text, input) ?? text;
     const verdict = this.#evaluate(told, input);
-    // A failure is not remembered: a time-out under load is no property of the question.
-    const lasts = this.#cacheable && verdict.rule !== POLICY_ERROR;
-    if (lasts && text.length <= CACHE_MAX_KEY) this.#byInput.set(text, verdict);
+    if (!this.#cacheable || text.length > CACHE_MAX_KEY) return verdict;
+    // A failure is no property of the question (the machine may have been busy): it lapses.
+    const failed = verdict.rule === POLICY_ERROR;
+    this.#byInput.set(text, verdict, failed ? { ttl: FAILURE_TTL_MS } : {});
     return verdict;
   };
 
@@ -190,6 +198,19 @@ export class Judge {
 
   #failed(why: string): Decision {
     return { verdict: policyError(why), policy: this.#options.digest };
+  }
+}
+
+/**
+ * The time of one operation with several effects: the clock is looked at first, for it costs less.
+ */
+class Budget {
+  readonly #began = performance.now();
+  readonly #worked = threadMilliseconds();
+
+  get spent(): boolean {
+    if (performance.now() - this.#began <= OPERATION_TIMEOUT_MS) return false;
+    return threadMilliseconds() - this.#worked > OPERATION_TIMEOUT_MS;
   }
 }
 

@@ -107,6 +107,19 @@ export class Evaluator {
     if (bytes.byteLength > MAX_INPUT_BYTES) {
       throw new Error(`the input is larger than ${MAX_INPUT_BYTES} bytes`);
     }
+    // Asking for the thread's time costs more than a short evaluation: only where it may be needed.
+    const worked = this.#needsWatch(kind, bytes.byteLength) ? threadMilliseconds() : 0;
+    try {
+      return this.#askOnce(entrypoint, bytes, kind);
+    } catch (error) {
+      // Stopped by the clock although this thread hardly ran: the machine was busy, not the policy.
+      const starved = isTimeout(error) && threadMilliseconds() - worked < EVALUATION_TIMEOUT_MS / 2;
+      if (!starved) throw error;
+      return this.#askOnce(entrypoint, bytes, kind);
+    }
+  }
+
+  #askOnce(entrypoint: string, bytes: ArrayBuffer, kind: string): unknown {
     this.#loaded ??= this.#load();
     const loaded = this.#loaded;
     try {
@@ -149,6 +162,16 @@ export class Evaluator {
   }
 }
 
+/** CPU time of this thread: what the policy used, however busy the machine is. */
+export function threadMilliseconds(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
+}
+
+function isTimeout(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
+}
+
 function utf8(text: string): ArrayBuffer {
   const bytes = new TextEncoder().encode(text);
   return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
@@ -165,9 +188,7 @@ function resultOf(results: unknown): unknown {
 export function messageOf(error: unknown): string {
   if (typeof error === 'string') return error.slice(0, 200);
   if (typeof error === 'object' && error !== null && 'message' in error) {
-    const { code, message } = error as { code?: unknown; message: unknown };
-    if (code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') return 'it took too long';
-    return String(message).slice(0, 200);
+    return isTimeout(error) ? 'it took too long' : String(error.message).slice(0, 200);
   }
   return 'it failed';
 }

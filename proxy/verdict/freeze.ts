@@ -15,7 +15,7 @@ export interface FreezeWindow {
 
 const FIELDS = ['from', 'to', 'targets', 'environments', 'reason'];
 /** RFC 3339 with its zone: a time without one would be another moment on another machine. */
-const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
+const RFC_3339 = /^(\d{4}-\d\d-\d\d)[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
 
 /**
  * The windows of `freeze` in policies.json; throws an error that names the window and what is
@@ -52,8 +52,10 @@ function freezeWindow(value: unknown, where: string): FreezeWindow {
 }
 
 function moment(value: unknown, where: string): number {
-  const time = typeof value === 'string' && RFC_3339.test(value) ? Date.parse(value) : Number.NaN;
-  if (Number.isNaN(time)) {
+  const day = typeof value === 'string' ? RFC_3339.exec(value)?.[1] : undefined;
+  const time = day === undefined ? Number.NaN : Date.parse(String(value));
+  // Date.parse takes 30 February for 2 March.
+  if (Number.isNaN(time) || day !== new Date(`${day}T00:00:00Z`).toISOString().slice(0, 10)) {
     throw new Error(`${where} must be a time with its zone, like 2026-12-24T18:00:00Z`);
   }
   return time;

@@ -16,6 +16,10 @@ export const MAX_POLICY_PAGES = 1024;
 export const MAX_INPUT_BYTES = 4 * 1024 * 1024;
 /** Longest evaluation of one effect before it is stopped. */
 export const EVALUATION_TIMEOUT_MS = 250;
+/** Longest judging of one operation, all its effects together; looked at after each. */
+export const OPERATION_TIMEOUT_MS = 500;
+/** A failure is answered again without asking for so long: a slow question can't stop everybody. */
+export const FAILURE_TTL_MS = 2000;
 /**
  * Evaluations of a kind of effect that run under the watch before its kind is trusted: see
  * evaluate.ts.

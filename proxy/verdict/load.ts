@@ -13,7 +13,7 @@ import {
 } from './compile.ts';
 import type { PolicyData } from './data.ts';
 import { Judge } from './decide.ts';
-import { Evaluator } from './evaluate.ts';
+import { Evaluator, messageOf } from './evaluate.ts';
 import { MAX_SOURCE_BYTES } from './limits.ts';
 import { findOpa, HOW_TO_GET_OPA } from './opa.ts';
 import { testPolicy } from './tested.ts';
@@ -153,6 +153,11 @@ async function replace(path: string, content: string | Uint8Array): Promise<void
 
 /** A module with its data, ready to judge. */
 export function judgeOf({ wasm, manifest }: Compiled, data: PolicyData, sources: Sources): Judge {
-  const evaluator = new Evaluator(wasm, data.document, manifest.unbounded);
+  let evaluator: Evaluator;
+  try {
+    evaluator = new Evaluator(wasm, data.document, manifest.unbounded);
+  } catch (cause) {
+    throw new PolicyRejected(`policies.json can't be loaded: ${messageOf(cause)}`, { cause });
+  }
   return new Judge({ ...manifest, evaluator, data, digest: digestOf(sources) });
 }

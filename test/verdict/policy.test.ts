@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { verdictOf } from '../../proxy/verdict/answer.ts';
 import { opa } from '../setup/opa.ts';
 import { effect, object, operation, scopedDelete } from './example.ts';
 import { ALLOW, defaultPolicy, policyOf, ROOT, rego } from './opened.ts';
@@ -72,29 +73,49 @@ test('the committed module is what opa makes of the committed policy', async () 
   );
 });
 
-const ODD: readonly [name: string, body: string][] = [
-  ['deny is true', 'deny := true'],
-  ['deny is an object', 'deny := {"rule": "r", "reason": "why"}'],
-  ['deny holds a number', 'deny contains 7'],
-  ['deny holds a text', 'deny contains "no"'],
-  ['hold is a number', 'hold := 7\nallow contains {"rule": "a", "reason": "b"}'],
-  ['hold is false', 'hold := false\nallow contains {"rule": "a", "reason": "b"}'],
-  ['hold is null', 'hold := null\nallow contains {"rule": "a", "reason": "b"}'],
-  ['hold is an empty object', 'hold := {}\nallow contains {"rule": "a", "reason": "b"}'],
-  ['hold is an empty list', 'hold := []\nallow contains {"rule": "a", "reason": "b"}'],
-  ['hold without group', 'hold contains {"rule": "r", "reason": "why"}'],
-  ['hold with an empty group', 'hold contains {"rule": "r", "reason": "why", "group": "a|"}'],
-  ['no signature', 'hold contains {"rule": "r", "reason": "w", "group": "g", "signatures": 0}'],
-  ['half one', 'hold contains {"rule": "r", "reason": "w", "group": "g", "signatures": 1.5}'],
-  ['a misspelt field', 'hold contains {"rule": "r", "reason": "w", "group": "g", "signature": 2}'],
-  ['a wrong duration', 'hold contains {"rule": "r", "reason": "w", "group": "g", "wait": "soon"}'],
-  ['a negative one', 'hold contains {"rule": "r", "reason": "w", "group": "g", "wait": "-5s"}'],
-  ['never', 'hold contains {"rule": "r", "reason": "w", "group": "g", "expires": "0s"}'],
-  ['allow is true', 'allow := true'],
-  ['allow holds null', 'allow contains null'],
-  ['an allow without reason', 'allow contains {"rule": "r"}'],
-  ['an empty rule', 'allow contains {"rule": "", "reason": "why"}'],
-  ['a rule that is no text', 'allow contains {"rule": ["r"], "reason": "why"}'],
+/** Objects that no set may hold. */
+const ODD: readonly [name: string, set: string, value: string][] = [
+  ['a number', 'deny', '7'],
+  ['a text', 'deny', '"no"'],
+  ['null', 'allow', 'null'],
+  ['a list', 'allow', '["r", "why"]'],
+  ['a hold without group', 'hold', '{"rule": "r", "reason": "why"}'],
+  ['an empty group', 'hold', '{"rule": "r", "reason": "why", "group": "a|"}'],
+  ['no signature', 'hold', '{"rule": "r", "reason": "w", "group": "g", "signatures": 0}'],
+  ['half a signature', 'hold', '{"rule": "r", "reason": "w", "group": "g", "signatures": 1.5}'],
+  ['a misspelt field', 'hold', '{"rule": "r", "reason": "w", "group": "g", "signature": 2}'],
+  ['no duration', 'hold', '{"rule": "r", "reason": "w", "group": "g", "wait": "soon"}'],
+  ['a negative duration', 'hold', '{"rule": "r", "reason": "w", "group": "g", "wait": "-5s"}'],
+  ['no time to sign', 'hold', '{"rule": "r", "reason": "w", "group": "g", "expires": "0s"}'],
+  ['an allow without reason', 'allow', '{"rule": "r"}'],
+  ['an empty rule', 'allow', '{"rule": "", "reason": "why"}'],
+  ['a rule that is no text', 'allow', '{"rule": ["r"], "reason": "why"}'],
+];
+
+for (const [name, set, value] of ODD) {
+  test(`an odd object is seen in the text, and when it is answered: ${name}`, async () => {
+    await rejects(rego(`x := 1\n${set} contains ${value} if x == 1`), /^policies\.rego:4: /);
+    // The same where the text does not show it.
+    await policyError(`${set} contains x if x := ${value}`);
+  });
+}
+
+test('what is no set is seen in the text, and when it is answered', async () => {
+  for (const value of ['true', 'false', 'null', '7', '{}', '[]', '{"rule": "r", "reason": "w"}']) {
+    await rejects(rego(`deny := ${value}`), /^policies\.rego:3: .*`deny` is a set/);
+    for (const kind of ['deny', 'hold', 'allow']) {
+      const said: unknown = JSON.parse(value);
+      assert.equal(verdictOf({ kind, said }).rule, 'policy-error');
+    }
+  }
+  for (const odd of [undefined, null, 7, [], {}, { kind: 'allow' }, { kind: 'maybe', said: [1] }]) {
+    assert.equal(verdictOf(odd).rule, 'policy-error');
+    assert.equal(verdictOf(odd).kind, 'deny');
+  }
+});
+
+/** Policies that go wrong while they are asked. */
+const FAILING: readonly [name: string, body: string][] = [
   [
     'conflicting values',
     'allow contains {"rule": x, "reason": "why"}\nx := input.effect.class\nx := "other"',
@@ -127,17 +148,19 @@ const ODD: readonly [name: string, body: string][] = [
   ],
 ];
 
-for (const [name, body] of ODD) {
-  test(`an odd policy is a policy error: ${name}`, async () => {
-    const policy = await policyOf(rego(body));
-    const started = performance.now();
-    const { verdict } = policy.decide(operation([effect()]), 'normal');
-    assert.equal(verdict.kind, 'deny');
-    assert.equal(verdict.rule, 'policy-error', JSON.stringify(verdict));
-    assert.ok(performance.now() - started < 2000, 'bounded in time');
-    const fresh = policy.decideFresh(operation([effect()]), 'normal');
-    assert.equal(fresh.verdict.rule, 'policy-error');
-  });
+async function policyError(body: string): Promise<void> {
+  const policy = await policyOf(rego(body));
+  const started = performance.now();
+  const { verdict } = policy.decide(operation([effect()]), 'normal');
+  assert.equal(verdict.kind, 'deny');
+  assert.equal(verdict.rule, 'policy-error', JSON.stringify(verdict));
+  assert.ok(performance.now() - started < 2000, 'bounded in time');
+  const fresh = policy.decideFresh(operation([effect()]), 'normal');
+  assert.equal(fresh.verdict.rule, 'policy-error');
+}
+
+for (const [name, body] of FAILING) {
+  test(`a policy that fails is a policy error: ${name}`, () => policyError(body));
 }
 
 test('a policy that says nothing denies', async () => {
@@ -159,6 +182,21 @@ test('after a trap the next question is answered by a fresh instance', async () 
     assert.equal(policy.decideFresh(fine, 'normal').verdict.kind, 'allow');
     assert.equal(policy.decideFresh(trapping, 'normal').verdict.rule, 'policy-error');
   }
+});
+
+test('many slow effects together are stopped', async () => {
+  const policy = await policyOf(
+    rego(`allow contains {"rule": "r", "reason": "w"} if {
+      many := numbers.range(1, 300)
+      count([1 | some a in many; some b in many; a + b == input.effect.rows_max]) >= 0
+    }`),
+  );
+  const effects = Array.from({ length: 200 }, (_, at) => effect({ rows_max: at }));
+  const started = performance.now();
+  const { verdict } = policy.decide(operation(effects), 'normal');
+  assert.ok(performance.now() - started < 3000);
+  assert.equal(verdict.rule, 'policy-error');
+  assert.match(verdict.reason, /took more than|too long/);
 });
 
 test('text of any kind passes through the policy unharmed', async () => {
@@ -195,6 +233,8 @@ test("a policy that can't be used is rejected before it is in force", async () =
     /http.send/,
   );
   await assert.rejects(policyOf(ALLOW, { data: '{"a": ' }), /not JSON/);
+  const much = JSON.stringify({ much: Array.from({ length: 400_000 }, (_, at) => ({ at })) });
+  await assert.rejects(policyOf(ALLOW, { data: much }), /policies\.json can't be loaded/);
   await assert.rejects(policyOf(ALLOW, { data: '[]' }), /must be an object/);
   await assert.rejects(policyOf(ALLOW, { data: '{"holdpoint": {}}' }), /key `holdpoint`/);
   await assert.rejects(

@@ -112,6 +112,7 @@ test('a freeze window makes normal a freeze for what it names, and is told', asy
   for (const odd of [
     { ...window, to: '2026-12-24T17:00:00Z' },
     { ...window, from: '2026-12-24 18:00' },
+    { ...window, from: '2026-02-30T18:00:00Z' },
     { ...window, target: 'till' },
     { ...window, targets: 'till' },
     { ...window, reason: '' },
