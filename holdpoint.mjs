@@ -1,6 +1,8 @@
 #!/usr/bin/env node
-// The way in for any Node from 20 on: installs what is missing, then goes on under the Node that package.json names.
-// Invariant: signals, exit code and the three streams are those of the real process; nothing else happens here.
+// The way in for any Node from 20 on: installs what is missing, then goes on under the Node that
+// package.json names.
+// Invariant: signals, exit code and the three streams are those of the real process; nothing else
+// happens here.
 //
 //   holdpoint.mjs COMMAND …            runs cli/main.ts
 //   holdpoint.mjs --script FILE …      runs a TypeScript file of the repository
@@ -32,7 +34,10 @@ function packagesOf(file) {
   return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).packages : null;
 }
 
-/** Every package that the lock names is there in its version; what only development or another platform wants may lack. */
+/**
+ * Every package that the lock names is there in its version; what only development or another
+ * platform wants may lack.
+ */
 function isInstalled() {
   const wanted = packagesOf(join(root, 'package-lock.json'));
   const there = packagesOf(join(root, 'node_modules', '.package-lock.json'));
@@ -75,7 +80,8 @@ if (isAtLeast(WANTED)) {
   const flags = ['--disable-warning=ExperimentalWarning'];
   const child = spawn(node, [...flags, file, ...args], options);
   child.on('error', (error) => leave(`can't run ${node}: ${error.message}`));
-  // A terminal sends Ctrl-C to the whole group, so the child may have it twice: cli/start.ts takes that for once.
+  // A terminal sends Ctrl-C to the whole group, so the child may have it twice: cli/start.ts takes
+  // that for once.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
     process.on(signal, () => child.kill(signal));
   child.on('exit', (code, signal) => {

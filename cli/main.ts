@@ -1,5 +1,6 @@
 // `holdpoint COMMAND …`: the table of commands.
-// Invariant: a command's code is loaded when it is called and not before, so that each starts at once.
+// Invariant: a command's code is loaded when it is called and not before, so that each starts at
+// once.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
@@ -14,6 +15,17 @@ const COMMANDS: { readonly [name: string]: Entry } = {
   start: {
     description: 'run proxy, approver and ledger; without --config also a demo database',
     load: async () => (await import('./start.ts')).startCommand(),
+  },
+  classify: {
+    description: 'say what statements would do, from JSON lines on standard input',
+    load: async () => {
+      const { classify } = await import('./classify.ts');
+      return new Command('classify')
+        .description('say what statements would do: JSON lines in, one line out for each')
+        .requiredOption('--engine <engine>', 'postgres')
+        .option('--catalog <url>', 'a database to look names up in; no statement is run there')
+        .action(classify);
+    },
   },
   agent: {
     description: 'add, list and remove the agents that may log in',

@@ -1,4 +1,5 @@
-// `holdpoint start`: proxy, approver and ledger in one process; without --config also a demo database.
+// `holdpoint start`: proxy, approver and ledger in one process; without --config also a demo
+// database.
 // Invariant: one process a state directory, and whatever ends it, nothing it started lives on.
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Running, StartOptions } from './run/start.ts';
@@ -37,7 +38,8 @@ async function start(options: StartOptions): Promise<void> {
   let running: Running | null = null;
   const stop = (): void => {
     const now = performance.now();
-    // Asked again, and not by the same key press through the launcher: out at once. The guard ends the database.
+    // Asked again, and not by the same key press through the launcher: out at once. The guard ends
+    // the database.
     if (wanted > 0 && now - wanted > SAME_SIGNAL_MS) process.exit(130);
     wanted ||= now;
     if (running) void end(running);

@@ -1,5 +1,7 @@
-// The agents that may log in: from the configuration, and from `agents.json` in the state directory.
-// Invariant: only verifiers are kept, never a password; the file is replaced as a whole or not at all.
+// The agents that may log in: from the configuration, and from `agents.json` in the state
+// directory.
+// Invariant: only verifiers are kept, never a password; the file is replaced as a whole or not at
+// all.
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
@@ -79,7 +81,10 @@ export class Agents {
     return [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** What to check a proof of that name against; for a name that does not exist, one that nothing meets. */
+  /**
+   * What to check a proof of that name against; for a name that does not exist, one that nothing
+   * meets.
+   */
   verifier(name: string): Verifier {
     const agent = this.find(name);
     return (agent && parseVerifier(agent.verifier)) ?? mockVerifier(name, this.#mock);
@@ -106,14 +111,16 @@ export class Agents {
 export function addAgent(stateDirectory: string, agent: Omit<AgentRecord, 'verifier'>): string {
   if (!AGENT_NAME.test(agent.name)) {
     throw new UserError(
-      `agent name ${JSON.stringify(agent.name)}: use letters, digits and . _ @ -, at most 63, a letter or digit first`,
+      `agent name ${JSON.stringify(agent.name)}: use letters, digits and . _ @ -, at most 63, ` +
+        'a letter or digit first',
     );
   }
   const password = randomBytes(24).toString('base64url');
   change(stateDirectory, (file) => {
     if (file.agents.some((known) => known.name === agent.name)) {
       throw new UserError(
-        `agent ${agent.name} is there already: choose another name, or remove it first (holdpoint agent remove ${agent.name})`,
+        `agent ${agent.name} is there already: choose another name, ` +
+          `or remove it first (holdpoint agent remove ${agent.name})`,
       );
     }
     const { name, groups, capabilities, scopes, targets } = agent;
@@ -173,7 +180,9 @@ function read(path: string): Stored | null {
   return parsed.data;
 }
 
-/** Read, change, write beside, sync, rename: under a lock, since two people may add agents at once. */
+/**
+ * Read, change, write beside, sync, rename: under a lock, since two people may add agents at once.
+ */
 function change(directory: string, edit: (file: Stored) => void): void {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const lock = takeLock(join(directory, 'agents.lock'), LOCK_WAIT_MS);

@@ -1,5 +1,6 @@
 // Every setting of Holdpoint, parsed once at the door from holdpoint.yaml and frozen.
-// Invariant: an unknown key, a bad value or a missing secret stops the start, naming file, line and next step.
+// Invariant: an unknown key, a bad value or a missing secret stops the start, naming file, line and
+// next step.
 //
 // The interfaces here are the reference; settings.ts holds the same shapes as checks.
 import { readFileSync } from 'node:fs';
@@ -8,6 +9,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import type { Entry } from '../ledger/contract.ts';
 import type { AgentRecord } from './agents.ts';
 import { UserError } from './errors.ts';
+import { pem, secret } from './secret.ts';
 import { type Settings, settings } from './settings.ts';
 
 /** Where a service listens. `port: 0` takes any free one. */
@@ -23,7 +25,9 @@ export interface UpstreamTls {
    * `verify-full`: signed by `ca` and made out to `host`. The last is the one to use.
    */
   readonly mode: 'disable' | 'require' | 'verify-ca' | 'verify-full';
-  /** PEM text of the authorities to trust (`ca:` names the file); null trusts those that Node ships. */
+  /**
+   * PEM text of the authorities to trust (`ca:` names the file); null trusts those that Node ships.
+   */
   readonly ca: string | null;
   /** PEM text of a client certificate and its key, for servers that want one. */
   readonly cert: string | null;
@@ -40,7 +44,10 @@ export interface Target {
   readonly port: number;
   /** Holdpoint's own role at the upstream. Agents never learn its password. */
   readonly user: string;
-  /** The password now: asked at each login, so that a rotated file counts at once. undefined: none is needed. */
+  /**
+   * The password now: asked at each login, so that a rotated file counts at once. undefined: none
+   * is needed.
+   */
   readonly password: () => string | undefined;
   /** The database when an agent names only the target. */
   readonly database: string;
@@ -51,7 +58,10 @@ export interface Target {
   readonly tags: readonly string[];
   readonly tls: UpstreamTls;
   readonly record: {
-    /** `each`: one entry for every read. `summary`: one a second for each session, shape and verdict. */
+    /**
+     * `each`: one entry for every read. `summary`: one a second for each session, shape and
+     * verdict.
+     */
     readonly reads: 'each' | 'summary';
   };
   readonly hold: {
@@ -88,14 +98,19 @@ export interface LedgerClient {
   /** At least 16 characters, brought as a bearer token. */
   readonly token: () => string | undefined;
   readonly may: readonly ('append' | 'read' | 'metrics')[];
-  /** Kinds of entries it may write; null is all. A proxy needs no signatures, an approver no decisions. */
+  /**
+   * Kinds of entries it may write; null is all. A proxy needs no signatures, an approver no
+   * decisions.
+   */
   readonly kinds: readonly Entry['kind'][] | null;
 }
 
 export type LedgerConfig =
   /**
-   * Files in `directory`, written by this process. `origin` is the log's name in its checkpoints, fixed for its life.
-   * `listen` serves them, and takes the entries of `clients`. `standby`: wait while another process writes them.
+   * Files in `directory`, written by this process. `origin` is the log's name in its checkpoints,
+   * fixed for its life.
+   * `listen` serves them, and takes the entries of `clients`. `standby`: wait while another process
+   * writes them.
    */
   | {
       readonly kind: 'files';
@@ -117,7 +132,10 @@ export interface Config {
   readonly file: string | null;
   /** Names this process in ledger entries: `proxy/<instance>`. */
   readonly instance: string;
-  /** Directory of keys, agents, spool, approver's store and embedded ledger. Relative paths start at the file. */
+  /**
+   * Directory of keys, agents, spool, approver's store and embedded ledger. Relative paths start at
+   * the file.
+   */
   readonly state: string;
   readonly listen: {
     /** Where PostgreSQL clients connect. */
@@ -289,7 +307,10 @@ export interface EmbeddedPorts {
   readonly page?: number;
 }
 
-/** What `npm start` runs: one production target, everything in this process, all state in one directory. */
+/**
+ * What `npm start` runs: one production target, everything in this process, all state in one
+ * directory.
+ */
 export function embeddedConfig(
   stateDirectory: string,
   target: EmbeddedTarget,
@@ -335,40 +356,6 @@ export function urlOf(address: Address): string {
       ? `[${address.host}]`
       : address.host;
   return `http://${host}:${address.port}`;
-}
-
-type SecretSetting = { env: string } | { file: string } | null;
-
-/** Looked up once now, so that a missing secret stops the start, and again at each use. */
-function secret(from: SecretSetting, base: string, place: () => string): () => string | undefined {
-  if (from === null) return () => undefined;
-  const look =
-    'env' in from
-      ? (): string | undefined => process.env[from.env]
-      : (): string | undefined => {
-          try {
-            return readFileSync(resolve(base, from.file), 'utf8').replace(/\r?\n$/, '');
-          } catch {
-            return undefined;
-          }
-        };
-  if (!look()) {
-    const what =
-      'env' in from
-        ? `the environment variable ${from.env} is not set: set it before the start`
-        : `the file ${resolve(base, from.file)} is missing, unreadable or empty: put the secret there`;
-    throw new UserError(`${place()}: ${what}`);
-  }
-  return look;
-}
-
-function pem(from: string | null, base: string, place: () => string): string | null {
-  if (from === null) return null;
-  try {
-    return readFileSync(resolve(base, from), 'utf8');
-  } catch {
-    throw new UserError(`${place()}: can't read ${resolve(base, from)}: name a PEM file`);
-  }
 }
 
 function freeze<T>(value: T): T {

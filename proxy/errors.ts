@@ -1,4 +1,5 @@
-// Holdpoint's own refusals: one table of codes. PostgreSQL's own conditions (28P01, 3D000, …) keep its codes and words.
+// Holdpoint's own refusals: one table of codes. PostgreSQL's own conditions (28P01, 3D000, …) keep
+// its codes and words.
 // Invariant: a code never changes its meaning; no message holds a secret or row data.
 
 export interface RefusalWords {
@@ -88,7 +89,10 @@ export const REFUSALS = {
 
 export type RefusalCode = keyof typeof REFUSALS;
 
-/** A mistake of the person who starts or configures Holdpoint: shown without a stack, with the next step. */
+/**
+ * A mistake of the person who starts or configures Holdpoint: shown without a stack, with the next
+ * step.
+ */
 export class UserError extends Error {
   override name = 'UserError';
 }

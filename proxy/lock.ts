@@ -1,7 +1,8 @@
 // A lock on a file that the operating system lets go when its holder dies, however it dies.
 // Invariant: at most one process holds a path; a crash never leaves it locked.
 //
-// Node has no flock. SQLite locks its file with fcntl, which is what is wanted here and nothing else of it is.
+// Node has no flock. SQLite locks its file with fcntl, which is what is wanted here and nothing
+// else of it is.
 import { DatabaseSync } from 'node:sqlite';
 
 export interface Lock {

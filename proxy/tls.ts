@@ -1,5 +1,6 @@
 // The certificate shown to agents: the operator's, or one made here for the embedded default.
-// Invariant: a private key is readable by its owner alone, and a certificate is never replaced while it is good.
+// Invariant: a private key is readable by its owner alone, and a certificate is never replaced
+// while it is good.
 import { X509Certificate } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -30,7 +31,10 @@ export async function openTls(tls: ListenerTls, state: string): Promise<ServerTl
   return { ...pairOf(cert, key), self_signed: cert };
 }
 
-/** Reads both and tries them, so that a key of another certificate stops the start and not the first client. */
+/**
+ * Reads both and tries them, so that a key of another certificate stops the start and not the first
+ * client.
+ */
 function pairOf(cert: string, key: string): Omit<ServerTls, 'self_signed'> {
   try {
     const minVersion = 'TLSv1.2';

@@ -1,4 +1,5 @@
-// Where the demo's PostgreSQL lives, and as whom it runs: it refuses root, and must reach its files all the same.
+// Where the demo's PostgreSQL lives, and as whom it runs: it refuses root, and must reach its files
+// all the same.
 // Invariant: what root's demo executes belongs to root and nobody else can write it.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -28,7 +29,10 @@ export interface Home {
   readonly user: { readonly uid: number; readonly gid: number } | null;
 }
 
-/** For root's servers whose files a plain user could not reach where they are, as below a private home directory. */
+/**
+ * For root's servers whose files a plain user could not reach where they are, as below a private
+ * home directory.
+ */
 const PUBLIC = '/var/lib/holdpoint';
 
 export function openHome(directory: string): Home {
@@ -62,13 +66,16 @@ function plainUser(): { uid: number; gid: number } {
     if (uid !== undefined && gid !== undefined) return { uid: Number(uid), gid: Number(gid) };
   }
   throw new UserError(
-    'PostgreSQL refuses to run as root, and there is no user postgres or nobody: start as another user',
+    'PostgreSQL refuses to run as root, and there is no user postgres or nobody: ' +
+      'start as another user',
   );
 }
 
 type User = NonNullable<Home['user']>;
 
-/** The binaries where they are, or a copy that belongs to root in a place that everybody can read. */
+/**
+ * The binaries where they are, or a copy that belongs to root in a place that everybody can read.
+ */
 function reachableBinaries(bin: string, user: User): string {
   const options = { cwd: '/', stdio: 'ignore', ...user } as const;
   if (spawnSync(join(bin, 'postgres'), ['--version'], options).status === 0) return bin;
@@ -87,17 +94,22 @@ function reachableBinaries(bin: string, user: User): string {
   return join(copy, 'bin');
 }
 
-/** The data directory in the state directory, or one that its user can reach with a note whose it is. */
+/**
+ * The data directory in the state directory, or one that its user can reach with a note whose it
+ * is.
+ */
 function reachableData(directory: string, user: User): string {
   const here = realpathSync(directory);
   const inside = join(here, 'data');
   const name = createHash('sha256').update(inside).digest('hex').slice(0, 16);
   const elsewhere = join(PUBLIC, `data-${name}`);
-  // A state directory that was deleted and made again has lost the password of the data it left behind.
+  // A state directory that was deleted and made again has lost the password of the data it left
+  // behind.
   if (!existsSync(join(here, 'superuser.password'))) remove(elsewhere);
   if (existsSync(elsewhere)) return join(elsewhere, 'data');
   if (existsSync(inside) || isReachable(dirname(dirname(here)), user)) {
-    // Searchable by name, not readable: every secret in them is a file or folder of its owner alone.
+    // Searchable by name, not readable: every secret in them is a file or folder of its owner
+    // alone.
     for (const folder of [dirname(here), here]) chmodSync(folder, 0o711);
     return inside;
   }

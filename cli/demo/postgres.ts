@@ -1,5 +1,6 @@
 // The demo's real PostgreSQL: made once in the state directory, started with us, gone with us.
-// Invariant: it never outlives this process, even one that is killed: a guard holds a pipe from us and stops it at EOF.
+// Invariant: it never outlives this process, even one that is killed: a guard holds a pipe from us
+// and stops it at EOF.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
@@ -36,7 +37,10 @@ const READY_MS = 30_000;
 const STOP_MS = 10_000;
 const POLL_MS = 10;
 
-/** Quick, small, local, and durable all the same: it is the demo's data, and a second start keeps it. */
+/**
+ * Quick, small, local, and durable all the same: it is the demo's data, and a second start keeps
+ * it.
+ */
 const SETTINGS: { readonly [name: string]: string } = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
@@ -48,11 +52,12 @@ const SETTINGS: { readonly [name: string]: string } = {
 };
 
 /**
- * Runs the command in $@ and waits for it; a second process reads descriptor 3 and interrupts the command (a fast
- * shutdown) when it ends, which it does when we close it or die.
+ * Runs the command in $@ and waits for it; a second process reads descriptor 3 and interrupts the
+ * command (a fast shutdown) when it ends, which it does when we close it or die.
  */
 const GUARD =
-  '"$@" 3<&- </dev/null & pid=$!; (read -r _ <&3; kill -INT $pid 2>/dev/null) & exec 3<&-; wait $pid';
+  '"$@" 3<&- </dev/null & pid=$!; (read -r _ <&3; kill -INT $pid 2>/dev/null) & ' +
+  'exec 3<&-; wait $pid';
 
 export async function startPostgres(stateDirectory: string): Promise<DemoPostgres> {
   const directory = join(stateDirectory, 'demo');
@@ -89,7 +94,10 @@ export async function startPostgres(stateDirectory: string): Promise<DemoPostgre
   }
 }
 
-/** initdb into a directory beside, renamed when it is whole: a start that was cut short leaves nothing half made. */
+/**
+ * initdb into a directory beside, renamed when it is whole: a start that was cut short leaves
+ * nothing half made.
+ */
 async function initialise(home: Home, directory: string, password: string): Promise<void> {
   const beside = `${home.data}.new`;
   rmSync(beside, { recursive: true, force: true });
@@ -152,7 +160,10 @@ async function stop(home: Home, child: ChildProcess, ended: Promise<void>): Prom
   await ended;
 }
 
-/** A server of a start that was killed may still be on its way out, or its pid may be somebody else's by now. */
+/**
+ * A server of a start that was killed may still be on its way out, or its pid may be somebody
+ * else's by now.
+ */
 async function endPredecessor(home: Home): Promise<void> {
   const pid = Number(postmaster(home)[0]);
   if (!(pid > 0)) return;

@@ -1,5 +1,6 @@
 // The demo target as a whole: the server, Holdpoint's own role in it, and the seeded shop.
-// Invariant: seeding happens once and in one transaction; a start that was cut short does it again from nothing.
+// Invariant: seeding happens once and in one transaction; a start that was cut short does it again
+// from nothing.
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -37,7 +38,9 @@ export async function startShop(stateDirectory: string): Promise<Shop> {
   }
 }
 
-/** Can be run again after any interruption: each step looks first, and the tables come all at once. */
+/**
+ * Can be run again after any interruption: each step looks first, and the tables come all at once.
+ */
 async function seed(server: DemoPostgres, password: string): Promise<void> {
   const { host, port, superuser } = server;
   await using(new pg.Client({ host, port, ...superuser, database: 'postgres' }), async (admin) => {

@@ -1,4 +1,5 @@
-// The embedded start's first agent and first signer, so that a hold can be asked for and signed at once.
+// The embedded start's first agent and first signer, so that a hold can be asked for and signed at
+// once.
 // Invariant: made once; their secrets lie in files of their owner alone and are never printed.
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';

@@ -1,5 +1,6 @@
 // `holdpoint start --only SERVICE`: one service of a configuration, its neighbours somewhere else.
-// Invariant: a service that runs apart never falls back to an embedded neighbour: it would judge or record on its own.
+// Invariant: a service that runs apart never falls back to an embedded neighbour: it would judge or
+// record on its own.
 import type { Config } from '../../proxy/config.ts';
 import { UserError } from '../../proxy/errors.ts';
 import {

@@ -1,5 +1,7 @@
-// The services that `holdpoint start` can run, each opened from the configuration and put on the stack to be closed.
-// Invariant: a service that could not be opened says which one and why, without a stack trace where a person can mend it.
+// The services that `holdpoint start` can run, each opened from the configuration and put on the
+// stack to be closed.
+// Invariant: a service that could not be opened says which one and why, without a stack trace where
+// a person can mend it.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Approver } from '../../approver/main.ts';
@@ -13,7 +15,10 @@ import type { ApproverKeys } from '../../proxy/hold/receipt.ts';
 import type { Proxy as Door } from '../../proxy/main.ts';
 import type { ServerTls } from '../../proxy/tls.ts';
 
-/** Errors that are somebody's to mend, told by their words; anything else is ours and keeps its stack. */
+/**
+ * Errors that are somebody's to mend, told by their words; anything else is ours and keeps its
+ * stack.
+ */
 const TOLD = new Set(['LedgerError', 'PolicyRejected', 'ApproverError', 'NoteError']);
 const TOLD_CODES = new Set(['EADDRINUSE', 'EACCES', 'EADDRNOTAVAIL', 'ENOENT', 'ENOSPC', 'EROFS']);
 
@@ -26,7 +31,8 @@ export async function step<T>(what: string, work: () => Promise<T>): Promise<T> 
     if (!TOLD.has(error.name) && !TOLD_CODES.has(code ?? '')) throw error;
     const why =
       code === 'EADDRINUSE'
-        ? 'the port is taken; stop what listens there, or choose another (--help, or `listen` in the configuration)'
+        ? 'the port is taken; stop what listens there, or choose another ' +
+          '(--help, or `listen` in the configuration)'
         : error.message;
     throw new UserError(`can’t ${what}: ${why}`, { cause: error });
   }

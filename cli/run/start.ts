@@ -1,5 +1,6 @@
 // Everything that `holdpoint start` starts, in order, and its end in the opposite order.
-// Invariant: what is opened is on the stack before the next thing is opened, so that a failed start leaves nothing.
+// Invariant: what is opened is on the stack before the next thing is opened, so that a failed start
+// leaves nothing.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { embeddedConfig, loadConfig } from '../../proxy/config.ts';
@@ -104,7 +105,9 @@ function running(
   };
 }
 
-/** Held by the operating system for as long as this process lives; the file beside says who it is. */
+/**
+ * Held by the operating system for as long as this process lives; the file beside says who it is.
+ */
 function lockState(state: string, name: 'start' | Service, stack: AsyncDisposableStack): void {
   mkdirSync(state, { recursive: true, mode: 0o700 });
   const who = join(state, `${name}.pid`);
@@ -117,7 +120,8 @@ function lockState(state: string, name: 'start' | Service, stack: AsyncDisposabl
       // It has only just begun.
     }
     throw new UserError(
-      `another holdpoint (process ${pid}) runs on ${state}: stop it, or choose another state directory`,
+      `another holdpoint (process ${pid}) runs on ${state}: stop it, ` +
+        'or choose another state directory',
     );
   }
   writeFileSync(who, `${process.pid}\n`, { mode: 0o600 });

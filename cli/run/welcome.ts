@@ -1,5 +1,6 @@
 // What `holdpoint start` says when all is up: what to paste, and where to look.
-// Invariant: every line works as printed, from the directory it was started in; no secret is in it but a one-time link.
+// Invariant: every line works as printed, from the directory it was started in; no secret is in it
+// but a one-time link.
 import { relative } from 'node:path';
 import type { Address } from '../../proxy/config.ts';
 import type { FirstPeople } from './first.ts';
@@ -44,7 +45,8 @@ export function welcome(facts: Facts, milliseconds: number): string {
     row('ledger', ledger.publicKey);
     row(
       'verify',
-      `node holdpoint.mjs ledger verify --directory ${ledger.directory} --key '${ledger.publicKey}'`,
+      `node holdpoint.mjs ledger verify --directory ${ledger.directory} ` +
+        `--key '${ledger.publicKey}'`,
     );
   }
   if (people !== null) {

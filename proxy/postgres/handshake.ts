@@ -1,5 +1,7 @@
-// A PostgreSQL client's way in: encryption, startup packet, SCRAM. Ends with AuthenticationOk sent and nothing after it.
-// Invariant: nobody gets past here without a proof of an agent's password; every failure is a FATAL or a closed socket.
+// A PostgreSQL client's way in: encryption, startup packet, SCRAM. Ends with AuthenticationOk sent
+// and nothing after it.
+// Invariant: nobody gets past here without a proof of an agent's password; every failure is a FATAL
+// or a closed socket.
 //
 //   client                                holdpoint
 //   GSSENCRequest?                  →     'N'
@@ -28,7 +30,10 @@ import { endPointBinding, serveTls } from './tls.ts';
 
 export interface ClientGreeting {
   readonly kind: 'session';
-  /** The socket to go on with: a TLSSocket where the client asked for TLS. Only an `error` listener is left on it. */
+  /**
+   * The socket to go on with: a TLSSocket where the client asked for TLS. Only an `error` listener
+   * is left on it.
+   */
   readonly socket: Socket | TLSSocket;
   readonly encrypted: boolean;
   /** Who proved to be there. Its verifier stays behind. */
@@ -56,7 +61,9 @@ export interface AcceptOptions {
   readonly handshakeTimeoutMs?: number;
 }
 
-/** The client is gone or was sent away; the socket is dealt with. For the log, never for the client. */
+/**
+ * The client is gone or was sent away; the socket is dealt with. For the log, never for the client.
+ */
 export class HandshakeFailed extends Error {
   override name = 'HandshakeFailed';
   readonly sqlstate: string;
@@ -97,7 +104,10 @@ interface Door {
   readonly signal: AbortSignal;
 }
 
-/** Speaks with a fresh connection until it is a session or a cancel. Rejects with {@link HandshakeFailed} only. */
+/**
+ * Speaks with a fresh connection until it is a session or a cancel. Rejects with {@link
+ * HandshakeFailed} only.
+ */
 export async function acceptClient(
   socket: Socket,
   options: AcceptOptions,
@@ -108,7 +118,8 @@ export async function acceptClient(
     options.handshakeTimeoutMs ?? LIMITS.handshake_ms,
   );
   const door: Door = { socket, encrypted: false, user: null, options, signal: timeout.signal };
-  // Stays on: a socket without one brings the process down when its peer resets it between two owners.
+  // Stays on: a socket without one brings the process down when its peer resets it between two
+  // owners.
   socket.on('error', () => {});
   try {
     return await greet(door);
@@ -189,7 +200,8 @@ async function firstPacket(
         sqlstate: '08P01',
         message: `received unencrypted data after ${what} request`,
         detail:
-          'This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.',
+          'This could be either a client-software bug or evidence of an attempted ' +
+          'man-in-the-middle attack.',
       });
     }
     if (packet.kind === 'ssl' && door.options.tls) {

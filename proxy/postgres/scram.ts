@@ -1,4 +1,5 @@
-// SCRAM-SHA-256 and -PLUS, the server's side (RFC 5802, RFC 7677), worded and stored as PostgreSQL does.
+// SCRAM-SHA-256 and -PLUS, the server's side (RFC 5802, RFC 7677), worded and stored as PostgreSQL
+// does.
 // Invariant: an unknown name takes the same steps, time and shape of answer as a wrong password.
 import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from 'node:crypto';
 import saslprep from 'saslprep';
@@ -16,10 +17,15 @@ export const SCRAM = 'SCRAM-SHA-256';
 export const SCRAM_PLUS = 'SCRAM-SHA-256-PLUS';
 
 const KEY_BYTES = 32;
-const VERIFIER =
-  /^SCRAM-SHA-256\$([1-9][0-9]{0,9}):([A-Za-z0-9+/]+={0,2})\$([A-Za-z0-9+/]{43}=):([A-Za-z0-9+/]{43}=)$/;
+const KEY = '([A-Za-z0-9+/]{43}=)';
+const VERIFIER = new RegExp(
+  `^SCRAM-SHA-256\\$([1-9][0-9]{0,9}):([A-Za-z0-9+/]+={0,2})\\$${KEY}:${KEY}$`,
+);
 
-/** Messages travel through this file as latin1 strings, one character a byte, so that a proof covers what was sent. */
+/**
+ * Messages travel through this file as latin1 strings, one character a byte, so that a proof covers
+ * what was sent.
+ */
 function hmac(key: Uint8Array, text: string): Buffer {
   return createHmac('sha256', key).update(text, 'latin1').digest();
 }
@@ -63,7 +69,10 @@ export function parseVerifier(text: string): Verifier | null {
   };
 }
 
-/** For names that don't exist: a salt that is always the same for the same name, and keys nobody can meet. */
+/**
+ * For names that don't exist: a salt that is always the same for the same name, and keys nobody can
+ * meet.
+ */
 export function mockVerifier(name: string, secret: Buffer): Verifier {
   return {
     iterations: LIMITS.scram_iterations,
@@ -76,7 +85,10 @@ export function mockVerifier(name: string, secret: Buffer): Verifier {
   };
 }
 
-/** A step failed. `wrong` is what a person would call a wrong password; anything else is a broken or tampered exchange. */
+/**
+ * A step failed. `wrong` is what a person would call a wrong password; anything else is a broken or
+ * tampered exchange.
+ */
 export interface ScramFailure {
   readonly ok: false;
   readonly sqlstate: '08P01' | '0A000' | '28000' | '28P01';
@@ -141,7 +153,10 @@ export function serverFirst(
   };
 }
 
-/** The gs2 flag must fit the mechanism and the socket: `y` where we do offer channel binding is a downgrade attempt. */
+/**
+ * The gs2 flag must fit the mechanism and the socket: `y` where we do offer channel binding is a
+ * downgrade attempt.
+ */
 function checkFlag(
   mechanism: string,
   flag: string,
@@ -167,7 +182,8 @@ function checkFlag(
       sqlstate: '28000',
       message: 'SCRAM channel binding negotiation error',
       detail:
-        'The client supports SCRAM channel binding but thinks the server does not.  However, this server does support channel binding.',
+        'The client supports SCRAM channel binding but thinks the server does not.  ' +
+        'However, this server does support channel binding.',
     };
   }
   return null;

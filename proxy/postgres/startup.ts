@@ -1,9 +1,12 @@
-// The first packet of a PostgreSQL client, decoded, and what it asks for. (Manual: "Message Formats", StartupMessage.)
-// Invariant: every setting it carries is known by name and value; what can't be taken apart is refused.
+// The first packet of a PostgreSQL client, decoded, and what it asks for. (Manual: "Message
+// Formats", StartupMessage.)
+// Invariant: every setting it carries is known by name and value; what can't be taken apart is
+// refused.
 //
 //   Int32 length (counts itself) · Int32 code · SSLRequest, GSSENCRequest: nothing more
 //                                             · CancelRequest: Int32 process · secret (the rest)
-//                                             · StartupMessage 3.x: (String name · String value)* · Byte1(0)
+//                                             · StartupMessage 3.x: (String name · String value)* ·
+//                                             Byte1(0)
 import { Malformed, Reader } from '../bytes/reader.ts';
 import type { Target } from '../config.ts';
 import { LIMITS } from '../limits.ts';
@@ -21,9 +24,14 @@ export interface Startup {
   readonly database: string;
   /** The raw `options` string; '' when there was none. Its settings are in `settings` too. */
   readonly options: string;
-  /** All other parameters as sent, without user, database, options, replication and `_pq_.` ones. */
+  /**
+   * All other parameters as sent, without user, database, options, replication and `_pq_.` ones.
+   */
   readonly parameters: ReadonlyMap<string, string>;
-  /** `options` and `parameters` as settings in the order in which PostgreSQL applies them; the last of a name counts. */
+  /**
+   * `options` and `parameters` as settings in the order in which PostgreSQL applies them; the last
+   * of a name counts.
+   */
   readonly settings: readonly Setting[];
   readonly protocol: { readonly major: 3; readonly minor: number };
   /** Protocol extensions the client asked for, none of which is known here. */
@@ -75,7 +83,9 @@ export function decodeFirstPacket(body: Buffer): FirstPacket {
     const major = code >>> 16;
     const minor = code & 0xffff;
     if (major !== 3) {
-      const message = `unsupported frontend protocol ${major}.${minor}: server supports 3.0 to 3.${NEWEST_MINOR}`;
+      const message =
+        `unsupported frontend protocol ${major}.${minor}: ` +
+        `server supports 3.0 to 3.${NEWEST_MINOR}`;
       return refused('0A000', message);
     }
     return decodeStartup(reader, minor);
@@ -139,7 +149,10 @@ function decodeStartup(reader: Reader, minor: number): FirstPacket {
   };
 }
 
-/** Settings that change who acts, or switch protections off: never from a startup packet, which no policy judges. */
+/**
+ * Settings that change who acts, or switch protections off: never from a startup packet, which no
+ * policy judges.
+ */
 const PRIVILEGED: ReadonlySet<string> = new Set([
   'role',
   'session_authorization',
@@ -161,8 +174,9 @@ function utf8(bytes: Buffer): string | null {
 }
 
 /**
- * The `options` string as pg_split_opts and process_postgres_switches read it: words at white space, `\` takes the
- * next character as it is, and then `-c name=value`, `-cname=value` or `--name=value`, with `-` in names read as `_`.
+ * The `options` string as pg_split_opts and process_postgres_switches read it: words at white
+ * space, `\` takes the next character as it is, and then `-c name=value`, `-cname=value` or
+ * `--name=value`, with `-` in names read as `_`.
  */
 export function decodeOptions(text: string): Setting[] | StartupRefusal {
   const words = splitOptions(text);
@@ -205,7 +219,10 @@ function splitOptions(text: string): string[] {
   return words;
 }
 
-/** A StartupMessage 3.0 for an upstream. Settings travel as parameters, which PostgreSQL applies in this order. */
+/**
+ * A StartupMessage 3.0 for an upstream. Settings travel as parameters, which PostgreSQL applies in
+ * this order.
+ */
 export function encodeStartup(
   user: string,
   database: string,
@@ -227,8 +244,9 @@ export interface Chosen {
 }
 
 /**
- * What a database name means: a target's name is its default database, `target/database` another one of it, and with
- * a single target any other name is a database of that. An agent learns of no target that it may not use.
+ * What a database name means: a target's name is its default database, `target/database` another
+ * one of it, and with a single target any other name is a database of that. An agent learns of no
+ * target that it may not use.
  */
 export function chooseTarget(
   asked: string,

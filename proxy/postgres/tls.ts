@@ -1,5 +1,7 @@
-// TLS with PostgreSQL clients: the server's side on a socket that has already spoken, and what can be bound to it.
-// Invariant: nothing that came before the handshake is ever taken for something that came through it.
+// TLS with PostgreSQL clients: the server's side on a socket that has already spoken, and what can
+// be bound to it.
+// Invariant: nothing that came before the handshake is ever taken for something that came through
+// it.
 import { createHash, X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { type SecureContext, TLSSocket } from 'node:tls';
@@ -7,8 +9,9 @@ import { type SecureContext, TLSSocket } from 'node:tls';
 const ALPN = 'postgresql';
 
 /**
- * Serves TLS on `socket`. `direct`: the client began with a ClientHello, so the protocol's name must be agreed by ALPN;
- * otherwise ALPN is optional, and a client that offers only other names is turned away by TLS itself.
+ * Serves TLS on `socket`. `direct`: the client began with a ClientHello, so the protocol's name
+ * must be agreed by ALPN; otherwise ALPN is optional, and a client that offers only other names is
+ * turned away by TLS itself.
  */
 export function serveTls(
   socket: Socket,
@@ -56,14 +59,20 @@ export function serveTls(
   });
 }
 
-/** Hashes of RFC 5929 by signature algorithm; MD5 and SHA-1 count as SHA-256. Others have no agreed one. */
+/**
+ * Hashes of RFC 5929 by signature algorithm; MD5 and SHA-1 count as SHA-256. Others have no agreed
+ * one.
+ */
 const HASHES: readonly (readonly [RegExp, string])[] = [
   [/sha-?512/i, 'sha512'],
   [/sha-?384/i, 'sha384'],
   [/sha-?(?:256|1)\b|md5/i, 'sha256'],
 ];
 
-/** tls-server-end-point of the certificate we showed; null where none is defined, and then -PLUS is not offered. */
+/**
+ * tls-server-end-point of the certificate we showed; null where none is defined, and then -PLUS is
+ * not offered.
+ */
 export function endPointBinding(secure: TLSSocket): Buffer | null {
   const shown = secure.getCertificate();
   if (shown === null || !('raw' in shown) || !Buffer.isBuffer(shown.raw)) return null;

@@ -1,8 +1,11 @@
-// Logging in at the real server with credentials that agents never see, and taking the socket over as raw bytes.
-// Invariant: nothing of `pg` is left on the socket afterwards, and no byte behind ReadyForQuery is lost.
+// Logging in at the real server with credentials that agents never see, and taking the socket over
+// as raw bytes.
+// Invariant: nothing of `pg` is left on the socket afterwards, and no byte behind ReadyForQuery is
+// lost.
 //
-// `pg` does encryption and authentication (SCRAM with channel binding, md5); the startup packet is our own, since pg's
-// would force client_encoding and knows only some settings, and what comes back is read here, byte for byte.
+// `pg` does encryption and authentication (SCRAM with channel binding, md5); the startup packet is
+// our own, since pg's would force client_encoding and knows only some settings, and what comes back
+// is read here, byte for byte.
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
@@ -32,12 +35,18 @@ export interface UpstreamOptions {
   readonly database: string;
   /** The client's settings in order, from `Startup.settings`. */
   readonly settings: readonly Setting[];
-  /** true (the default): the session starts with default_transaction_read_only=on, whatever the client's settings say. */
+  /**
+   * true (the default): the session starts with default_transaction_read_only=on, whatever the
+   * client's settings say.
+   */
   readonly readOnly?: boolean;
   readonly signal?: AbortSignal;
 }
 
-/** The upstream said no, or could not be reached. Its fields are fit for the client: no address, no role, no secret. */
+/**
+ * The upstream said no, or could not be reached. Its fields are fit for the client: no address, no
+ * role, no secret.
+ */
 export class UpstreamFailed extends Error {
   override name = 'UpstreamFailed';
   readonly sqlstate: string;
@@ -115,7 +124,8 @@ export async function connectUpstream(options: UpstreamOptions): Promise<Upstrea
   if (options.readOnly ?? true)
     settings.push({ name: 'default_transaction_read_only', value: 'on' });
   const packet = encodeStartup(target.user, options.database, settings);
-  // Replaces pg's startup message; called when encryption is settled, so everything heard from here on is the session.
+  // Replaces pg's startup message; called when encryption is settled, so everything heard from here
+  // on is the session.
   connection.startup = () => {
     connection.stream.prependListener('data', greeting.push);
     connection.stream.write(packet);
@@ -200,7 +210,10 @@ export function tlsOptions(target: Target): false | ConnectionOptions {
   };
 }
 
-/** SQLSTATEs of a login that are about the client's own wishes, and may be shown as the server said them. */
+/**
+ * SQLSTATEs of a login that are about the client's own wishes, and may be shown as the server said
+ * them.
+ */
 const ABOUT_THE_CLIENT = /^(?:3D000|53300|57P0[123]|22023|42704|55000|0A000|22P02|57014)$/;
 
 function explain(error: unknown, options: UpstreamOptions): UpstreamFailed {
@@ -234,7 +247,10 @@ function explain(error: unknown, options: UpstreamOptions): UpstreamFailed {
   return words('08001', `${name} can’t be reached`, operators);
 }
 
-/** Hands a CancelRequest on, encrypted where the target's sessions are. Resolves when the server has taken it. */
+/**
+ * Hands a CancelRequest on, encrypted where the target's sessions are. Resolves when the server has
+ * taken it.
+ */
 export function cancelUpstream(
   target: Target,
   processId: number,

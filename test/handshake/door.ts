@@ -1,5 +1,7 @@
-// A listener with nothing behind the door but, if wanted, a real server: what the handshake alone does.
-// Invariant: everything that came of a connection is kept, also failures, so that a test can wait for it.
+// A listener with nothing behind the door but, if wanted, a real server: what the handshake alone
+// does.
+// Invariant: everything that came of a connection is kept, also failures, so that a test can wait
+// for it.
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';

@@ -1,4 +1,5 @@
-// The door under random and mutated bytes: never a crash, never a way in, always a proper answer or a closed socket.
+// The door under random and mutated bytes: never a crash, never a way in, always a proper answer or
+// a closed socket.
 // The stream is seeded: HOLDPOINT_SEED=n repeats a run, HOLDPOINT_ROUNDS=n makes it longer.
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
@@ -31,7 +32,10 @@ function bytes(pick: Pick, most: number): Buffer {
   return Buffer.from(Array.from({ length: pick(most) }, () => pick(256)));
 }
 
-/** One to four edits: a byte changed, a piece cut out, doubled or filled with noise, a length word bent. */
+/**
+ * One to four edits: a byte changed, a piece cut out, doubled or filled with noise, a length word
+ * bent.
+ */
 function mutate(pick: Pick, whole: Buffer): Buffer {
   let now = Buffer.from(whole);
   for (let edits = 1 + pick(4); edits > 0 && now.length > 0; edits--) {
@@ -122,7 +126,10 @@ test('SCRAM messages are answered or refused, and no noise is a proof', () => {
   }
 });
 
-/** What the server said as its messages: `N`, `S` alone, or type, length, body. Anything else is not proper. */
+/**
+ * What the server said as its messages: `N`, `S` alone, or type, length, body. Anything else is not
+ * proper.
+ */
 function types(said: Buffer): string[] {
   const found: string[] = [];
   for (let at = 0; at < said.length; ) {

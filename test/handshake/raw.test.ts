@@ -1,4 +1,5 @@
-// The door spoken to byte by byte: what no ordinary driver sends, how it is cut, and how long it may take.
+// The door spoken to byte by byte: what no ordinary driver sends, how it is cut, and how long it
+// may take.
 import assert from 'node:assert/strict';
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto';
 import { once } from 'node:events';
@@ -59,7 +60,9 @@ async function say(bytes: Buffer, port = door.port): Promise<string> {
 const fatal = (said: string): string =>
   /SFATAL\0.*?C(\w{5})\0M([^\0]*)/s.exec(said)?.slice(1).join(' ') ?? said;
 
-/** A whole login, written `step` bytes at a time; resolves with what came and the socket still open. */
+/**
+ * A whole login, written `step` bytes at a time; resolves with what came and the socket still open.
+ */
 async function login(step: number, more: Buffer, minor = 0, ...pairs: string[]) {
   const socket = connectTcp(door.port, '127.0.0.1');
   socket.setNoDelay(true);
@@ -97,7 +100,7 @@ async function login(step: number, more: Buffer, minor = 0, ...pairs: string[]) 
   return { socket, heard: () => heard.toString('latin1'), came: await came };
 }
 
-test('a login one byte at a time, and one with a query behind the proof in the same packet', async () => {
+test('a login one byte at a time, and one with a query right behind the proof', async () => {
   const slow = await login(1, Buffer.alloc(0));
   assert.equal('kind' in slow.came && slow.came.kind, 'session');
   slow.socket.destroy();
@@ -179,7 +182,7 @@ test('packets that are no startup are answered with a FATAL in PostgreSQL’s wo
   assert.match(fatal(await say(over)), /^08P01 .*left over/);
 });
 
-test('encryption: GSSENC gets N, then SSL gets S; asking again and talking ahead are refused', async () => {
+test('encryption: GSSENC gets N, SSL gets S; asking again and talking ahead do not', async () => {
   const socket = connectTcp(door.port, '127.0.0.1');
   socket.write(GSSENC);
   assert.equal(String((await once(socket, 'data'))[0]), 'N');
@@ -205,7 +208,7 @@ test('encryption: GSSENC gets N, then SSL gets S; asking again and talking ahead
   assert.match(fatal(await hear(many)), /^0A000/);
 });
 
-test('direct TLS needs the protocol’s name; after SSLRequest another name is turned away', async () => {
+test('direct TLS needs the protocol’s name; another name is turned away', async () => {
   const where = { port: door.port, host: '127.0.0.1', rejectUnauthorized: false };
   const named = connectTls({ ...where, ALPNProtocols: ['postgresql'] });
   named.write(startup());

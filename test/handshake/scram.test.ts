@@ -85,7 +85,7 @@ test('a verifier is the one PostgreSQL stores for the same password and salt', a
   }
 });
 
-test('a right proof passes, with and without channel binding; a wrong one is a wrong password', () => {
+test('a right proof passes, bound to the channel or not; a wrong one is a wrong password', () => {
   const verifier = verifierOf('pencil');
   const bound = randomBytes(32);
   for (const [mechanism, gs2, data, binding] of [

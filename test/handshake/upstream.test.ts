@@ -1,4 +1,5 @@
-// Logging in at real servers, and at scripted ones that behave badly: what is handed over, and what is told of failures.
+// Logging in at real servers, and at scripted ones that behave badly: what is handed over, and what
+// is told of failures.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -146,7 +147,7 @@ test('a bad setting is told as the server told it; a missing database too', asyn
   assert.equal(`${three.sqlstate} ${three.message}`, '3D000 database "nowhere" does not exist');
 });
 
-test('wrong, missing and surrounding credentials: nothing of them is told, nothing else is used', async () => {
+test('wrong and missing credentials: nothing of them is told, nothing else is used', async () => {
   const secret = 'not-the-password';
   const wrong = await failure(login(targetOf(server, { password: () => secret })));
   assert.equal(wrong.sqlstate, '08004');

@@ -1,4 +1,5 @@
-// The store of agents: what is kept, how it changes under a running proxy, and the command line for it.
+// The store of agents: what is kept, how it changes under a running proxy, and the command line for
+// it.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
@@ -33,7 +34,10 @@ function holdpoint(args: readonly string[], input = ''): Promise<[string, string
   return new Promise((resolve) => child.once('close', (code) => resolve([out, err, code])));
 }
 
-/** The salted keys of a password, compared: makeVerifier with the stored salt must give the stored text. */
+/**
+ * The salted keys of a password, compared: makeVerifier with the stored salt must give the stored
+ * text.
+ */
 function fits(verifier: string, password: string): boolean {
   const parsed = parseVerifier(verifier);
   return parsed !== null && makeVerifier(password, parsed.salt, parsed.iterations) === verifier;
@@ -135,7 +139,7 @@ test('the command: add prints the password once, several at the same time all co
   assert.match(list, /^one: groups a b, capabilities read, scopes -, targets shop$/m);
 });
 
-test('the command: a verifier for the configuration from a password on standard input', async () => {
+test('the command: a verifier from a password on standard input', async () => {
   const [out, , code] = await holdpoint(['agent', 'verifier'], 'pencil\n');
   assert.equal(code, 0);
   assert.ok(fits(out.trim(), 'pencil'));

@@ -1,5 +1,6 @@
-// docker-compose.yml where no engine can run it: held against the compose schema, then each service's command by hand.
-// compose-spec.json is schema/compose-spec.json of github.com/compose-spec/compose-go v2.16.2 (Apache-2.0), unchanged.
+// docker-compose.yml where no engine can run it: held against the compose schema, then each
+// service's command by hand. compose-spec.json is schema/compose-spec.json of
+// github.com/compose-spec/compose-go v2.16.2 (Apache-2.0), unchanged.
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -158,15 +159,14 @@ async function places(): Promise<Places> {
   ];
 }
 
+type Server = Awaited<ReturnType<typeof sharedPostgres>>;
+const state = (name: string): string => join(directory, `state-${name}`);
 const command = (name: string): readonly string[] => compose.services[name]?.command ?? [];
 const holdpoint = (...args: string[]) =>
   run(process.execPath, [join(ROOT, 'cli', 'main.ts'), ...args]);
 
-test('each service started by its own command: a read, a hold, a signature, a proof', {
-  skip: skipWithout('psql'),
-}, async (t) => {
-  const server = await sharedPostgres();
-  t.after(() => server.stop());
+/** The deployment's files with the paths, names and ports of this machine, and a seeded shop. */
+async function prepare(server: Server): Promise<Places> {
   const shop = `shop_${randomBytes(4).toString('hex')}`;
   const common: Places = [
     ...(await places()),
@@ -178,25 +178,36 @@ test('each service started by its own command: a read, a hold, a signature, a pr
   for (const name of Object.keys(compose.secrets)) {
     writeFileSync(join(directory, 'secrets', name), `${randomBytes(24).toString('hex')}\n`);
   }
-  const state = (name: string): string => join(directory, `state-${name}`);
   for (const name of ['proxy', 'approver', 'ledger']) {
     const given = readFileSync(join(ROOT, 'deploy', `${name}.yaml`), 'utf8');
     const here: Places = [...common, ['/var/lib/holdpoint', state(name)]];
     writeFileSync(join(directory, 'etc', `${name}.yaml`), moved(given, here));
   }
   await seed(server, shop, common);
+  return common;
+}
 
-  const nats = start('/bin/sh', [
-    '-c',
-    moved(command('nats')[0] ?? '', [
-      ...common,
-      ['$$', '$'],
-      ['/tmp/nats.conf', join(directory, 'nats.conf')],
-      ['/data', join(directory, 'nats')],
-      ['exec nats-server', `exec ${await findNatsServer()}`],
-    ]),
+async function startNats(common: Places): Promise<Service> {
+  const text = moved(command('nats')[0] ?? '', [
+    ...common,
+    ['$$', '$'],
+    ['/tmp/nats.conf', join(directory, 'nats.conf')],
+    ['/data', join(directory, 'nats')],
+    ['exec nats-server', `exec ${await findNatsServer()}`],
   ]);
+  const nats = start('/bin/sh', ['-c', text]);
   await saying(nats, /Server is ready/);
+  return nats;
+}
+
+const skip = skipWithout('psql');
+test('each service by its own command: a read, a hold, a signature, a proof', {
+  skip,
+}, async (t) => {
+  const server = await sharedPostgres();
+  t.after(() => server.stop());
+  const common = await prepare(server);
+  const nats = await startNats(common);
   const service = async (name: string): Promise<Service> => {
     const args = command(name).map((word) => moved(word, common));
     const started = start(process.execPath, [join(ROOT, 'holdpoint.mjs'), ...args]);
@@ -244,12 +255,11 @@ test('each service started by its own command: a read, a hold, a signature, a pr
   assert.match(verified.stdout, /all as signed/);
 });
 
-/** The postgres service's own script, against the test's server: the role and database get a name of this test. */
-async function seed(
-  server: Awaited<ReturnType<typeof sharedPostgres>>,
-  shop: string,
-  common: Places,
-): Promise<void> {
+/**
+ * The postgres service's own script, against the test's server: the role and database get a name of
+ * this test.
+ */
+async function seed(server: Server, shop: string, common: Places): Promise<void> {
   const script = moved(readFileSync(join(ROOT, 'deploy', 'shop.sh'), 'utf8'), [
     ...common,
     ['ROLE holdpoint', `ROLE ${shop}`],

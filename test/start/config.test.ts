@@ -136,7 +136,9 @@ test('an agent’s target must be there', () => {
   const verifier = /verifier: (\S+)/.exec(
     readFileSync(join(ROOT, 'holdpoint.example.yaml'), 'utf8'),
   )?.[1];
-  const text = `${TARGET}agents:\n  - name: a\n    verifier: ${verifier}\n    targets:\n      - shop\n      - ship\n`;
+  const targets = '    targets:\n      - shop\n      - ship\n';
+  const agent = `  - name: a\n    verifier: ${verifier}\n${targets}`;
+  const text = `${TARGET}agents:\n${agent}`;
   assert.match(complaint(text), /^11: agents\.0\.targets\.1: there is no target ship/);
 });
 

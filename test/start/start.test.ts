@@ -1,4 +1,5 @@
-// `holdpoint start` as a stranger runs it: from the launcher, in a directory of its own, ended in every way there is.
+// `holdpoint start` as a stranger runs it: from the launcher, in a directory of its own, ended in
+// every way there is.
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -185,7 +186,7 @@ test('a second start keeps all state, and a third beside it is refused', async (
   await nothingLeft();
 });
 
-test('killed without warning, launcher or process: nothing lives on, and the next start is well', async () => {
+test('killed, launcher or process: nothing lives on, and the next start is well', async () => {
   const pid = () => Number(readFileSync(join(state, 'start.pid'), 'utf8'));
   const one = await start();
   const client = await connect(one);
@@ -217,7 +218,7 @@ test('a database that dies is told, and ends the start with exit code 1', async 
   await nothingLeft();
 });
 
-test('where the database’s user can’t reach the state directory, its data lies elsewhere, and goes too', async () => {
+test('where the database’s user can’t reach the state, its data lies elsewhere', async () => {
   const hidden = join(directory, 'hidden');
   mkdirSync(hidden, { mode: 0o700 });
   const beside = join(hidden, 'state');
@@ -235,7 +236,7 @@ test('where the database’s user can’t reach the state directory, its data li
   assert.equal(await fresh.ended, 0, fresh.said());
 });
 
-test('a port that is taken, a configuration that is wrong: one line, exit code 1, nothing left', async () => {
+test('a taken port, a wrong configuration: one line, exit code 1, nothing left', async () => {
   const one = await start();
   const beside = join(directory, 'other');
   const taken = launch([

@@ -43,6 +43,9 @@ export const TWINS: readonly string[] = [
 /** What one protocol demands and the others don't have. Path below proxy/ → why. */
 export const EXTRA: { readonly [path: string]: string } = {
   'postgres/scram': 'SASL is a conversation of its own, with verifiers and channel binding',
+  'postgres/startup': 'the first packet has a form of its own, and settings that are judged',
+  'postgres/tls': 'TLS begins after an SSLRequest or at once, and channel binding needs its hash',
+  'postgres/upstream': 'the login at the server, whose socket is then handed over raw',
 };
 
 const CODE = /\.(?:ts|mts|js|mjs)$/;

@@ -1,0 +1,44 @@
+// Secrets and PEM files that the configuration names.
+// Invariant: what is missing stops the start, named by line; no secret is kept but by who asked.
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { UserError } from './errors.ts';
+
+type SecretSetting = { env: string } | { file: string } | null;
+
+/** Looked up once now, so that a missing secret stops the start, and again at each use. */
+export function secret(
+  from: SecretSetting,
+  base: string,
+  place: () => string,
+): () => string | undefined {
+  if (from === null) return () => undefined;
+  const look =
+    'env' in from
+      ? (): string | undefined => process.env[from.env]
+      : (): string | undefined => {
+          try {
+            return readFileSync(resolve(base, from.file), 'utf8').replace(/\r?\n$/, '');
+          } catch {
+            return undefined;
+          }
+        };
+  if (!look()) {
+    const what =
+      'env' in from
+        ? `the environment variable ${from.env} is not set: set it before the start`
+        : `the file ${resolve(base, from.file)} is missing, unreadable or empty: ` +
+          'put the secret there';
+    throw new UserError(`${place()}: ${what}`);
+  }
+  return look;
+}
+
+export function pem(from: string | null, base: string, place: () => string): string | null {
+  if (from === null) return null;
+  try {
+    return readFileSync(resolve(base, from), 'utf8');
+  } catch {
+    throw new UserError(`${place()}: can't read ${resolve(base, from)}: name a PEM file`);
+  }
+}
