@@ -1,96 +1,25 @@
-// `holdpoint ledger …`: verify, proof and the other ways to look at a ledger from its files.
-// Invariant: reads only; exit status 0 means that what was asked for holds.
-import { readFileSync } from 'node:fs';
+// `holdpoint ledger …`: the commands that look at a ledger, prove it and serve it.
+// Invariant: only `serve` and `reindex` write; an error is one line and exit status 1.
 import { Command } from 'commander';
 import { reasonOf } from '../ledger/errors.ts';
-import { PublishedLog } from '../ledger/log.ts';
-import { hashLeaf, inclusionProof } from '../ledger/merkle.ts';
-import { parseVkey, type Verifier } from '../ledger/note.ts';
-import { formatProof, parseProof, verifyProof } from '../ledger/proof.ts';
-import { verifyLog } from '../ledger/verify.ts';
+import {
+  exportCommand,
+  reindexCommand,
+  searchCommand,
+  storyCommand,
+  tailCommand,
+} from './ledger/look.ts';
+import { checkProof, proof, verify } from './ledger/prove.ts';
+import { digestCommand, serveCommand } from './ledger/serve.ts';
+import { publicKeyOf } from './ledger/source.ts';
+
+const DIRECTORY = "the ledger's directory, or a copy of its public log/ part";
+const KEY = 'the public key, or a file that holds it';
 
 function collect(value: string, before: string[]): string[] {
   return [...before, value];
 }
 
-/** A vkey itself, or a file that holds one. */
-function keyOf(given: string): Verifier {
-  const text = given.includes('+') ? given : readFileSync(given, 'utf8');
-  return parseVkey(text);
-}
-
-function progressBar(): (done: number, total: number) => void {
-  let shown = 0;
-  return (done, total) => {
-    if (!process.stderr.isTTY || (done < total && performance.now() - shown < 100)) return;
-    shown = performance.now();
-    const part = total === 0 ? 1 : done / total;
-    const bar = '#'.repeat(Math.round(part * 30)).padEnd(30);
-    process.stderr.write(
-      `\r[${bar}] ${Math.floor(part * 100)} % of ${total} entries${done >= total ? '\n' : ''}`,
-    );
-  };
-}
-
-async function verify(options: {
-  directory: string;
-  key: string;
-  since: string[];
-  witness: string[];
-  json?: boolean;
-}): Promise<void> {
-  const started = performance.now();
-  const result = await verifyLog({
-    directory: options.directory,
-    verifier: keyOf(options.key),
-    earlier: options.since.map((path) => readFileSync(path, 'utf8')),
-    witnesses: options.witness.map(keyOf),
-    progress: progressBar(),
-  });
-  const seconds = (performance.now() - started) / 1000;
-  if (options.json) {
-    const { ok, entries, findings, checkpoint } = result;
-    const root = checkpoint?.root.toString('base64') ?? null;
-    console.log(JSON.stringify({ ok, entries, root, seconds, findings }));
-  } else if (result.ok) {
-    console.log(
-      `${result.checkpoint?.origin}: ${result.entries} entries, all as signed (${seconds.toFixed(1)} s).`,
-    );
-    console.log(`root ${result.checkpoint?.root.toString('base64')}`);
-  } else {
-    const first = result.findings[0];
-    console.log(
-      first?.entry === null || first === undefined
-        ? 'NOT as signed.'
-        : `NOT as signed. First bad entry: ${first.entry}.`,
-    );
-    for (const finding of result.findings.slice(0, 20)) console.log(`- ${finding.what}`);
-    if (result.findings.length > 20) console.log(`- and ${result.findings.length - 20} more`);
-  }
-  if (!result.ok) process.exitCode = 1;
-}
-
-function proof(index: string, options: { directory: string; key?: string }): void {
-  const log = new PublishedLog(
-    options.directory,
-    options.key === undefined ? null : keyOf(options.key),
-  );
-  const at = Number(index);
-  const extra = Buffer.from(log.entry(at));
-  const path = inclusionProof(at, log.size, log.node).map((hash) => Buffer.from(hash));
-  process.stdout.write(formatProof({ index: at, path, checkpoint: log.note, extra }));
-}
-
-function checkProof(file: string, options: { key: string }): void {
-  const given = parseProof(readFileSync(file, 'utf8'));
-  if (given.extra === null)
-    throw new Error(`${file} has no entry in it (extra data); it can't be checked alone.`);
-  const checkpoint = verifyProof(given, hashLeaf(given.extra), keyOf(options.key));
-  console.log(`Entry ${given.index} is in ${checkpoint.origin} (${checkpoint.size} entries):`);
-  console.log(given.extra.toString());
-}
-
-/** Errors as one line and exit status 1. */
 function guarded<A extends unknown[]>(
   action: (...given: A) => void | Promise<void>,
 ): (...given: A) => Promise<void> {
@@ -104,42 +33,133 @@ function guarded<A extends unknown[]>(
   };
 }
 
-export function ledgerCommand(): Command {
-  const ledger = new Command('ledger').description(
-    'verify, search and prove what the ledger holds',
-  );
+function proving(ledger: Command): void {
   ledger
     .command('verify')
     .description('derive everything again from the files and the public key')
-    .requiredOption(
-      '--directory <path>',
-      "the ledger's directory, or a copy of its public log/ part",
-    )
-    .requiredOption('--key <vkey>', 'the public key, or a file that holds it')
+    .requiredOption('--directory <path>', DIRECTORY)
+    .requiredOption('--key <vkey>', KEY)
     .option(
       '--since <file>',
-      'a checkpoint seen earlier that the log must still contain; may be repeated',
+      'a checkpoint that the log must still contain; repeatable',
       collect,
       [],
     )
-    .option('--witness <vkey>', 'a witness that must have co-signed; may be repeated', collect, [])
+    .option('--witness <vkey>', 'a witness that must have co-signed; repeatable', collect, [])
     .option('--json', 'one line of JSON')
     .action(guarded(verify));
   ledger
     .command('proof')
     .description('write the tlog-proof file of an entry')
     .argument('<index>', 'the number of the entry')
-    .requiredOption(
-      '--directory <path>',
-      "the ledger's directory, or a copy of its public log/ part",
-    )
+    .requiredOption('--directory <path>', DIRECTORY)
     .option('--key <vkey>', 'check the checkpoint with this key first')
     .action(guarded(proof));
   ledger
     .command('check-proof')
     .description('check a tlog-proof file offline and print its entry')
     .argument('<file>')
-    .requiredOption('--key <vkey>', 'the public key, or a file that holds it')
+    .requiredOption('--key <vkey>', KEY)
     .action(guarded(checkProof));
+  ledger
+    .command('key')
+    .description("print a ledger's public key")
+    .requiredOption('--directory <path>', "the ledger's directory")
+    .action(
+      guarded((options: { directory: string }) => console.log(publicKeyOf(options.directory))),
+    );
+}
+
+function from(command: Command): Command {
+  return command
+    .option('--directory <path>', "the ledger's directory")
+    .option('--url <url>', 'a ledger service')
+    .option('--token-file <path>', 'file with the bearer token for --url')
+    .option('--json', 'a line of JSON for each entry');
+}
+
+function looking(ledger: Command): void {
+  const search = from(ledger.command('search').description('find entries, newest first'));
+  for (const name of [
+    'kind',
+    'agent',
+    'session',
+    'object',
+    'class',
+    'verdict',
+    'rule',
+    'signer',
+    'operation',
+    'hold',
+    'target',
+    'environment',
+  ]) {
+    search.option(`--${name} <${name}>`);
+  }
+  search
+    .option('--from <time>', 'not before, such as 2026-01-31T12:00:00Z')
+    .option('--to <time>', 'before')
+    .option('--limit <number>', 'entries on a page')
+    .option('--before <index>', 'the next page: what the last one ended with')
+    .action(guarded(searchCommand));
+  from(ledger.command('story'))
+    .description('the whole chain of an operation or a hold: asked, judged, signed, ran')
+    .argument('<id>', "the operation's or the hold's id")
+    .action(guarded(storyCommand));
+  ledger
+    .command('tail')
+    .description('the newest entries')
+    .requiredOption('--directory <path>', DIRECTORY)
+    .option('--lines <number>', 'how many to show first')
+    .option('--follow', 'go on as entries come, until interrupted')
+    .option('--json', 'a line of JSON for each entry')
+    .action(guarded(tailCommand));
+  ledger
+    .command('export')
+    .description('entries for other programs: JSON lines, CSV or OCSF events')
+    .requiredOption('--directory <path>', DIRECTORY)
+    .option('--format <format>', 'jsonl, csv or ocsf', 'jsonl')
+    .option('--key <vkey>', 'check the checkpoint with this key first')
+    .option('--from <index>', 'first entry')
+    .option('--to <index>', 'the entry to stop before')
+    .action(guarded(exportCommand));
+}
+
+function keeping(ledger: Command): void {
+  ledger
+    .command('reindex')
+    .description('make the search index again from the log; stop the ledger first')
+    .requiredOption('--directory <path>', "the ledger's directory")
+    .action(guarded(reindexCommand));
+  ledger
+    .command('serve')
+    .description('run the ledger as a service of its own')
+    .requiredOption('--directory <path>', "the ledger's directory")
+    .requiredOption('--origin <name>', "the log's name, such as ledger.example.com/holdpoint")
+    .requiredOption(
+      '--access <file>',
+      'JSON: who may append and read, by digest of token or certificate',
+    )
+    .option('--listen <address>', 'HOST:PORT', '127.0.0.1:8090')
+    .option('--public-log', 'checkpoint and tiles without a token')
+    .option('--tls-cert <file>')
+    .option('--tls-key <file>')
+    .option('--client-ca <file>', 'accept client certificates of this CA')
+    .option('--standby', 'wait until the active instance is gone, then take over')
+    .option('--witness <url=vkey>', 'ask this witness to co-sign; repeatable', collect, [])
+    .action(guarded(serveCommand));
+  ledger
+    .command('token-digest')
+    .description('the SHA-256 of a token given on standard input, for the access file')
+    .action(guarded(digestCommand));
+}
+
+export function ledgerCommand(): Command {
+  const ledger = new Command('ledger').description(
+    'verify, search and prove what the ledger holds',
+  );
+  proving(ledger);
+  looking(ledger);
+  keeping(ledger);
   return ledger;
 }

@@ -1,5 +1,7 @@
-// Who may do what at the ledger's door: bearer tokens or client certificates, append and read apart.
-// Invariant: tokens are known by their SHA-256 only and compared in constant time; who is not known may do nothing.
+// Who may do what at the ledger's door: bearer tokens or client certificates, append and read
+// apart.
+// Invariant: tokens are known by their SHA-256 only and compared in constant time; who is not known
+// may do nothing.
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
@@ -11,7 +13,10 @@ export type Right = 'append' | 'read' | 'metrics';
 export interface Principal {
   readonly name: string;
   readonly rights: readonly Right[];
-  /** Kinds of entries it may write; null for all. A proxy should not write signatures, nor an approver decisions. */
+  /**
+   * Kinds of entries it may write; null for all. A proxy should not write signatures, nor an
+   * approver decisions.
+   */
   readonly kinds: readonly EntryKind[] | null;
   /** SHA-256 (hex) of its bearer token; null when it has none. */
   readonly token_sha256: string | null;

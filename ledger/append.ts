@@ -1,6 +1,7 @@
-// Append: the sequencer. Calls wait in a queue; one commit at a time takes many of them, writes one journal record, and
-// answers. Invariant: nothing is answered before entries and the checkpoint containing them are durable, and after any
-// failed write nothing more is written by this sequencer (poison): only recovery, from the disk, may go on.
+// Append: the sequencer. Calls wait in a queue; one commit at a time takes many of them, writes one
+// journal record, and answers. Invariant: nothing is answered before entries and the checkpoint
+// containing them are durable, and after any failed write nothing more is written by this sequencer
+// (poison): only recovery, from the disk, may go on.
 
 import { signCheckpoint } from './checkpoint.ts';
 import type { Appended } from './contract.ts';
@@ -71,7 +72,9 @@ export class Sequencer {
   #publishTimer: NodeJS.Timeout | null = null;
   #publishAt = 0;
   #wanted: { resolve: (state: Snapshot) => void; reject: (error: unknown) => void }[] = [];
-  /** Segments left behind whose files are not settled yet, oldest first, with the size they end at. */
+  /**
+   * Segments left behind whose files are not settled yet, oldest first, with the size they end at.
+   */
   #behind: { segment: Segment; size: number }[] = [];
 
   constructor(parts: SequencerParts) {
@@ -115,7 +118,8 @@ export class Sequencer {
       return Promise.reject(
         new LedgerError(
           'busy',
-          `${this.#waitingEntries} entries wait for the disk already; try again when some are answered.`,
+          `${this.#waitingEntries} entries wait for the disk already; try again when some are ` +
+            'answered.',
         ),
       );
     }
@@ -180,7 +184,8 @@ export class Sequencer {
     const fresh: Buffer[] = [];
     const places: number[][] = [];
     let bytes = 0;
-    // 1. Place: an index and a leaf for each entry whose key is new. In memory only; a crash leaves nothing.
+    // 1. Place: an index and a leaf for each entry whose key is new. In memory only; a crash leaves
+    // nothing.
     for (const call of calls) {
       const indexes: number[] = [];
       for (const item of call.items) {
@@ -203,8 +208,10 @@ export class Sequencer {
         { origin: signer.name, size: this.#tree.size, root },
         signer,
       );
-      // 3. One durable write of entries and checkpoint. A crash before it is whole: recovery drops the torn record,
-      //    nobody was answered. A crash after: recovery appends the same entries; who asks again finds them by key.
+      // 3. One durable write of entries and checkpoint. A crash before it is whole: recovery drops
+      // the torn record,
+      //    nobody was answered. A crash after: recovery appends the same entries; who asks again
+      //    finds them by key.
       const started = performance.now();
       await this.#segment.commit({ first, entries: fresh, checkpoint });
       this.#root = root;
@@ -318,7 +325,8 @@ export class Sequencer {
     if (this.#poison !== null) return;
     this.#poison = new LedgerError(
       'unavailable',
-      `The ledger stopped after a failed write (${reasonOf(error)}); an append under way may or may not be in the log, and the same key finds out once it has recovered.`,
+      `The ledger stopped after a failed write (${reasonOf(error)}); an append under way may ` +
+        'or may not be in the log, and the same key finds out once it has recovered.',
       { cause: error },
     );
     if (this.#publishTimer !== null) clearTimeout(this.#publishTimer);

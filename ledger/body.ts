@@ -1,5 +1,6 @@
 // Bodies: what is too large for an entry, beside the log under its SHA-256.
-// Invariant: durable before the entry that names it is appended; what is read back has the hash it was asked by.
+// Invariant: durable before the entry that names it is appended; what is read back has the hash it
+// was asked by.
 import { hash } from 'node:crypto';
 import { dirname } from 'node:path';
 import { LedgerError } from './errors.ts';
@@ -16,7 +17,8 @@ export async function storeBody(files: Files, layout: Layout, body: Uint8Array):
   if (body.length > BODY_BYTES_MAX) {
     throw new LedgerError(
       'body-too-large',
-      `A body of ${body.length} bytes is more than ${BODY_BYTES_MAX}; the operation can't be recorded and must be refused.`,
+      `A body of ${body.length} bytes is more than ${BODY_BYTES_MAX}; the operation can't be ` +
+        'recorded and must be refused.',
     );
   }
   const path = layout.body(bodyName(body));

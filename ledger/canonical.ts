@@ -1,5 +1,6 @@
 // An entry's bytes: canonical JSON (RFC 8785) of the entry with its idempotence key.
-// Invariant: the bytes alone tell all that the ledger knows of the entry; indexes are rebuilt from them.
+// Invariant: the bytes alone tell all that the ledger knows of the entry; indexes are rebuilt from
+// them.
 import canonicalize from 'canonicalize';
 import type { Append, Entry } from './contract.ts';
 import { LedgerError, reasonOf } from './errors.ts';
@@ -15,7 +16,8 @@ export function encodeEntry(append: Append): Buffer {
   if (!KEY.test(append.key)) {
     throw new LedgerError(
       'key-invalid',
-      `An append's key must be 1 to ${KEY_CHARS_MAX} printable ASCII characters without spaces; make it of the operation's id and the phase.`,
+      `An append's key must be 1 to ${KEY_CHARS_MAX} printable ASCII characters without ` +
+        "spaces; make it of the operation's id and the phase.",
     );
   }
   let text: string | undefined;
@@ -33,7 +35,8 @@ export function encodeEntry(append: Append): Buffer {
   if (bytes > ENTRY_BYTES_MAX) {
     throw new LedgerError(
       'entry-too-large',
-      `The ${append.entry.kind} entry has ${bytes} bytes, the most is ${ENTRY_BYTES_MAX}; put the statement in the append's body.`,
+      `The ${append.entry.kind} entry has ${bytes} bytes, the most is ${ENTRY_BYTES_MAX}; put ` +
+        "the statement in the append's body.",
     );
   }
   const framed = Buffer.allocUnsafe(2 + bytes);

@@ -1,5 +1,6 @@
 // C2SP tlog-checkpoint: origin, size and root as a signed note.
-// Invariant: parse(format(x)) is x, and text that format would not write is refused (extension lines are allowed by the format, not by this log).
+// Invariant: parse(format(x)) is x, and text that format would not write is refused (extension
+// lines are allowed by the format, not by this log).
 import { LedgerError } from './errors.ts';
 import { HASH_BYTES } from './limits.ts';
 import { openNote, type Signer, signNote, type Verifier } from './note.ts';

@@ -1,6 +1,7 @@
 // The ledger over HTTP, as its writers see it: the same contract as in process.
-// Invariant: one request under way at a time, so that entries keep the order in which they were given; a request without
-// an answer is sent again with the same keys, to the next instance, and can't double an entry.
+// Invariant: one request under way at a time, so that entries keep the order in which they were
+// given; a request without an answer is sent again with the same keys, to the next instance, and
+// can't double an entry.
 import { Agent, request as send } from 'undici';
 import type { Append, Appended, LedgerWriter } from './contract.ts';
 import { LEDGER_ERRORS, LedgerError, type LedgerErrorCode, reasonOf } from './errors.ts';

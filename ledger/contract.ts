@@ -1,6 +1,6 @@
 // The ledger's contract: what may be written, and what an append answers.
-// Invariant: an entry is canonical JSON (RFC 8785) of at most 65,535 bytes; an append is answered only when
-// entry, tiles and a checkpoint containing it are on disk.
+// Invariant: an entry is canonical JSON (RFC 8785) of at most 65,535 bytes; an append is answered
+// only when entry, tiles and a checkpoint containing it are on disk.
 import type { Effect, EffectClass } from '../proxy/effect/effect.ts';
 import type { Parameter, Stated } from '../proxy/operation.ts';
 import type { Mode, Verdict } from '../proxy/verdict/verdict.ts';
@@ -27,7 +27,10 @@ export interface Asked {
   readonly database: string;
 }
 
-/** The statement as asked: its bytes base64 when small, else only the digest (the body is stored beside the log). */
+/**
+ * The statement as asked: its bytes base64 when small, else only the digest (the body is stored
+ * beside the log).
+ */
 export interface StatementRecord {
   readonly sha256: string;
   readonly bytes: number;
@@ -50,7 +53,10 @@ export interface DecisionEntry extends Common, Asked {
   readonly effects: readonly Effect[];
   readonly statement: StatementRecord;
   readonly verdict: Verdict;
-  /** `hold` asked for signatures; `redeemed` used a receipt; `observed` would not have passed but the target is observe-only. */
+  /**
+   * `hold` asked for signatures; `redeemed` used a receipt; `observed` would not have passed but
+   * the target is observe-only.
+   */
   readonly disposition: 'forward' | 'hold' | 'refuse' | 'redeemed' | 'observed';
   readonly policy: string;
   readonly mode: Mode;
@@ -66,13 +72,18 @@ export interface DecisionEntry extends Common, Asked {
 export interface OutcomeEntry extends Common, Asked {
   readonly kind: 'outcome';
   readonly outcome: 'done' | 'failed' | 'unknown';
-  /** The engine's own word: a command tag, a result document's summary, an SQLSTATE. No row data. */
+  /**
+   * The engine's own word: a command tag, a result document's summary, an SQLSTATE. No row data.
+   */
   readonly answer: string | null;
   readonly rows: number | null;
   readonly duration_ms: number | null;
 }
 
-/** Reads of one session, fingerprint, verdict and rule within a second, or one read where the target says `each`. */
+/**
+ * Reads of one session, fingerprint, verdict and rule within a second, or one read where the target
+ * says `each`.
+ */
 export interface ReadsEntry extends Common, Omit<Asked, 'operation'> {
   readonly kind: 'reads';
   readonly class: EffectClass;
@@ -155,11 +166,16 @@ export type Entry =
   | DrillEntry
   | AdministrationEntry;
 
-/** One entry to append. `key` makes it idempotent: a second append of the same key answers with the first's place. */
+/**
+ * One entry to append. `key` makes it idempotent: a second append of the same key answers with the
+ * first's place.
+ */
 export interface Append {
   readonly key: string;
   readonly entry: Entry;
-  /** A body too large for the entry, stored beside the log under its SHA-256 before the entry is. */
+  /**
+   * A body too large for the entry, stored beside the log under its SHA-256 before the entry is.
+   */
   readonly body?: Uint8Array;
 }
 
@@ -172,10 +188,16 @@ export interface Appended {
   readonly checkpoint: string;
 }
 
-/** The append side of the ledger; in process or over HTTP, the same contract. Rejects when nothing was written. */
+/**
+ * The append side of the ledger; in process or over HTTP, the same contract. Rejects when nothing
+ * was written.
+ */
 export interface LedgerWriter {
   append(appends: readonly Append[]): Promise<readonly Appended[]>;
-  /** Fills when appends would fail now; used for health and to refuse changes early with a clear reason. */
+  /**
+   * Fills when appends would fail now; used for health and to refuse changes early with a clear
+   * reason.
+   */
   readonly unavailable: string | null;
   close(): Promise<void>;
 }

@@ -1,12 +1,16 @@
 // The door for entries that come from outside the process: form, kind and writer.
-// Invariant: what passes has the fields every entry has, and is of a kind and from a writer that its sender may use.
+// Invariant: what passes has the fields every entry has, and is of a kind and from a writer that
+// its sender may use.
 import type { Append, Entry } from './contract.ts';
 import { LedgerError } from './errors.ts';
 import { BODY_BYTES_MAX } from './limits.ts';
 
 export type EntryKind = Entry['kind'];
 
-/** Every kind, with the fields it must have beside the common ones; a new kind does not compile until it is here. */
+/**
+ * Every kind, with the fields it must have beside the common ones; a new kind does not compile
+ * until it is here.
+ */
 const FIELDS: { readonly [K in EntryKind]: readonly (keyof Extract<Entry, { kind: K }>)[] } = {
   decision: [
     'operation',

@@ -1,5 +1,6 @@
 // The ledger's errors: one class, one table of codes.
-// Invariant: a message names the thing, the reason and the next step; never a secret or a statement.
+// Invariant: a message names the thing, the reason and the next step; never a secret or a
+// statement.
 
 export const LEDGER_ERRORS = {
   'entry-too-large': 'An entry is longer than 65,535 bytes in canonical form.',

@@ -1,4 +1,5 @@
-// The file layer: every call by which the ledger touches the disk, so that a test can fail any one of them.
+// The file layer: every call by which the ledger touches the disk, so that a test can fail any one
+// of them.
 // Invariant: no other file of the append path imports node:fs.
 import {
   closeSync,
@@ -24,7 +25,9 @@ export interface DurableFile {
 
 export interface Files {
   read(path: string): Buffer | null;
-  /** Up to `length` bytes from `position`; fewer at the end of the file; null when there is no file. */
+  /**
+   * Up to `length` bytes from `position`; fewer at the end of the file; null when there is no file.
+   */
   readAt(path: string, position: number, length: number): Buffer | null;
   readAsync(path: string): Promise<Buffer | null>;
   exists(path: string): boolean;
@@ -183,7 +186,10 @@ export class DiskFiles implements Files {
   }
 }
 
-/** Replaces a file as a whole: readers see the old bytes or the new ones, after a power cut too. Durable when `durable`. */
+/**
+ * Replaces a file as a whole: readers see the old bytes or the new ones, after a power cut too.
+ * Durable when `durable`.
+ */
 export async function replaceFile(
   files: Files,
   path: string,

@@ -1,6 +1,6 @@
 // The index beside the log: which entry has which key, agent, object, … in SQLite.
-// Invariant: derived from the log alone and never trusted over it: a key found here is compared with the entry it names,
-// and `holdpoint ledger reindex` makes the whole again.
+// Invariant: derived from the log alone and never trusted over it: a key found here is compared
+// with the entry it names, and `holdpoint ledger reindex` makes the whole again.
 import { hash } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
@@ -11,9 +11,11 @@ const SCHEMA = `
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS key (digest BLOB PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS entry (
-  place INTEGER PRIMARY KEY, time INTEGER NOT NULL, kind TEXT NOT NULL, operation TEXT, hold TEXT, session TEXT, agent TEXT,
+  place INTEGER PRIMARY KEY, time INTEGER NOT NULL, kind TEXT NOT NULL,
+  operation TEXT, hold TEXT, session TEXT, agent TEXT,
   target TEXT, environment TEXT, class TEXT, verdict TEXT, rule TEXT, signer TEXT);
-CREATE TABLE IF NOT EXISTS object (name TEXT NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (name, place)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS object (
+  name TEXT NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (name, place)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entry_time ON entry (time);
 CREATE INDEX IF NOT EXISTS entry_operation ON entry (operation) WHERE operation IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entry_hold ON entry (hold) WHERE hold IS NOT NULL;
@@ -78,7 +80,10 @@ export class IndexFile {
   readonly #addObject: StatementSync;
   #size: number;
 
-  /** Opens the index of the log with this public key; another log's, one of another form, or one that has more than the log is begun anew. */
+  /**
+   * Opens the index of the log with this public key; another log's, one of another form, or one
+   * that has more than the log is begun anew.
+   */
   constructor(path: string, publicKey: string, sizeMax = Number.MAX_SAFE_INTEGER) {
     let database = open(path);
     const mark = `${INDEX_VERSION} ${publicKey}`;
@@ -153,7 +158,8 @@ export class IndexFile {
 function open(path: string): DatabaseSync {
   const database = new DatabaseSync(path);
   database.exec(
-    `PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000; PRAGMA cache_size = -${INDEX_CACHE_KIB}`,
+    'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000; ' +
+      `PRAGMA cache_size = -${INDEX_CACHE_KIB}`,
   );
   return database;
 }
@@ -167,6 +173,22 @@ function meta(database: DatabaseSync, name: string): unknown {
 
 function setMeta(database: DatabaseSync, name: string, value: string | number): void {
   database.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)').run(name, value);
+}
+
+/** Makes the whole index again from the log's entries; returns how many it covers. */
+export function reindex(
+  path: string,
+  publicKey: string,
+  entries: Iterable<{ index: number; entry: Logged }>,
+): number {
+  removeIndex(path);
+  const index = new IndexFile(path, publicKey);
+  try {
+    index.add(entries);
+    return index.size;
+  } finally {
+    index.close();
+  }
 }
 
 export function removeIndex(path: string): void {

@@ -1,5 +1,6 @@
 // The thread that keeps the index up with the published log.
-// Invariant: it only reads the log and only writes the index; a failure of it never stops an append.
+// Invariant: it only reads the log and only writes the index; a failure of it never stops an
+// append.
 import { parentPort, workerData } from 'node:worker_threads';
 import { reasonOf } from './errors.ts';
 import { IndexFile } from './index-file.ts';

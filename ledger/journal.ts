@@ -1,9 +1,12 @@
-// The journal: what makes an append durable in one write. Segments of zeroed, reused files hold checksummed records.
-// Invariant: a segment starts with a base (the tree's whole right edge), so the newest unsettled base and the records
-// after it are enough to rebuild every file that may not have reached the disk.
+// The journal: what makes an append durable in one write. Segments of zeroed, reused files hold
+// checksummed records.
+// Invariant: a segment starts with a base (the tree's whole right edge), so the newest unsettled
+// base and the records after it are enough to rebuild every file that may not have reached the
+// disk.
 //
 //   record, at a multiple of 4,096:
-//   | 'HPJ1' 4 | kind 1 | zero 3 | segment u64 | ordinal u32 | length u32 | crc32 u32 | zero 4 | payload … | zeros |
+//   | 'HPJ1' 4 | kind 1 | zero 3 | segment u64 | ordinal u32 | length u32 | crc32 u32 | zero 4 |
+//   payload … | zeros |
 import { crc32 } from 'node:zlib';
 import { LedgerError } from './errors.ts';
 import type { Files } from './files.ts';
@@ -22,7 +25,10 @@ export interface BaseRecord {
   readonly edge: Edge;
 }
 
-/** One group commit: entries (with length prefixes) from `first` on, and the checkpoint that contains them. */
+/**
+ * One group commit: entries (with length prefixes) from `first` on, and the checkpoint that
+ * contains them.
+ */
 export interface CommitRecord {
   readonly kind: 'commit';
   readonly checkpoint: string;
@@ -178,8 +184,9 @@ function recordAt(
 }
 
 /**
- * The whole records of a segment, in order. What follows the last one must be a torn write at most: a later record
- * that is whole means damage in the middle, which would lose entries that were answered, so that is an error.
+ * The whole records of a segment, in order. What follows the last one must be a torn write at most:
+ * a later record that is whole means damage in the middle, which would lose entries that were
+ * answered, so that is an error.
  */
 export function readSegment(bytes: Buffer, segment: number, name: string): JournalRecord[] {
   const records: JournalRecord[] = [];
@@ -196,7 +203,9 @@ export function readSegment(bytes: Buffer, segment: number, name: string): Journ
     if (found !== null && found.ordinal > records.length) {
       throw new LedgerError(
         'journal-corrupt',
-        `Journal ${name} is damaged at byte ${at}, but a later record (${found.ordinal}) is whole: entries that were answered would be lost. Restore the file from the standby or a backup.`,
+        `Journal ${name} is damaged at byte ${at}, but a later record (${found.ordinal}) is ` +
+          'whole: entries that were answered would be lost. Restore the file from the standby ' +
+          'or a backup.',
       );
     }
   }
@@ -238,7 +247,8 @@ export class Segment {
 
   async #flush(kind: number): Promise<void> {
     const record = this.#writer.take(kind, this.number, this.#ordinal);
-    // A short write is carried on with; an error is not retried: the caller stops for good (poison).
+    // A short write is carried on with; an error is not retried: the caller stops for good
+    // (poison).
     for (let done = 0; done < record.length; ) {
       const n = await this.#file.write(record, done, record.length - done, this.#at + done);
       if (n <= 0) throw new Error('the disk took no bytes');

@@ -30,7 +30,8 @@ export async function loadSigner(
     if (files.exists(layout.checkpoint)) {
       throw new LedgerError(
         'key-mismatch',
-        `${layout.key} is missing, but the log has been signed already; restore it from the backup.`,
+        `${layout.key} is missing, but the log has been signed already; restore it from the ` +
+          'backup.',
       );
     }
     await replaceFile(files, layout.key, Buffer.from(pem), { mode: 0o600, durable: true });

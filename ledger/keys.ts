@@ -1,5 +1,7 @@
-// Idempotence: which key stands at which index. Recent keys in memory, older ones in the index file.
-// Invariant: every key in the log is found before the first append is taken; memory holds only what the index has not.
+// Idempotence: which key stands at which index. Recent keys in memory, older ones in the index
+// file.
+// Invariant: every key in the log is found before the first append is taken; memory holds only what
+// the index has not.
 import { Worker } from 'node:worker_threads';
 import type { Keys } from './append.ts';
 import { reasonOf } from './errors.ts';
@@ -32,7 +34,10 @@ export interface IndexedKeysOptions {
   readonly size: number;
   /** The ledger's directory. */
   readonly directory: string;
-  /** The key of the entry at an index, from the log: a key found in the index counts only when it stands there. */
+  /**
+   * The key of the entry at an index, from the log: a key found in the index counts only when it
+   * stands there.
+   */
   readonly keyAt: (index: number) => string | null;
   readonly warn: (message: string) => void;
 }
@@ -85,7 +90,8 @@ export class IndexedKeys implements Keys {
     if (index === undefined) return undefined;
     if (this.#options.keyAt(index) === key) return index;
     this.#options.warn(
-      `The index names entry ${index} for a key that does not stand there; rebuild it: holdpoint ledger reindex.`,
+      `The index names entry ${index} for a key that does not stand there; rebuild it: ` +
+        'holdpoint ledger reindex.',
     );
     return undefined;
   }
@@ -94,7 +100,10 @@ export class IndexedKeys implements Keys {
     this.#recent.set(key, index);
   }
 
-  /** Forgets what is only in memory; returns the first index whose key is to be added, for a log of `size`. */
+  /**
+   * Forgets what is only in memory; returns the first index whose key is to be added, for a log of
+   * `size`.
+   */
   reset(size: number): number {
     this.#recent.clear();
     return Math.min(this.#indexed, size);
@@ -121,7 +130,8 @@ export class IndexedKeys implements Keys {
   #told(message: { size: number } | { failed: string }): void {
     if ('failed' in message) {
       this.#options.warn(
-        `The index can't be kept up (${message.failed}); searches miss the newest entries until it can.`,
+        `The index can't be kept up (${message.failed}); searches miss the newest entries ` +
+          'until it can.',
       );
       this.#busy = false;
     } else {
@@ -145,7 +155,10 @@ export class IndexedKeys implements Keys {
     for (const done of this.#waiting.splice(0)) done();
   }
 
-  /** Resolves when at most `lag` of `size` published entries are not indexed; rejects when that can't be. */
+  /**
+   * Resolves when at most `lag` of `size` published entries are not indexed; rejects when that
+   * can't be.
+   */
   async until(size: number, lag: number = KEYS_LAG_MAX): Promise<void> {
     while (size - this.#indexed > lag) {
       if (this.#failed !== null) throw new Error(`The index can't be written: ${this.#failed}.`);

@@ -1,4 +1,5 @@
-// Where a ledger keeps what. `log/` is the public part: plain files that any file server may publish.
+// Where a ledger keeps what. `log/` is the public part: plain files that any file server may
+// publish.
 // Invariant: the private key and the journal are never under `log/`.
 import { join } from 'node:path';
 

@@ -1,5 +1,7 @@
-// The ledger in this process: opens the directory, appends, answers, and recovers itself after a failed write.
-// Invariant: one writer a directory (lock.ts); between a failed write and a recovery that succeeded `unavailable` says why.
+// The ledger in this process: opens the directory, appends, answers, and recovers itself after a
+// failed write.
+// Invariant: one writer a directory (lock.ts); between a failed write and a recovery that succeeded
+// `unavailable` says why.
 
 import { Sequencer } from './append.ts';
 import { bodyName, readBody, storeBody } from './body.ts';
@@ -23,7 +25,10 @@ export { bodyName };
 
 export interface LedgerOptions {
   readonly directory: string;
-  /** The log's name: a schema-less URL such as `ledger.example.com/holdpoint`. Fixed for the log's life. */
+  /**
+   * The log's name: a schema-less URL such as `ledger.example.com/holdpoint`. Fixed for the log's
+   * life.
+   */
   readonly origin: string;
   /** PKCS #8 PEM of an Ed25519 key; by default one is made in the directory at the first start. */
   readonly key?: string;
@@ -62,7 +67,10 @@ export interface Ledger extends LedgerWriter {
   search(query: SearchQuery): Promise<SearchPage>;
   /** Everything about one operation or hold, in order. */
   story(id: string): Promise<Story>;
-  /** Resolves with its checkpoint when all that is answered so far is public files and, `indexed`, found by searches. */
+  /**
+   * Resolves with its checkpoint when all that is answered so far is public files and, `indexed`,
+   * found by searches.
+   */
   publish(indexed?: boolean): Promise<string>;
   /** Keeps and serves a published checkpoint with its co-signatures. */
   cosigned(note: string): Promise<void>;

@@ -23,7 +23,10 @@ export const TILE_WIDTH = 256;
 export const TILE_HEIGHT = 8;
 export const HASH_BYTES = 32;
 
-/** Journal records start at multiples of this; one page, so that a torn write never touches an older record. */
+/**
+ * Journal records start at multiples of this; one page, so that a torn write never touches an older
+ * record.
+ */
 export const JOURNAL_ALIGN = 4_096;
 /** Size of a journal segment, written out with zeros once and then used again. */
 export const SEGMENT_BYTES = 16 * 1024 * 1024;
@@ -63,7 +66,10 @@ export const STORY_ENTRIES_MAX = 1_000;
 export const REQUEST_BYTES_MAX = 96 * 1024 * 1024;
 /** Entries that the HTTP client puts into one request. */
 export const CLIENT_BATCH = 1_000;
-/** The HTTP client gives a request up after this long, and tries an unreachable service again this often. */
+/**
+ * The HTTP client gives a request up after this long, and tries an unreachable service again this
+ * often.
+ */
 export const CLIENT_TIMEOUT_MS = 10_000;
 export const CLIENT_RETRIES = 3;
 export const CLIENT_PROBE_MS = 500;

@@ -1,5 +1,6 @@
 // Reading a published log: entries and hashes from the tlog-tiles files alone.
-// Invariant: what it returns is checked for form only; proofs and verify.ts check it against a checkpoint.
+// Invariant: what it returns is checked for form only; proofs and verify.ts check it against a
+// checkpoint.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeEntry, type Logged } from './canonical.ts';
@@ -26,7 +27,9 @@ export class PublishedLog {
   readonly #files: Files;
   readonly #tiles = new Map<string, TileNodes>();
 
-  /** Takes the checkpoint given, or the file as it is now; with a verifier its signature is checked. */
+  /**
+   * Takes the checkpoint given, or the file as it is now; with a verifier its signature is checked.
+   */
   constructor(
     directory: string,
     verifier: Verifier | null,

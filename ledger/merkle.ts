@@ -1,5 +1,6 @@
 // The Merkle tree of RFC 6962, section 2.1: hashes, proofs and their verification.
-// Invariant: pure functions of hashes; sizes and indices are exact integers below 2^53, so no bit operators on them.
+// Invariant: pure functions of hashes; sizes and indices are exact integers below 2^53, so no bit
+// operators on them.
 import { hash } from 'node:crypto';
 import { LedgerError } from './errors.ts';
 import { HASH_BYTES } from './limits.ts';
@@ -100,7 +101,10 @@ export function consistencyProof(from: number, to: number, node: NodeSource): Bu
   return path.reverse();
 }
 
-/** The root that a leaf and its path lead to; throws when the path has the wrong length (RFC 9162, 2.1.3.2). */
+/**
+ * The root that a leaf and its path lead to; throws when the path has the wrong length (RFC 9162,
+ * 2.1.3.2).
+ */
 export function rootOfInclusion(
   index: number,
   size: number,
@@ -130,7 +134,10 @@ export function rootOfInclusion(
   return root;
 }
 
-/** true when the path proves that the tree of `from` leaves is the start of the tree of `to` (RFC 9162, 2.1.4.2). */
+/**
+ * true when the path proves that the tree of `from` leaves is the start of the tree of `to` (RFC
+ * 9162, 2.1.4.2).
+ */
 export function provesConsistency(
   from: number,
   to: number,

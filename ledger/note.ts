@@ -1,5 +1,6 @@
 // C2SP signed notes with Ed25519 keys: text, a blank line, signature lines.
-// Invariant: text is trusted only after a signature by a key that the caller named has been verified over exactly those bytes.
+// Invariant: text is trusted only after a signature by a key that the caller named has been
+// verified over exactly those bytes.
 import {
   createPrivateKey,
   createPublicKey,
@@ -63,7 +64,8 @@ export function checkName(name: string): void {
   if (!NAME.test(name)) {
     throw new LedgerError(
       'note-invalid',
-      `The name ${JSON.stringify(name)} must not be empty or have spaces, plus signs or control characters.`,
+      `The name ${JSON.stringify(name)} must not be empty or have spaces, plus signs or ` +
+        'control characters.',
     );
   }
 }
@@ -84,7 +86,8 @@ export function parseVkey(vkey: string): Verifier {
   if (type !== ED25519 && type !== COSIGNATURE) {
     throw new LedgerError(
       'note-invalid',
-      `Key ${name} has signature type ${type}; only Ed25519 keys (1, and 4 of witnesses) are known.`,
+      `Key ${name} has signature type ${type}; only Ed25519 keys (1, and 4 of witnesses) are ` +
+        'known.',
     );
   }
   const raw = bytes.subarray(1);
@@ -199,8 +202,8 @@ export function verifySignature(
 }
 
 /**
- * The note's text when at least one of the verifiers signed it. A wrong signature under a known name and id rejects
- * the note; signatures of unknown keys are ignored.
+ * The note's text when at least one of the verifiers signed it. A wrong signature under a known
+ * name and id rejects the note; signatures of unknown keys are ignored.
  */
 export function openNote(
   bytes: Uint8Array | string,

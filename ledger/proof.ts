@@ -1,5 +1,6 @@
 // C2SP tlog-proof: one file that proves offline that an entry is in the log.
-// Invariant: a proof is accepted only when the leaf leads to the root of a checkpoint signed by the key given.
+// Invariant: a proof is accepted only when the leaf leads to the root of a checkpoint signed by the
+// key given.
 import { type Checkpoint, openCheckpoint } from './checkpoint.ts';
 import { LedgerError } from './errors.ts';
 import { HASH_BYTES } from './limits.ts';

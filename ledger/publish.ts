@@ -1,5 +1,6 @@
 // Publishing: the committed tree as tlog-tiles files, then the checkpoint that needs them.
-// Invariant: a checkpoint is in place only after every tile and bundle it needs; full files are never changed.
+// Invariant: a checkpoint is in place only after every tile and bundle it needs; full files are
+// never changed.
 import { dirname } from 'node:path';
 import { type Files, replaceFile } from './files.ts';
 import type { Layout } from './layout.ts';
@@ -36,9 +37,9 @@ export class Publisher {
   }
 
   /**
-   * Crash here, at any line: the checkpoint on disk still needs only files that are there; recovery publishes again
-   * from the journal. `again` is recovery: files may exist, torn or from a commit that never was, so each is replaced
-   * as a whole unless it is right already.
+   * Crash here, at any line: the checkpoint on disk still needs only files that are there; recovery
+   * publishes again from the journal. `again` is recovery: files may exist, torn or from a commit
+   * that never was, so each is replaced as a whole unless it is right already.
    */
   async publish(state: Snapshot, again = false): Promise<void> {
     const size = state.edge.size;
@@ -90,7 +91,10 @@ export class Publisher {
     }
   }
 
-  /** Keeps a co-signed checkpoint: as `witnessed`, and in place of the same one without co-signatures. */
+  /**
+   * Keeps a co-signed checkpoint: as `witnessed`, and in place of the same one without
+   * co-signatures.
+   */
   async cosigned(note: string): Promise<void> {
     await replaceFile(this.#files, this.#layout.witnessed, Buffer.from(note));
     const now = this.#files.read(this.#layout.checkpoint);
@@ -104,7 +108,10 @@ export class Publisher {
     await this.#files.remove(`${this.#layout.tile(full)}.p`);
   }
 
-  /** Makes every full file published so far durable; after it, older journal segments are not needed. */
+  /**
+   * Makes every full file published so far durable; after it, older journal segments are not
+   * needed.
+   */
   async settle(): Promise<void> {
     const files = this.#dirty;
     const directories = this.#directories;

@@ -1,7 +1,8 @@
 // Recovery: from what the disk has to a tree that can be appended to, through append's own steps.
-// Invariant: every entry that was answered is in the recovered tree, or opening fails and says so; nothing is signed
-// here that an earlier checkpoint contradicts. Bytes that an earlier failed fsync left in the page cache are trusted only
-// after they have been written again, to other files, and synced.
+// Invariant: every entry that was answered is in the recovered tree, or opening fails and says so;
+// nothing is signed here that an earlier checkpoint contradicts. Bytes that an earlier failed fsync
+// left in the page cache are trusted only after they have been written again, to other files, and
+// synced.
 import { dirname } from 'node:path';
 import { type Checkpoint, openCheckpoint, signCheckpoint } from './checkpoint.ts';
 import { LedgerError } from './errors.ts';
@@ -37,7 +38,8 @@ function published(files: Files, layout: Layout, signer: Signer): Checkpoint | n
   } catch (error) {
     throw new LedgerError(
       'key-mismatch',
-      `${layout.checkpoint} is not signed by ${signer.vkey}: the log has another key or name, or the file was changed. Restore the key, or open the log by its own name.`,
+      `${layout.checkpoint} is not signed by ${signer.vkey}: the log has another key or name, ` +
+        'or the file was changed. Restore the key, or open the log by its own name.',
       { cause: error },
     );
   }
@@ -128,26 +130,31 @@ export async function recover(
   if (replayed === null && before !== null) {
     throw new LedgerError(
       'journal-missing',
-      `${layout.checkpoint} is signed for ${before.size} entries, but ${layout.journal} has no journal; entries may be missing. Restore the journal from the standby or a backup.`,
+      `${layout.checkpoint} is signed for ${before.size} entries, but ${layout.journal} has no ` +
+        'journal; entries may be missing. Restore the journal from the standby or a backup.',
     );
   }
   const tree = replayed?.tree ?? new Tree(read);
   if (before !== null && before.size > tree.size) {
     throw new LedgerError(
       'rolled-back',
-      `The published checkpoint has ${before.size} entries, journal and tiles only ${tree.size}: the journal is older than the log. Restore the journal; appending now would fork the log.`,
+      `The published checkpoint has ${before.size} entries, journal and tiles only ` +
+        `${tree.size}: the journal is older than the log. Restore the journal; appending now ` +
+        'would fork the log.',
     );
   }
   if (before !== null && replayed?.passed(before) === false) {
     throw new LedgerError(
       'rolled-back',
-      `The published checkpoint of ${before.size} entries is not a state of this journal: they are of different histories.`,
+      `The published checkpoint of ${before.size} entries is not a state of this journal: they ` +
+        'are of different histories.',
     );
   }
   const checkpoint =
     replayed?.checkpoint ??
     signCheckpoint({ origin: signer.name, size: 0, root: EMPTY_ROOT }, signer);
-  // 2. A new segment with the tree as its base, durable. A crash before it or after: the old segments are still there,
+  // 2. A new segment with the tree as its base, durable. A crash before it or after: the old
+  // segments are still there,
   //    and a log without entries has its journal before its first checkpoint.
   const last = old.at(-1)?.number ?? 0;
   const segments = new Segments(files, layout, last + 1, segmentBytes);
@@ -158,7 +165,8 @@ export async function recover(
   await publisher.publish(snapshot(tree, checkpoint), true);
   const done = tree.finished();
   tree.forget(done.tiles, done.bundles);
-  // 4. Only now the old segments go, oldest first. A crash between: those left are replayed and give the same tree.
+  // 4. Only now the old segments go, oldest first. A crash between: those left are replayed and
+  // give the same tree.
   for (const { number } of old) {
     await files.remove(layout.segment(number));
     await files.sync(layout.journal);

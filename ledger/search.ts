@@ -127,7 +127,10 @@ function stageOf(entry: Logged): Stage {
   }
 }
 
-/** The whole chain of an operation or a hold: a statement sent again after approval is another operation of the same hold. */
+/**
+ * The whole chain of an operation or a hold: a statement sent again after approval is another
+ * operation of the same hold.
+ */
 export async function story(index: IndexFile, read: Read, id: string): Promise<Story> {
   const operations = new Set<string>();
   const holds = new Set<string>();

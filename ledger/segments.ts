@@ -1,5 +1,7 @@
-// The journal's files: numbered segments, made ahead of need and used again when their content is settled.
-// Invariant: a segment's name and its zeroed (or old) bytes are durable before a record goes into it.
+// The journal's files: numbered segments, made ahead of need and used again when their content is
+// settled.
+// Invariant: a segment's name and its zeroed (or old) bytes are durable before a record goes into
+// it.
 import { dirname } from 'node:path';
 import type { Files } from './files.ts';
 import { RecordWriter, Segment } from './journal.ts';
@@ -47,8 +49,8 @@ export class Segments {
 
   /** A segment that recovery needs no more. */
   async release(path: string): Promise<void> {
-    // Out of the numbered names, so that recovery does not read it. Segments go oldest first and durably, so that none
-    // can come back without those after it.
+    // Out of the numbered names, so that recovery does not read it. Segments go oldest first and
+    // durably, so that none can come back without those after it.
     if (this.#spare.length > 0) {
       await this.#files.remove(path);
     } else {

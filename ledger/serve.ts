@@ -1,5 +1,6 @@
 // One ledger process: active when it has the lock, standby until then.
-// Invariant: nothing is signed before the lock is held (lock.ts), so two instances over one directory never both append.
+// Invariant: nothing is signed before the lock is held (lock.ts), so two instances over one
+// directory never both append.
 import type { Principal } from './access.ts';
 import { LedgerError, reasonOf } from './errors.ts';
 import { type Ledger, openLedger } from './ledger.ts';
@@ -70,7 +71,10 @@ class Service implements Serving {
     await this.#server.listen({ host: this.#options.host, port: this.#options.port });
   }
 
-  /** Takes the lock, at once or when the other instance has gone; then recovers and appends like any start. */
+  /**
+   * Takes the lock, at once or when the other instance has gone; then recovers and appends like any
+   * start.
+   */
   async #activate(): Promise<void> {
     for (;;) {
       try {

@@ -1,6 +1,6 @@
 // The ledger as a service: appends, reads, search and the public log over HTTP.
-// Invariant: what it serves of the log is the published files; every request but health needs a right, unless the log is
-// declared public.
+// Invariant: what it serves of the log is the published files; every request but health needs a
+// right, unless the log is declared public.
 
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -85,7 +85,10 @@ const SEARCH_NAMES = [
   'to',
 ] as const;
 
-/** The query of a search request; an unknown name is an error, so that a typing mistake is not a wider answer. */
+/**
+ * The query of a search request; an unknown name is an error, so that a typing mistake is not a
+ * wider answer.
+ */
 export function searchQuery(given: { readonly [name: string]: unknown }): SearchQuery {
   const query: { [name: string]: string | number } = {};
   for (const [name, value] of Object.entries(given)) {
@@ -101,7 +104,10 @@ export function searchQuery(given: { readonly [name: string]: unknown }): Search
   return query;
 }
 
-/** A tile or bundle of any width that the published files can give: narrower ones are the start of wider ones. */
+/**
+ * A tile or bundle of any width that the published files can give: narrower ones are the start of
+ * wider ones.
+ */
 function tileBytes(directory: string, place: TilePlace): Buffer | null {
   const files = new DiskFiles();
   const path = (width: number): string =>

@@ -33,7 +33,10 @@ export interface TilePlace {
 
 const PATH = /^tile\/(entries|0|[1-9]\d?)\/((?:x\d{3}\/)*\d{3})(?:\.p\/([1-9]\d{0,2}))?$/;
 
-/** Reads a path back; null when it is not one that {@link tilePath} or {@link bundlePath} would write. */
+/**
+ * Reads a path back; null when it is not one that {@link tilePath} or {@link bundlePath} would
+ * write.
+ */
 export function parseTilePath(path: string): TilePlace | null {
   const match = PATH.exec(path);
   const [, level, digits, partial] = match ?? [];
@@ -105,7 +108,10 @@ export class TileNodes {
   }
 }
 
-/** The entries of a bundle, each with its place in the file; throws when the bundle is not exactly `width` entries. */
+/**
+ * The entries of a bundle, each with its place in the file; throws when the bundle is not exactly
+ * `width` entries.
+ */
 export function splitBundle(bundle: Uint8Array, width: number, name: string): Uint8Array[] {
   const entries: Uint8Array[] = [];
   let at = 0;
@@ -118,7 +124,8 @@ export function splitBundle(bundle: Uint8Array, width: number, name: string): Ui
   if (entries.length !== width || at !== bundle.length) {
     throw new LedgerError(
       'tile-invalid',
-      `Bundle ${name} should hold exactly ${width} entries; ${entries.length} whole ones are in its first ${at} of ${bundle.length} bytes.`,
+      `Bundle ${name} should hold exactly ${width} entries; ${entries.length} whole ones are ` +
+        `in its first ${at} of ${bundle.length} bytes.`,
     );
   }
   return entries;

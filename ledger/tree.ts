@@ -1,5 +1,7 @@
-// The tree's right edge in memory: the tiles still growing, and finished ones until they are on disk as files.
-// Invariant: memory is a few tiles a level whatever the log's size; older nodes come from the tile files.
+// The tree's right edge in memory: the tiles still growing, and finished ones until they are on
+// disk as files.
+// Invariant: memory is a few tiles a level whatever the log's size; older nodes come from the tile
+// files.
 import { LedgerError } from './errors.ts';
 import { HASH_BYTES, TILE_HEIGHT, TILE_WIDTH } from './limits.ts';
 import { consistencyProof, type NodeSource, rangeRoot, splitAt, treeRoot } from './merkle.ts';
@@ -88,7 +90,8 @@ export class Tree {
     if (hashes?.length !== TILE_WIDTH * HASH_BYTES) {
       throw new LedgerError(
         'tile-invalid',
-        `Tile ${index} of level ${level} is missing or not 8,192 bytes; run: holdpoint ledger verify.`,
+        `Tile ${index} of level ${level} is missing or not 8,192 bytes; run: holdpoint ledger ` +
+          'verify.',
       );
     }
     const tile = TileNodes.from(level, index, hashes);
@@ -104,7 +107,10 @@ export class Tree {
     return Buffer.from(treeRoot(this.#size, this.node));
   }
 
-  /** Leaf and inclusion proof as base64, for entries of one tree size; what entries share is computed once. */
+  /**
+   * Leaf and inclusion proof as base64, for entries of one tree size; what entries share is
+   * computed once.
+   */
   proofs(size: number): (index: number) => { leaf: string; proof: string[] } {
     const known = new Map<number, string>();
     return (index) => {
@@ -114,7 +120,8 @@ export class Tree {
       while (high - low > 1) {
         const middle = low + splitAt(high - low);
         const right = index < middle;
-        // The left sibling of [low, middle) and the right one from `middle` to the edge or the subtree's end.
+        // The left sibling of [low, middle) and the right one from `middle` to the edge or the
+        // subtree's end.
         const from = right ? middle : low;
         const width = right ? high - middle : middle - low;
         const name = from * 64 + Math.ceil(Math.log2(width));

@@ -1,6 +1,6 @@
 // Verification: everything derived again from the public files and a key, by nothing but reading.
-// Invariant: `ok` means that every byte of every file under `log/` is the one that the signed root demands; the first entry
-// that is not is named.
+// Invariant: `ok` means that every byte of every file under `log/` is the one that the signed root
+// demands; the first entry that is not is named.
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -37,10 +37,14 @@ export interface Verified {
   readonly checkpoint: Checkpoint | null;
   readonly entries: number;
   /** Entries whose bundles a recorded retention act removed; their hashes are still proven. */
+  readonly removed: number;
   readonly findings: readonly Finding[];
 }
 
-/** What one range of bundles gives: the root of each full tile, or the hashes of the last, partial one. */
+/**
+ * What one range of bundles gives: the root of each full tile, or the hashes of the last, partial
+ * one.
+ */
 export interface RangeResult {
   readonly hashes: Uint8Array[];
   readonly findings: Finding[];
@@ -147,7 +151,9 @@ function checkLevels(
           const entry = (index * TILE_WIDTH + wrong) * TILE_WIDTH ** (level + 1);
           findings.push({
             entry,
-            what: `tile/${level + 1} does not have the root of the tile below that starts at entry ${entry}`,
+            what:
+              `tile/${level + 1} does not have the root of the tile below that starts at ` +
+              `entry ${entry}`,
           });
         }
       } catch (error) {
@@ -170,7 +176,10 @@ function firstDifference(a: Uint8Array, b: Uint8Array): number | null {
   return null;
 }
 
-/** Names under the log's directory. A live log drops partial tiles meanwhile, so what is gone is left out. */
+/**
+ * Names under the log's directory. A live log drops partial tiles meanwhile, so what is gone is
+ * left out.
+ */
 function* walk(files: Files, directory: string, path = ''): Generator<string> {
   for (const name of files.list(path === '' ? directory : join(directory, path))) {
     const inner = path === '' ? name : `${path}/${name}`;
@@ -179,7 +188,10 @@ function* walk(files: Files, directory: string, path = ''): Generator<string> {
   }
 }
 
-/** Files that the checkpoint does not need: earlier partial ones must be the start of the present ones, others may not be. */
+/**
+ * Files that the checkpoint does not need: earlier partial ones must be the start of the present
+ * ones, others may not be.
+ */
 function checkFiles(log: PublishedLog, files: Files, findings: Finding[]): void {
   for (const path of walk(files, log.directory)) {
     if (path === 'checkpoint' || path === 'witnessed') continue;
@@ -199,7 +211,10 @@ function checkFiles(log: PublishedLog, files: Files, findings: Finding[]): void 
   }
 }
 
-/** null when right; else the entry it concerns. Tiles at the checkpoint's own width are checked elsewhere. */
+/**
+ * null when right; else the entry it concerns. Tiles at the checkpoint's own width are checked
+ * elsewhere.
+ */
 function checkSpare(log: PublishedLog, place: TilePlace, read: () => Buffer | null): number | null {
   const level = place.level === 'entries' ? 0 : place.level;
   const width = log.width(level, place.index);
@@ -244,7 +259,9 @@ function checkEarlier(
       } else if (earlier.size > log.size) {
         findings.push({
           entry: log.size,
-          what: `rolled back: an earlier checkpoint has ${earlier.size} entries, the log ${log.size}`,
+          what:
+            `rolled back: an earlier checkpoint has ${earlier.size} entries, the log ` +
+            `${log.size}`,
         });
       } else if (!root(earlier.size).equals(earlier.root)) {
         findings.push({
@@ -282,6 +299,7 @@ export async function verifyLog(options: VerifyOptions): Promise<Verified> {
       ok: false,
       checkpoint: null,
       entries: 0,
+      removed: 0,
       findings: [{ entry: null, what: reasonOf(error) }],
     };
   }
@@ -320,6 +338,7 @@ export async function verifyLog(options: VerifyOptions): Promise<Verified> {
     ok: findings.length === 0,
     checkpoint: log.checkpoint,
     entries: log.size,
+    removed: 0,
     findings: order(findings),
   };
 }

@@ -1,5 +1,7 @@
-// Witnesses (C2SP tlog-witness): independent parties that co-sign checkpoints after checking that the log only grew.
-// Invariant: appends never wait for a witness; a co-signature is kept only when it verifies over exactly our checkpoint.
+// Witnesses (C2SP tlog-witness): independent parties that co-sign checkpoints after checking that
+// the log only grew.
+// Invariant: appends never wait for a witness; a co-signature is kept only when it verifies over
+// exactly our checkpoint.
 import { request } from 'undici';
 import { parseCheckpoint } from './checkpoint.ts';
 import { acceptCosignatures } from './cosignature.ts';
@@ -28,7 +30,10 @@ export function addCheckpointBody(
 ): string {
   if (proof.length > CONSISTENCY_HASHES_MAX)
     throw new LedgerError('proof-invalid', 'A consistency proof has at most 63 hashes.');
-  return `old ${old}\n${proof.map((hash) => `${hash.toString('base64')}\n`).join('')}\n${checkpoint}`;
+  return (
+    'old ' +
+    `${old}\n${proof.map((hash) => `${hash.toString('base64')}\n`).join('')}\n${checkpoint}`
+  );
 }
 
 /** One witness: what it has seen of the log, as far as it told. */
@@ -48,7 +53,8 @@ export class Witness {
     consistency: (from: number, to: number) => readonly Buffer[],
   ): Promise<string[]> {
     const { size } = parseCheckpoint(parseNote(checkpoint).text);
-    // At most twice: a witness that has seen another size than we think answers with the size it has.
+    // At most twice: a witness that has seen another size than we think answers with the size it
+    // has.
     for (let attempt = 0; attempt < 2; attempt++) {
       const body = addCheckpointBody(this.#seen, consistency(this.#seen, size), checkpoint);
       const response = await request(`${this.#url}/add-checkpoint`, {

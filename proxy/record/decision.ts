@@ -1,5 +1,7 @@
-// An operation's decision as a ledger entry: who asked what, what it would do, what was decided and by which policy.
-// Invariant: an entry always fits the ledger; what is cut is replaced by its SHA-256, never dropped unseen.
+// An operation's decision as a ledger entry: who asked what, what it would do, what was decided and
+// by which policy.
+// Invariant: an entry always fits the ledger; what is cut is replaced by its SHA-256, never dropped
+// unseen.
 import { isUtf8 } from 'node:buffer';
 import { hash } from 'node:crypto';
 import type { Asked, DecisionEntry, StatementRecord } from '../../ledger/contract.ts';
@@ -18,8 +20,9 @@ import {
 } from './limits.ts';
 
 /**
- * What the ledger keeps of literals, by target: `full` the statement and values; `sealed` only the normalized text in
- * the entry, the bytes beside the log (never published); `none` the normalized text and the statement's digest.
+ * What the ledger keeps of literals, by target: `full` the statement and values; `sealed` only the
+ * normalized text in the entry, the bytes beside the log (never published); `none` the normalized
+ * text and the statement's digest.
  */
 export type Literals = 'full' | 'sealed' | 'none';
 
@@ -53,7 +56,10 @@ export function asked(operation: Operation): Asked {
   };
 }
 
-/** Text that JSON can carry: lone surrogates replaced, and cut with a mark that says how much is missing. */
+/**
+ * Text that JSON can carry: lone surrogates replaced, and cut with a mark that says how much is
+ * missing.
+ */
 export function cut(text: string, chars: number): string {
   const whole = text.toWellFormed();
   if (whole.length <= chars) return whole;

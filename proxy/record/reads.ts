@@ -1,5 +1,6 @@
 // Reads, summed up: one tally for each session, fingerprint, verdict and rule.
-// Invariant: counting a read is a few additions and no allocation; a tally is told to its recorder once per flush.
+// Invariant: counting a read is a few additions and no allocation; a tally is told to its recorder
+// once per flush.
 import type { ReadsEntry } from '../../ledger/contract.ts';
 import { cut } from './decision.ts';
 import { NORMALIZED_CHARS } from './limits.ts';

@@ -1,7 +1,7 @@
-// The recorder: how the proxy writes to the ledger. Decisions are waited for; outcomes and reads are not, and go through
-// a durable spool while the ledger is away.
-// Invariant: no change without its decision on record (the promise rejects), nothing that was taken is dropped while the
-// spool has room, and within a session entries keep their order.
+// The recorder: how the proxy writes to the ledger. Decisions are waited for; outcomes and reads
+// are not, and go through a durable spool while the ledger is away.
+// Invariant: no change without its decision on record (the promise rejects), nothing that was taken
+// is dropped while the spool has room, and within a session entries keep their order.
 import { randomUUID } from 'node:crypto';
 import type { Append, Appended, Entry, LedgerWriter, OutcomeEntry } from '../../ledger/contract.ts';
 import { type DecisionRecord, decisionKey } from './decision.ts';
@@ -102,14 +102,19 @@ export class Recorder implements TallySink {
     return this.#spool.entries + this.#memory.length + this.#queue.length;
   }
 
-  /** Resolves when the decision is durable in the ledger; rejects with {@link RecordUnavailable}: refuse the change. */
+  /**
+   * Resolves when the decision is durable in the ledger; rejects with {@link RecordUnavailable}:
+   * refuse the change.
+   */
   async decision(record: DecisionRecord): Promise<Appended> {
     const { entry, body } = record;
     const append: Append = { key: decisionKey(entry), entry, ...(body === null ? {} : { body }) };
     return this.#durable(append, entry.session);
   }
 
-  /** Any other entry that must be durable before its deed: a mode change, a policy change, a drill. */
+  /**
+   * Any other entry that must be durable before its deed: a mode change, a policy change, a drill.
+   */
   async entry(key: string, entry: Entry): Promise<Appended> {
     return this.#durable({ key, entry }, 'session' in entry ? entry.session : null);
   }
@@ -142,7 +147,10 @@ export class Recorder implements TallySink {
     else this.#outcomeTimer ??= setTimeout(() => this.#flushQueue(), OUTCOME_PAUSE_MS);
   }
 
-  /** Reads that share these fields are counted with {@link ReadsTally.touch}; keep the tally with the session. */
+  /**
+   * Reads that share these fields are counted with {@link ReadsTally.touch}; keep the tally with
+   * the session.
+   */
   tally(fields: TallyFields): ReadsTally {
     return new ReadsTally(fields, this, this.#now);
   }
@@ -220,7 +228,10 @@ export class Recorder implements TallySink {
     this.#spooling = this.#spooling.then(() => this.#writeSpool());
   }
 
-  /** Memory to disk. When the disk fails too, entries stay in memory, reads stop, and it is tried again. */
+  /**
+   * Memory to disk. When the disk fails too, entries stay in memory, reads stop, and it is tried
+   * again.
+   */
   async #writeSpool(): Promise<void> {
     const batch = this.#memory.slice(0, BATCH_ENTRIES);
     if (batch.length > 0) {
@@ -231,7 +242,8 @@ export class Recorder implements TallySink {
       } catch (error) {
         this.readsBlocked = `the spool of records can't be written (${reasonOf(error)})`;
         this.#warn(
-          `The ledger is away and ${this.readsBlocked}: reads stop, ${this.#memory.length} records wait in memory.`,
+          `The ledger is away and ${this.readsBlocked}: reads stop, ${this.#memory.length} ` +
+            'records wait in memory.',
         );
         const over = this.#memory.length - MEMORY_ENTRIES;
         if (over > 0) {
@@ -251,7 +263,8 @@ export class Recorder implements TallySink {
 
   #judgeRoom(): void {
     if (this.#spool.bytes >= this.#spoolReadsBytes) {
-      this.readsBlocked = `the ledger is away and the spool of records is full (${this.#spool.bytes} bytes)`;
+      const { bytes } = this.#spool;
+      this.readsBlocked = `the ledger is away and the spool of records is full (${bytes} bytes)`;
     } else if (this.#unanswered > UNANSWERED_MAX) {
       this.readsBlocked = `the ledger is slow: ${this.#unanswered} records are not answered`;
     } else if (this.#memory.length === 0) {
@@ -303,7 +316,10 @@ export class Recorder implements TallySink {
     this.#judgeRoom();
   }
 
-  /** What neither ledger nor disk took before. In the chain of spool writes, so that only one of them takes from memory. */
+  /**
+   * What neither ledger nor disk took before. In the chain of spool writes, so that only one of
+   * them takes from memory.
+   */
   async #shipMemory(): Promise<void> {
     const batch = this.#memory.slice(0, BATCH_ENTRIES);
     if (batch.length === 0) return;
@@ -315,7 +331,10 @@ export class Recorder implements TallySink {
     }
   }
 
-  /** An entry that the ledger can never take must not keep the others from it: it is set aside, and that is said. */
+  /**
+   * An entry that the ledger can never take must not keep the others from it: it is set aside, and
+   * that is said.
+   */
   async #shipBatch(batch: readonly Spooled[]): Promise<void> {
     try {
       await this.#writer.append(batch);
@@ -327,7 +346,8 @@ export class Recorder implements TallySink {
       } else if (only !== undefined) {
         await this.#spool.setAside(only);
         this.#warn(
-          `The ledger refuses the entry ${only.key} for good (${reasonOf(error)}); it is kept in ${this.#spool.aside}.`,
+          `The ledger refuses the entry ${only.key} for good (${reasonOf(error)}); it is kept ` +
+            `in ${this.#spool.aside}.`,
         );
       }
     }

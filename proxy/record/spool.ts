@@ -1,18 +1,24 @@
 // The spool: entries on local disk while the ledger is away, shipped in order when it is back.
-// Invariant: an entry is in the spool durably when `add` resolves and stays until the ledger has answered for it; the same
-// key makes shipping it twice harmless. A torn last line was never promised and is left out.
+// Invariant: an entry is in the spool durably when `add` resolves and stays until the ledger has
+// answered for it; the same key makes shipping it twice harmless. A torn last line was never
+// promised and is left out.
 import { mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Append } from '../../ledger/contract.ts';
 import { SPOOL_FILE_BYTES } from './limits.ts';
 
-/** What is spooled: entries without bodies (only decisions have those, and they are never spooled). */
+/**
+ * What is spooled: entries without bodies (only decisions have those, and they are never spooled).
+ */
 export type Spooled = Pick<Append, 'key' | 'entry'>;
 
 interface SpoolFile {
   readonly path: string;
   bytes: number;
-  /** Nothing is added to it any more: it is being shipped, or another run wrote it and its last line may be torn. */
+  /**
+   * Nothing is added to it any more: it is being shipped, or another run wrote it and its last line
+   * may be torn.
+   */
   sealed: boolean;
 }
 
@@ -76,7 +82,8 @@ export class Spool {
       await handle.appendFile(lines);
       await handle.datasync();
     } catch (error) {
-      // What stands after the promised bytes is not promised; cut it off so that nothing follows a torn line.
+      // What stands after the promised bytes is not promised; cut it off so that nothing follows a
+      // torn line.
       await handle.truncate(file.bytes).catch(() => {});
       throw error;
     } finally {

@@ -26,7 +26,7 @@ function assertProven(answer: Appended, vkey: string): void {
   assert.ok(root.equals(checkpoint.root), `entry ${answer.index} of ${answer.size}`);
 }
 
-test('each answer carries an inclusion proof that holds, across tile borders and batch sizes', async () => {
+test('each answer carries an inclusion proof that holds, at every batch size', async () => {
   const where = join(directory, 'answers');
   const ledger = await openLedger({ directory: where, origin });
   let number = 0;
@@ -112,7 +112,7 @@ test('what the log can not hold is refused, and says what to do', async () => {
   await assert.rejects(ledger.append([appendOf(1)]), { code: 'closed' });
 });
 
-test('the key is private, one process at a time has the log, and another key or name is refused', async () => {
+test('the key is private, one process has the log, another key or name is refused', async () => {
   const where = join(directory, 'key');
   const ledger = await openLedger({ directory: where, origin });
   assert.equal(statSync(join(where, 'key')).mode & 0o777, 0o600);

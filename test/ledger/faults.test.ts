@@ -1,4 +1,5 @@
-// Every call that touches the disk failed, in every way, then reloaded: nothing that was answered is lost or moved.
+// Every call that touches the disk failed, in every way, then reloaded: nothing that was answered
+// is lost or moved.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openCheckpoint } from '../../ledger/checkpoint.ts';
@@ -61,7 +62,10 @@ async function attempt(ledger: Ledger, story: Story, numbers: readonly number[])
   }
 }
 
-/** Everything answered stands where it was answered, under roots that every answered checkpoint agrees with. */
+/**
+ * Everything answered stands where it was answered, under roots that every answered checkpoint
+ * agrees with.
+ */
 async function assertKept(
   files: FaultyDisk,
   ledger: Ledger,

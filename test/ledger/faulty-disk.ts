@@ -1,5 +1,8 @@
-// A disk in memory that knows what is durable, fails any call it is told to, and can lose its power.
-// Directories themselves are always there; their names (files in them) are not. Invariant: after `powerCut` only what was synced is sure to be there; the rest is there, torn, or gone, by the seed.
+// A disk in memory that knows what is durable, fails any call it is told to, and can lose its
+// power.
+// Directories themselves are always there; their names (files in them) are not. Invariant: after
+// `powerCut` only what was synced is sure to be there; the rest is there, torn, or gone, by the
+// seed.
 import type { DurableFile, Files } from '../../ledger/files.ts';
 import type { Lock } from '../../ledger/lock.ts';
 
@@ -271,7 +274,9 @@ export class FaultyDisk implements Files {
     return { release: () => {} };
   }
 
-  /** What another process finds after this one died: everything that was written, durable or not. */
+  /**
+   * What another process finds after this one died: everything that was written, durable or not.
+   */
   restart(): FaultyDisk {
     const next = new FaultyDisk();
     next.#directories = this.#directories;

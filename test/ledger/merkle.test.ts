@@ -1,4 +1,5 @@
-// The tree against published vectors (the Certificate Transparency reference tree) and a recursion straight from RFC 6962.
+// The tree against published vectors (the Certificate Transparency reference tree) and a recursion
+// straight from RFC 6962.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';

@@ -15,7 +15,10 @@ import { Recorder } from '../../proxy/record/recorder.ts';
 const directory = mkdtempSync(join(tmpdir(), 'holdpoint-record-'));
 after(() => rmSync(directory, { recursive: true, force: true }));
 
-/** The way to the ledger, which a test can cut: before the append, or after it, when only the answer is lost. */
+/**
+ * The way to the ledger, which a test can cut: before the append, or after it, when only the answer
+ * is lost.
+ */
 class Cuttable implements LedgerWriter {
   readonly ledger: Ledger;
   cut: 'no' | 'before' | 'after' | 'seen' = 'no';
@@ -159,32 +162,36 @@ test('decision and outcome stand in order; reads are summed up', async () => {
   await ledger.close();
 });
 
-test('with the ledger away decisions reject; outcomes and reads are spooled and arrive later, once, in order', async () => {
-  const { ledger, line, recorder, spool } = await setup('away');
-  const op = operation('o1');
-  await recorder.decision(decisionEntry(op, allow, detail));
-  line.cut = 'before';
-  recorder.outcome(outcomeEntry(op, done));
-  const tally = recorder.tally(fields);
-  tally.touch();
-  await recorder.flush();
-  assert.ok(readdirSync(spool).length > 0);
-  await assert.rejects(recorder.decision(decisionEntry(operation('o2'), allow, detail)), {
-    name: 'RecordUnavailable',
-  });
-  await assert.rejects(recorder.decision(decisionEntry(operation('o3', 's2'), allow, detail)), {
-    name: 'RecordUnavailable',
-  });
-  assert.equal(recorder.readsBlocked, null);
-  line.cut = 'no';
-  // The session's decision waits for what is behind it in the spool.
-  await recorder.decision(decisionEntry(operation('o4'), allow, detail));
-  await recorder.close();
-  const keys = (await entries(ledger)).map((e) => (e.kind === 'reads' ? 'reads' : e.key));
-  assert.deepEqual(keys, ['o1/decision/forward', 'o1/outcome', 'reads', 'o4/decision/forward']);
-  assert.deepEqual(readdirSync(spool), []);
-  await ledger.close();
-});
+test(
+  'with the ledger away decisions reject; outcomes and reads are spooled and arrive later, ' +
+    'once, in order',
+  async () => {
+    const { ledger, line, recorder, spool } = await setup('away');
+    const op = operation('o1');
+    await recorder.decision(decisionEntry(op, allow, detail));
+    line.cut = 'before';
+    recorder.outcome(outcomeEntry(op, done));
+    const tally = recorder.tally(fields);
+    tally.touch();
+    await recorder.flush();
+    assert.ok(readdirSync(spool).length > 0);
+    await assert.rejects(recorder.decision(decisionEntry(operation('o2'), allow, detail)), {
+      name: 'RecordUnavailable',
+    });
+    await assert.rejects(recorder.decision(decisionEntry(operation('o3', 's2'), allow, detail)), {
+      name: 'RecordUnavailable',
+    });
+    assert.equal(recorder.readsBlocked, null);
+    line.cut = 'no';
+    // The session's decision waits for what is behind it in the spool.
+    await recorder.decision(decisionEntry(operation('o4'), allow, detail));
+    await recorder.close();
+    const keys = (await entries(ledger)).map((e) => (e.kind === 'reads' ? 'reads' : e.key));
+    assert.deepEqual(keys, ['o1/decision/forward', 'o1/outcome', 'reads', 'o4/decision/forward']);
+    assert.deepEqual(readdirSync(spool), []);
+    await ledger.close();
+  },
+);
 
 test('a lost answer does not double an entry', async () => {
   const { ledger, line, recorder } = await setup('lost');

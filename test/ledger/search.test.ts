@@ -1,4 +1,5 @@
-// Search, story and the index: found through SQLite, read from the log, made again from the log alone.
+// Search, story and the index: found through SQLite, read from the log, made again from the log
+// alone.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,7 +15,10 @@ after(() => rmSync(directory, { recursive: true, force: true }));
 const origin = 'example.com/search';
 const time = '2026-02-01T00:00:00.000Z';
 
-/** A held statement: asked, held, signed, approved, asked again under a new operation, redeemed, run. */
+/**
+ * A held statement: asked, held, signed, approved, asked again under a new operation, redeemed,
+ * run.
+ */
 function held(): Append[] {
   const hold = 'h-aaaa';
   const signature: SignatureEntry = {
@@ -149,7 +153,7 @@ test('search and story, the same after the index was made again from the log', a
   await ledger.close();
 });
 
-test('keys older than memory are found in the index; a key that it has wrong is not believed', async () => {
+test('older keys are found in the index; a key that it has wrong is not believed', async () => {
   const where = join(directory, 'keys');
   const warnings: string[] = [];
   const ledger = await openLedger({

@@ -1,9 +1,8 @@
-// The ledger over HTTP: rights, the same contract as in process, the public log, witnesses, and a standby that takes over.
+// The ledger over HTTP: rights, the same contract as in process, the public log, witnesses, and a
+// standby that takes over.
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -11,24 +10,12 @@ import { gunzipSync } from 'node:zlib';
 import { generate } from 'selfsigned';
 import { request } from 'undici';
 import { type Principal, tokenDigest } from '../../ledger/access.ts';
-import { openCheckpoint, parseCheckpoint } from '../../ledger/checkpoint.ts';
+import { openCheckpoint } from '../../ledger/checkpoint.ts';
 import { RemoteLedger } from '../../ledger/client.ts';
-import { cosign } from '../../ledger/cosignature.ts';
-import { EMPTY_ROOT, hashLeaf, provesConsistency } from '../../ledger/merkle.ts';
-import {
-  COSIGNATURE,
-  generateKey,
-  openNote,
-  parseNote,
-  parseVkey,
-  type Signer,
-  signerOf,
-  type Verifier,
-} from '../../ledger/note.ts';
+import { hashLeaf } from '../../ledger/merkle.ts';
+import { parseVkey } from '../../ledger/note.ts';
 import { parseProof, verifyProof } from '../../ledger/proof.ts';
 import { type Serving, serveLedger } from '../../ledger/serve.ts';
-import { verifyLog } from '../../ledger/verify.ts';
-import { Witness } from '../../ledger/witness.ts';
 import { appendOf, decision, outcome } from './entries.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'holdpoint-service-'));
@@ -269,108 +256,7 @@ test('mutual TLS: a known client certificate has its rights, an unknown one none
   await serving.close();
 });
 
-/** A witness as tlog-witness wants it, with its own memory of the log. */
-async function witnessServer(log: Verifier, witness: Signer) {
-  let seen = { size: 0, root: EMPTY_ROOT };
-  const statuses: number[] = [];
-  const server = createServer((incoming, response) => {
-    const chunks: Buffer[] = [];
-    incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-    incoming.on('end', () => {
-      const [status, text] = answer(Buffer.concat(chunks).toString());
-      statuses.push(status);
-      response
-        .writeHead(status, status === 409 ? { 'content-type': 'text/x.tlog.size' } : {})
-        .end(text);
-    });
-  });
-  const answer = (body: string): [number, string] => {
-    const end = body.indexOf('\n\n');
-    const [old, ...hashes] = body.slice(0, end).split('\n');
-    const note = body.slice(end + 2);
-    const checkpoint = openCheckpoint(note, [log]);
-    if (old !== `old ${seen.size}`) return [409, `${seen.size}\n`];
-    const proof = hashes.map((hash) => Buffer.from(hash, 'base64'));
-    const consistent = provesConsistency(
-      seen.size,
-      checkpoint.size,
-      seen.root,
-      checkpoint.root,
-      proof,
-    );
-    if (!consistent) return [422, ''];
-    seen = { size: checkpoint.size, root: checkpoint.root };
-    return [200, cosign(parseNote(note).text, witness, 1_700_000_000)];
-  };
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    statuses,
-    close: () => server.close(),
-    forget: () => (seen = { size: 0, root: EMPTY_ROOT }),
-  };
-}
-
-test('a witness co-signs as the log grows; its co-signatures are kept, served and demanded by verify', async () => {
-  const signer = signerOf('witness.example.com/w1', generateKey(), COSIGNATURE);
-  const serving = await serve('witness');
-  const { ledger } = serving;
-  assert.ok(ledger);
-  const log = parseVkey(ledger.publicKey);
-  const server = await witnessServer(log, signer);
-  const witness = new Witness({ url: server.url, key: signer.vkey });
-  const { Witnesses } = await import('../../ledger/witness.ts');
-  const warnings: string[] = [];
-  const witnesses = Witnesses.start(ledger, [{ url: server.url, key: signer.vkey }], (w) =>
-    warnings.push(w),
-  );
-  for (const batch of [3, 300, 1]) {
-    await ledger.append(
-      Array.from({ length: batch }, () => appendOf(ledger.size + Math.floor(Math.random() * 1e9))),
-    );
-    await witnesses?.ask();
-  }
-  assert.deepEqual(server.statuses, [200, 200, 200]);
-  const witnessed = await get(serving, '/witnessed', TOKENS.auditor);
-  const opened = openNote(witnessed.bytes, [log, parseVkey(signer.vkey)]);
-  assert.equal(opened.by.length, 2);
-  assert.equal(parseCheckpoint(opened.text).size, 304);
-  assert.equal(
-    (await get(serving, '/checkpoint', TOKENS.auditor)).bytes.toString(),
-    witnessed.bytes.toString(),
-  );
-  // A new client does not know what the witness has seen: it is told, and goes on from there.
-  const lines = await witness.cosign(await ledger.publish(), (from, to) =>
-    ledger.consistency(from, to),
-  );
-  assert.equal(lines.length, 1);
-  assert.deepEqual(server.statuses, [200, 200, 200, 409, 200]);
-  const stranger = signerOf('witness.example.com/w2', generateKey(), COSIGNATURE);
-  const other = new Witness({ url: server.url, key: stranger.vkey });
-  await assert.rejects(
-    other.cosign(await ledger.publish(), (from, to) => ledger.consistency(from, to)),
-    /co-signature/,
-  );
-  await witnesses?.close();
-  server.close();
-  await serving.close();
-  const where = join(directory, 'witness');
-  const good = await verifyLog({
-    directory: where,
-    verifier: log,
-    witnesses: [parseVkey(signer.vkey)],
-  });
-  assert.deepEqual(good.findings, []);
-  const bad = await verifyLog({
-    directory: where,
-    verifier: log,
-    witnesses: [parseVkey(stranger.vkey)],
-  });
-  assert.equal(bad.ok, false);
-});
-
-test('the standby waits, takes over when the active one goes, and goes on with the same log', async () => {
+test('the standby waits, takes over, and goes on with the same log', async () => {
   const first = await serve('standby');
   const second = await serve('standby', { standby: true });
   assert.equal((await get(second, '/healthz', null)).status, 503);

@@ -10,7 +10,7 @@ import { DiskFiles } from '../../ledger/files.ts';
 import { openLedger } from '../../ledger/ledger.ts';
 import { PublishedLog } from '../../ledger/log.ts';
 import { parseVkey, type Verifier } from '../../ledger/note.ts';
-import { parseTilePath } from '../../ledger/tile.ts';
+import { bundlePath, parseTilePath } from '../../ledger/tile.ts';
 import { checkRange, verifyLog } from '../../ledger/verify.ts';
 import { random } from './faulty-disk.ts';
 
@@ -141,8 +141,9 @@ test('every single-byte change is found', { timeout: 3_600_000 }, async () => {
       bent[at] = (bent[at] ?? 0) ^ (1 << (at % 8));
       files.set(name, bent);
       trials++;
-      // A bundle or level-0 tile is checked on its own, and its root against the untouched tile above: that is the part of
-      // the verification that this byte can change. Everything else goes through the whole.
+      // A bundle or level-0 tile is checked on its own, and its root against the untouched tile
+      // above: that is the part of the verification that this byte can change. Everything else goes
+      // through the whole.
       const alone =
         place !== null &&
         (place.level === 'entries' || place.level === 0) &&
@@ -171,7 +172,7 @@ function aloneFound(published: PublishedLog, index: number): boolean {
 
 test('the first bad entry is named', async () => {
   for (const entry of [0, 255, 256, 1024, 1999]) {
-    const name = `/log/tile/entries/${String(Math.floor(entry / 256)).padStart(3, '0')}${entry >= 1792 ? '.p/208' : ''}`;
+    const name = join(log, bundlePath(Math.floor(entry / 256), entry >= 1792 ? 208 : 256));
     const bytes = Buffer.from(files.get(name) ?? '');
     const at = bytes.indexOf(`"name":"d${entry}"`);
     bytes[at + 8] = 'x'.charCodeAt(0);
@@ -183,100 +184,101 @@ test('the first bad entry is named', async () => {
   }
 });
 
+const choose = random(7);
+const pick = <T>(from: readonly T[]): T => from[Math.floor(choose() * from.length)] as T;
+const bundles = [...files.keys()].filter((name) => name.includes('/entries/'));
+const needed = [...files.keys()].filter((name) => {
+  const place = parseTilePath(name.slice(log.length + 1));
+  return (
+    place === null ||
+    place.width ===
+      new PublishedLog(log, verifier, memory).width(
+        place.level === 'entries' ? 0 : place.level,
+        place.index,
+      )
+  );
+});
+const neededBundles = bundles.filter((name) => needed.includes(name));
+const entriesOf = (bytes: Buffer): Buffer[] => {
+  const entries: Buffer[] = [];
+  for (let at = 0; at < bytes.length; at += 2 + bytes.readUInt16BE(at))
+    entries.push(bytes.subarray(at, at + 2 + bytes.readUInt16BE(at)));
+  return entries;
+};
+const other = join(directory, 'forks');
+const forks: Map<string, Buffer>[] = [];
+for (const at of [1, 255, 256, 900, 1999]) {
+  rmSync(other, { recursive: true, force: true });
+  cpSync(join(directory, 'honest', 'key'), join(other, 'key'));
+  await build(other, at);
+  forks.push(load(other));
+}
+const replaceAll = (bent: Map<string, Buffer>, by: Map<string, Buffer>): void => {
+  bent.clear();
+  for (const [name, bytes] of by) bent.set(name, bytes);
+};
+const changeEntries = (bent: Map<string, Buffer>, change: (entries: Buffer[]) => void): void => {
+  const name = pick(neededBundles);
+  const entries = entriesOf(bent.get(name) ?? Buffer.alloc(0));
+  change(entries);
+  bent.set(name, Buffer.concat(entries));
+};
+const kinds: [string, (bent: Map<string, Buffer>) => void][] = [
+  ['a file deleted', (bent) => bent.delete(pick(needed))],
+  [
+    'an entry deleted',
+    (bent) =>
+      changeEntries(bent, (entries) => entries.splice(Math.floor(choose() * entries.length), 1)),
+  ],
+  ['an entry doubled', (bent) => changeEntries(bent, (entries) => entries.push(pick(entries)))],
+  [
+    'two entries swapped',
+    (bent) =>
+      changeEntries(bent, (entries) => {
+        const a = Math.floor(choose() * entries.length);
+        const b = (a + 1 + Math.floor(choose() * (entries.length - 1))) % entries.length;
+        [entries[a], entries[b]] = [entries[b] as Buffer, entries[a] as Buffer];
+      }),
+  ],
+  [
+    'two files swapped',
+    (bent) => {
+      const a = pick(neededBundles);
+      const b = pick(neededBundles.filter((name) => name !== a));
+      const bytes = bent.get(a) as Buffer;
+      bent.set(a, bent.get(b) as Buffer);
+      bent.set(b, bytes);
+    },
+  ],
+  [
+    'a file truncated',
+    (bent) => {
+      const name = pick(needed);
+      const bytes = bent.get(name) as Buffer;
+      bent.set(name, bytes.subarray(0, Math.floor(choose() * bytes.length)));
+    },
+  ],
+  [
+    'bytes added',
+    (bent) => {
+      const name = pick(needed);
+      bent.set(
+        name,
+        Buffer.concat([bent.get(name) as Buffer, Buffer.from([Math.floor(choose() * 256)])]),
+      );
+    },
+  ],
+  ['rolled back', (bent) => replaceAll(bent, pick(honest.snapshots.slice(0, -1)))],
+  [
+    'an old checkpoint over the present tiles',
+    (bent) => bent.set('/log/checkpoint', Buffer.from(pick(honest.checkpoints.slice(0, -1)))),
+  ],
+  ['forked and signed again', (bent) => replaceAll(bent, pick(forks))],
+];
+
 test('1,000 random deletions, reorders, truncations, roll-backs and forks are found', {
   timeout: 300_000,
 }, async () => {
-  const choose = random(7);
-  const pick = <T>(from: readonly T[]): T => from[Math.floor(choose() * from.length)] as T;
-  const bundles = [...files.keys()].filter((name) => name.includes('/entries/'));
-  const needed = [...files.keys()].filter((name) => {
-    const place = parseTilePath(name.slice(log.length + 1));
-    return (
-      place === null ||
-      place.width ===
-        new PublishedLog(log, verifier, memory).width(
-          place.level === 'entries' ? 0 : place.level,
-          place.index,
-        )
-    );
-  });
-  const neededBundles = bundles.filter((name) => needed.includes(name));
-  const entriesOf = (bytes: Buffer): Buffer[] => {
-    const entries: Buffer[] = [];
-    for (let at = 0; at < bytes.length; at += 2 + bytes.readUInt16BE(at))
-      entries.push(bytes.subarray(at, at + 2 + bytes.readUInt16BE(at)));
-    return entries;
-  };
-  const other = join(directory, 'forks');
-  const forks: Map<string, Buffer>[] = [];
-  for (const at of [1, 255, 256, 900, 1999]) {
-    rmSync(other, { recursive: true, force: true });
-    cpSync(join(directory, 'honest', 'key'), join(other, 'key'));
-    await build(other, at);
-    forks.push(load(other));
-  }
-  const replaceAll = (bent: Map<string, Buffer>, by: Map<string, Buffer>): void => {
-    bent.clear();
-    for (const [name, bytes] of by) bent.set(name, bytes);
-  };
-  const changeEntries = (bent: Map<string, Buffer>, change: (entries: Buffer[]) => void): void => {
-    const name = pick(neededBundles);
-    const entries = entriesOf(bent.get(name) ?? Buffer.alloc(0));
-    change(entries);
-    bent.set(name, Buffer.concat(entries));
-  };
-  const kinds: [string, (bent: Map<string, Buffer>) => void][] = [
-    ['a file deleted', (bent) => bent.delete(pick(needed))],
-    [
-      'an entry deleted',
-      (bent) =>
-        changeEntries(bent, (entries) => entries.splice(Math.floor(choose() * entries.length), 1)),
-    ],
-    ['an entry doubled', (bent) => changeEntries(bent, (entries) => entries.push(pick(entries)))],
-    [
-      'two entries swapped',
-      (bent) =>
-        changeEntries(bent, (entries) => {
-          const a = Math.floor(choose() * entries.length);
-          const b = (a + 1 + Math.floor(choose() * (entries.length - 1))) % entries.length;
-          [entries[a], entries[b]] = [entries[b] as Buffer, entries[a] as Buffer];
-        }),
-    ],
-    [
-      'two files swapped',
-      (bent) => {
-        const a = pick(neededBundles);
-        const b = pick(neededBundles.filter((name) => name !== a));
-        const bytes = bent.get(a) as Buffer;
-        bent.set(a, bent.get(b) as Buffer);
-        bent.set(b, bytes);
-      },
-    ],
-    [
-      'a file truncated',
-      (bent) => {
-        const name = pick(needed);
-        const bytes = bent.get(name) as Buffer;
-        bent.set(name, bytes.subarray(0, Math.floor(choose() * bytes.length)));
-      },
-    ],
-    [
-      'bytes added',
-      (bent) => {
-        const name = pick(needed);
-        bent.set(
-          name,
-          Buffer.concat([bent.get(name) as Buffer, Buffer.from([Math.floor(choose() * 256)])]),
-        );
-      },
-    ],
-    ['rolled back', (bent) => replaceAll(bent, pick(honest.snapshots.slice(0, -1)))],
-    [
-      'an old checkpoint over the present tiles',
-      (bent) => bent.set('/log/checkpoint', Buffer.from(pick(honest.checkpoints.slice(0, -1)))),
-    ],
-    ['forked and signed again', (bent) => replaceAll(bent, pick(forks))],
-  ];
   const newest = honest.checkpoints.slice(-1);
   for (let at = 0; at < 1000; at++) {
     const [kind, change] = kinds[at % kinds.length] as (typeof kinds)[number];

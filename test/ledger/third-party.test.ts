@@ -13,7 +13,8 @@ after(() => rmSync(directory, { recursive: true, force: true }));
 
 const hasGo = spawnSync('go', ['version']).status === 0;
 const why =
-  'go is not installed: the log was NOT checked by a third-party verifier (install Go 1.24 or newer)';
+  'go is not installed: the log was NOT checked by a third-party verifier (install Go 1.24 or ' +
+  'newer)';
 if (!hasGo) console.error(why);
 
 test("Go's sumdb packages accept log, proofs and earlier checkpoints, and find a changed byte", {

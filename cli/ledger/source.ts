@@ -1,0 +1,112 @@
+// Where `holdpoint ledger` looks: a directory's files and index, or a service over HTTP.
+// Invariant: reads only; a directory may be in use by a running ledger.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { request } from 'undici';
+import type { Logged } from '../../ledger/canonical.ts';
+import { IndexFile } from '../../ledger/index-file.ts';
+import { PublishedLog } from '../../ledger/log.ts';
+import { parseVkey, type Verifier } from '../../ledger/note.ts';
+import {
+  type SearchPage,
+  type SearchQuery,
+  type Story,
+  search,
+  story,
+} from '../../ledger/search.ts';
+
+export interface SourceOptions {
+  readonly directory?: string;
+  readonly url?: string;
+  readonly tokenFile?: string;
+}
+
+export interface Source {
+  search(query: SearchQuery): Promise<SearchPage>;
+  story(id: string): Promise<Story>;
+  close(): void;
+}
+
+/** A vkey itself, or a file that holds one. */
+export function keyOf(given: string): Verifier {
+  return parseVkey(given.includes('+') ? given : readFileSync(given, 'utf8'));
+}
+
+/** The public key that a ledger keeps in its directory. */
+export function publicKeyOf(directory: string): string {
+  const path = join(directory, 'key.pub');
+  if (!existsSync(path)) {
+    throw new Error(`${path} is not there; is ${directory} a ledger's directory?`);
+  }
+  return readFileSync(path, 'utf8').trim();
+}
+
+class DirectorySource implements Source {
+  readonly #directory: string;
+  readonly #index: IndexFile;
+
+  constructor(directory: string) {
+    const path = join(directory, 'index.sqlite');
+    if (!existsSync(path)) {
+      throw new Error(`${path} is not there; make it with: holdpoint ledger reindex`);
+    }
+    this.#directory = directory;
+    this.#index = new IndexFile(path, publicKeyOf(directory));
+  }
+
+  /** The log as it is now, so that every indexed entry is in it. */
+  #read(): (index: number) => Promise<Logged> {
+    const log = new PublishedLog(this.#directory, null);
+    return async (index) => JSON.parse(Buffer.from(log.entry(index)).toString());
+  }
+
+  search(query: SearchQuery): Promise<SearchPage> {
+    return search(this.#index, this.#read(), query);
+  }
+
+  story(id: string): Promise<Story> {
+    return story(this.#index, this.#read(), id);
+  }
+
+  close(): void {
+    this.#index.close();
+  }
+}
+
+class ServiceSource implements Source {
+  readonly #url: string;
+  readonly #token: string | null;
+
+  constructor(url: string, tokenFile: string | undefined) {
+    this.#url = url.replace(/\/$/, '');
+    this.#token = tokenFile === undefined ? null : readFileSync(tokenFile, 'utf8').trim();
+  }
+
+  async #get(path: string): Promise<unknown> {
+    const authorization = this.#token === null ? {} : { authorization: `Bearer ${this.#token}` };
+    const response = await request(`${this.#url}${path}`, { headers: authorization });
+    const answer = (await response.body.json()) as { message?: string };
+    if (response.statusCode === 200) return answer;
+    throw new Error(answer.message ?? `the ledger answered ${response.statusCode}`);
+  }
+
+  async search(query: SearchQuery): Promise<SearchPage> {
+    const given = Object.entries(query).filter(([, value]) => value !== undefined);
+    const asked = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
+    return (await this.#get(`/v1/search?${asked}`)) as SearchPage;
+  }
+
+  async story(id: string): Promise<Story> {
+    return (await this.#get(`/v1/operations/${encodeURIComponent(id)}`)) as Story;
+  }
+
+  close(): void {}
+}
+
+export function openSource(options: SourceOptions): Source {
+  if (options.url !== undefined) return new ServiceSource(options.url, options.tokenFile);
+  if (options.directory !== undefined) return new DirectorySource(options.directory);
+  throw new Error(
+    'Say where the ledger is: --directory PATH, or --url URL with --token-file PATH.',
+  );
+}
