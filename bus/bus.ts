@@ -1,11 +1,15 @@
-// The bus: how proxy and approver speak. In process by default, NATS JetStream when configured; the same contract, the same tests.
+// The bus: how proxy and approver speak. In process by default, NATS JetStream when configured; the
+// same contract, the same tests.
 // Invariant: the bus carries messages, it is never the record.
 
 export interface Subscription {
   close(): Promise<void>;
 }
 
-/** A handler's rejection means "not handled": a durable message is delivered again. Payloads are JSON values. */
+/**
+ * A handler's rejection means "not handled": a durable message is delivered again. Payloads are
+ * JSON values.
+ */
 export type Handler = (subject: string, body: unknown) => Promise<void>;
 export type Responder = (subject: string, body: unknown) => Promise<unknown>;
 
@@ -13,7 +17,8 @@ export interface Bus {
   /** Durable publish; resolves when the bus has accepted it. `id` removes duplicates. */
   publish(subject: string, body: unknown, id: string): Promise<void>;
   /**
-   * Durable, at least once, shared by all consumers of the same `durable` name (one of them gets each message),
+   * Durable, at least once, shared by all consumers of the same `durable` name (one of them gets
+   * each message),
    * from the first message the name has not handled. `subject` may end in `.>`.
    */
   consume(durable: string, subject: string, handler: Handler): Promise<Subscription>;

@@ -6,8 +6,11 @@ export const MESSAGE_BYTES = 1_000_000;
 /** A message whose handler failed comes back after this, doubling up to the next. */
 export const REDELIVER_FIRST_MS = 100;
 export const REDELIVER_MOST_MS = 10_000;
-/** A handler that takes longer than this is taken for lost, and its message goes to another consumer. */
-export const ACK_WAIT_MS = 30_000;
+/**
+ * A message that its consumer says nothing of for this long goes to another one: that is how long a
+ * killed consumer can delay it. A handler at work says so three times as often.
+ */
+export const ACK_WAIT_MS = 3_000;
 /** The same id published again within this is one message. */
 export const DUPLICATE_WINDOW_MS = 120_000;
 /** Messages the in-process bus keeps in each stream for consumers that have not come yet. */

@@ -1,5 +1,6 @@
 // The bus inside one process: same contract as NATS JetStream, no server, nothing on disk.
-// Invariant: bodies are copied as JSON on the way, so that nothing works here that could not work over a wire.
+// Invariant: bodies are copied as JSON on the way, so that nothing works here that could not work
+// over a wire.
 import {
   type Bus,
   BusUnavailable,

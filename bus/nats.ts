@@ -1,5 +1,6 @@
 // The bus over NATS: JetStream for what must last, core subjects for fan-out, requests and answers.
-// Invariant: whatever was registered is registered again whenever the server comes back, as often as it goes.
+// Invariant: whatever was registered is registered again whenever the server comes back, as often
+// as it goes.
 import {
   AckPolicy,
   DeliverPolicy,
@@ -53,7 +54,10 @@ interface Link {
   readonly jsm: JetStreamManager;
 }
 
-/** Resolves once connected, or after {@link limits.FIRST_CONNECT_MS} without: then `unavailable` says so and it goes on trying. */
+/**
+ * Resolves once connected, or after {@link limits.FIRST_CONNECT_MS} without: then `unavailable`
+ * says so and it goes on trying.
+ */
 export async function openNatsBus(settings: NatsSettings): Promise<NatsBus> {
   const bus = new NatsBus(settings);
   await bus.first;
@@ -101,7 +105,7 @@ export class NatsBus implements Bus {
         while (!stopped && !this.#closed && this.#link === link) {
           try {
             const consumer = await link.js.consumers.get(stream, durable);
-            const messages = await consumer.consume({ max_messages: 64 });
+            const messages = await consumer.consume({ max_messages: 16 });
             stop = () => void messages.close();
             for await (const m of messages) await take(m, handler);
           } catch {
@@ -313,12 +317,15 @@ export class NatsBus implements Bus {
 async function take(m: JsMsg, handler: Handler): Promise<void> {
   const body = decode(m);
   if (body === undefined) return m.term('not JSON');
+  const atWork = setInterval(() => m.working(), limits.ACK_WAIT_MS / 3);
   try {
     await handler(m.subject, body);
     m.ack();
   } catch {
     const delay = limits.REDELIVER_FIRST_MS * 2 ** (m.info.deliveryCount - 1);
     m.nak(Math.min(delay, limits.REDELIVER_MOST_MS));
+  } finally {
+    clearInterval(atWork);
   }
 }
 

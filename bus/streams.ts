@@ -1,5 +1,6 @@
 // The durable subjects, as JetStream streams. Both buses keep exactly these.
-// Invariant: a request's subject is in no stream, else JetStream's own acknowledgement would answer the request.
+// Invariant: a request's subject is in no stream, else JetStream's own acknowledgement would answer
+// the request.
 
 export interface Stream {
   readonly name: string;
