@@ -118,72 +118,6 @@ async function trial(
   return result;
 }
 
-test('the honest log is accepted, with all its earlier checkpoints', async () => {
-  const result = await verifyLog({
-    directory: log,
-    verifier,
-    files: memory,
-    earlier: honest.checkpoints,
-  });
-  assert.deepEqual(result.findings, []);
-  assert.equal(result.entries, ENTRIES);
-});
-
-test('every single-byte change is found', { timeout: 3_600_000 }, async () => {
-  const all = process.env.HOLDPOINT_TRIALS === 'all';
-  const published = new PublishedLog(log, verifier, memory);
-  let trials = 0;
-  for (const [name, bytes] of [...files]) {
-    const place = parseTilePath(name.slice(log.length + 1));
-    const small = bytes.length < 1000;
-    for (let at = 0; at < bytes.length; at += all || small ? 1 : 251) {
-      const bent = Buffer.from(bytes);
-      bent[at] = (bent[at] ?? 0) ^ (1 << (at % 8));
-      files.set(name, bent);
-      trials++;
-      // A bundle or level-0 tile is checked on its own, and its root against the untouched tile
-      // above: that is the part of the verification that this byte can change. Everything else goes
-      // through the whole.
-      const alone =
-        place !== null &&
-        (place.level === 'entries' || place.level === 0) &&
-        place.width === published.width(0, place.index) &&
-        place.width === 256;
-      const ok = alone ? !aloneFound(published, place.index) : !(await found());
-      assert.ok(!ok, `byte ${at} of ${name} changed and not found`);
-    }
-    files.set(name, bytes);
-  }
-  console.log(`# ${trials} single-byte changes`);
-});
-
-function aloneFound(published: PublishedLog, index: number): boolean {
-  const { findings, hashes } = checkRange(published, index, index + 1, () => {});
-  const [root] = hashes;
-  return (
-    findings.length > 0 ||
-    root === undefined ||
-    !published
-      .tile(1, 0)
-      .subarray(index * 32, index * 32 + 32)
-      .equals(root)
-  );
-}
-
-test('the first bad entry is named', async () => {
-  for (const entry of [0, 255, 256, 1024, 1999]) {
-    const name = join(log, bundlePath(Math.floor(entry / 256), entry >= 1792 ? 208 : 256));
-    const bytes = Buffer.from(files.get(name) ?? '');
-    const at = bytes.indexOf(`"name":"d${entry}"`);
-    bytes[at + 8] = 'x'.charCodeAt(0);
-    const kept = files.get(name) ?? Buffer.alloc(0);
-    files.set(name, bytes);
-    const result = await verifyLog({ directory: log, verifier, files: memory });
-    files.set(name, kept);
-    assert.equal(result.findings[0]?.entry, entry);
-  }
-});
-
 const choose = random(7);
 const pick = <T>(from: readonly T[]): T => from[Math.floor(choose() * from.length)] as T;
 const bundles = [...files.keys()].filter((name) => name.includes('/entries/'));
@@ -275,6 +209,72 @@ const kinds: [string, (bent: Map<string, Buffer>) => void][] = [
   ],
   ['forked and signed again', (bent) => replaceAll(bent, pick(forks))],
 ];
+
+test('the honest log is accepted, with all its earlier checkpoints', async () => {
+  const result = await verifyLog({
+    directory: log,
+    verifier,
+    files: memory,
+    earlier: honest.checkpoints,
+  });
+  assert.deepEqual(result.findings, []);
+  assert.equal(result.entries, ENTRIES);
+});
+
+test('every single-byte change is found', { timeout: 3_600_000 }, async () => {
+  const all = process.env.HOLDPOINT_TRIALS === 'all';
+  const published = new PublishedLog(log, verifier, memory);
+  let trials = 0;
+  for (const [name, bytes] of [...files]) {
+    const place = parseTilePath(name.slice(log.length + 1));
+    const small = bytes.length < 1000;
+    for (let at = 0; at < bytes.length; at += all || small ? 1 : 251) {
+      const bent = Buffer.from(bytes);
+      bent[at] = (bent[at] ?? 0) ^ (1 << (at % 8));
+      files.set(name, bent);
+      trials++;
+      // A bundle or level-0 tile is checked on its own, and its root against the untouched tile
+      // above: that is the part of the verification that this byte can change. Everything else goes
+      // through the whole.
+      const alone =
+        place !== null &&
+        (place.level === 'entries' || place.level === 0) &&
+        place.width === published.width(0, place.index) &&
+        place.width === 256;
+      const ok = alone ? !aloneFound(published, place.index) : !(await found());
+      assert.ok(!ok, `byte ${at} of ${name} changed and not found`);
+    }
+    files.set(name, bytes);
+  }
+  console.log(`# ${trials} single-byte changes`);
+});
+
+function aloneFound(published: PublishedLog, index: number): boolean {
+  const { findings, hashes } = checkRange(published, index, index + 1, () => {});
+  const [root] = hashes;
+  return (
+    findings.length > 0 ||
+    root === undefined ||
+    !published
+      .tile(1, 0)
+      .subarray(index * 32, index * 32 + 32)
+      .equals(root)
+  );
+}
+
+test('the first bad entry is named', async () => {
+  for (const entry of [0, 255, 256, 1024, 1999]) {
+    const name = join(log, bundlePath(Math.floor(entry / 256), entry >= 1792 ? 208 : 256));
+    const bytes = Buffer.from(files.get(name) ?? '');
+    const at = bytes.indexOf(`"name":"d${entry}"`);
+    bytes[at + 8] = 'x'.charCodeAt(0);
+    const kept = files.get(name) ?? Buffer.alloc(0);
+    files.set(name, bytes);
+    const result = await verifyLog({ directory: log, verifier, files: memory });
+    files.set(name, kept);
+    assert.equal(result.findings[0]?.entry, entry);
+  }
+});
 
 test('1,000 random deletions, reorders, truncations, roll-backs and forks are found', {
   timeout: 300_000,
