@@ -8,6 +8,7 @@ import type { JSONWebKeySet } from 'jose';
 import type { Bus, Subscription } from '../bus/bus.ts';
 import type { LedgerWriter } from '../ledger/contract.ts';
 import { Streams } from './api/events.ts';
+import type { OidcSettings } from './api/oidc.ts';
 import { serve } from './api/server.ts';
 import {
   HOLD_FIND,
@@ -42,6 +43,7 @@ export interface ApproverSettings {
    * How people reach it; `http://localhost:PORT` when not given. Passkeys belong to its host name.
    */
   readonly publicUrl?: string;
+  readonly oidc?: OidcSettings;
   readonly instance?: string;
   /** Webhooks may be sent to private addresses (and plain http) where their operator says so. */
   readonly privateWebhooks?: boolean;
@@ -100,6 +102,7 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
       dispatcher,
       instance,
       passkeys,
+      oidc: settings.oidc ?? null,
       origins,
       now,
       log,

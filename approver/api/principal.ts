@@ -3,7 +3,7 @@
 // once.
 import { randomBytes } from 'node:crypto';
 import type {} from '@fastify/cookie';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { decodeProtectedHeader, importJWK, jwtVerify } from 'jose';
 import { ApproverError } from '../errors.ts';
 import * as limits from '../limits.ts';
@@ -162,4 +162,20 @@ export async function startSession(door: Door, signer: string): Promise<string> 
     expires: now + limits.SESSION_MS,
   });
   return token;
+}
+
+/** Signs a browser in. */
+export async function setSession(
+  door: Door,
+  reply: FastifyReply,
+  signer: string,
+  secure: boolean,
+): Promise<void> {
+  reply.setCookie(COOKIE, await startSession(door, signer), {
+    path: '/',
+    httpOnly: true,
+    sameSite: 'strict',
+    secure,
+    maxAge: limits.SESSION_MS / 1000,
+  });
 }

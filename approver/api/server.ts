@@ -15,6 +15,7 @@ import { servePage } from '../web/serve.ts';
 import type { Dispatcher } from '../webhook/dispatch.ts';
 import { eventRoute, type Streams } from './events.ts';
 import { holdRoutes, maySee } from './holds.ts';
+import { type OidcSettings, oidcRoutes } from './oidc.ts';
 import { openapi } from './openapi.ts';
 import { identifier } from './principal.ts';
 import { type AnyRoute, serveErrors, serveRoutes } from './route.ts';
@@ -29,6 +30,7 @@ export interface ServerParts {
   readonly dispatcher: Dispatcher;
   readonly instance: string;
   readonly passkeys: PasskeyRules;
+  readonly oidc: OidcSettings | null;
   /** Addresses this approver answers to; the first is the one people are told. */
   readonly origins: readonly string[];
   readonly now: () => number;
@@ -77,9 +79,11 @@ export async function serve(
   });
   serveErrors(app, (e) => p.log('a call failed', { error: e instanceof Error ? e.stack : e }));
   const door = { store: p.store, origins: p.origins, now: p.now };
+  const secure = listen.tls !== undefined || p.origins[0]?.startsWith('https:') === true;
   const routes: readonly AnyRoute[] = [
     ...holdRoutes(p.store, p.desk, p.now),
-    ...sessionRoutes({ ...p, secure: p.origins[0]?.startsWith('https:') === true }),
+    ...sessionRoutes({ ...p, secure }),
+    ...oidcRoutes({ ...door, oidc: p.oidc, secure, page: () => p.origins[0] ?? '' }),
     ...webhookRoutes(p.store, p.dispatcher, (who, act, what) => note(p, who, act, what)),
     eventRoute(p.streams, async (person, id) => {
       const hold = await p.store.holds.get(id);

@@ -7,14 +7,13 @@ import {
   verifyRegistrationResponse,
 } from '@simplewebauthn/server';
 import { decodeCredentialPublicKey, isoBase64URL } from '@simplewebauthn/server/helpers';
-import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import type { LedgerWriter } from '../../ledger/contract.ts';
 import { ApproverError } from '../errors.ts';
 import * as limits from '../limits.ts';
 import { type PasskeyRules, type PublicJwk, thumbprint } from '../sign.ts';
 import type { Signer, SignerKey } from '../store/signers.ts';
-import { COOKIE, type Door, personOf, startSession } from './principal.ts';
+import { COOKIE, type Door, personOf, setSession } from './principal.ts';
 import { type AnyRoute, route } from './route.ts';
 
 export interface SessionParts extends Door {
@@ -103,7 +102,7 @@ export function sessionRoutes(p: SessionParts): readonly AnyRoute[] {
             'this invitation is used, expired or not ours: ask an operator for a new one',
           );
         }
-        await signIn(p, reply, invite.signer);
+        await setSession(p, reply, invite.signer, p.secure);
       },
     }),
     ...passkeyRoutes(p),
@@ -134,7 +133,8 @@ function passkeyRoutes(p: SessionParts): readonly AnyRoute[] {
       access: 'anyone',
       strict: true,
       body: assertion,
-      handle: async ({ body, reply }) => await signIn(p, reply, await passkeySignIn(p, body)),
+      handle: async ({ body, reply }) =>
+        await setSession(p, reply, await passkeySignIn(p, body), p.secure),
     }),
     route({
       method: 'POST',
@@ -281,16 +281,6 @@ export function jwkOfCose(cose: Uint8Array): PublicJwk {
   }
   if (kind === 3) return { kty: 'RSA', n: bytes(-1), e: bytes(-2) };
   throw new ApproverError('bad-request', 'this kind of passkey is not supported: use another one');
-}
-
-async function signIn(p: SessionParts, reply: FastifyReply, signer: string): Promise<void> {
-  reply.setCookie(COOKIE, await startSession(p, signer), {
-    path: '/',
-    httpOnly: true,
-    sameSite: 'strict',
-    secure: p.secure,
-    maxAge: limits.SESSION_MS / 1000,
-  });
 }
 
 async function aboutMe(p: SessionParts, person: Signer): Promise<z.infer<typeof me>> {

@@ -125,6 +125,8 @@ function focusOn(selector) {
 
 function SignIn({ done, error }) {
   const [problem, setProblem] = useState(error);
+  const [ways, setWays] = useState({ oidc: false });
+  useEffect(() => void call('GET', '/api/session/ways').then(setWays, () => {}), []);
   const go = async () => {
     setProblem(null);
     try {
@@ -140,6 +142,7 @@ function SignIn({ done, error }) {
     <h1><img src="/icon.svg" alt="" width="40" height="40" /> Holdpoint</h1>
     <p>Operations of AI agents that wait for a named person’s signature.</p>
     <p><button class="approve" onClick=${go}>Sign in with a passkey</button></p>
+    ${ways.oidc && html`<p><a href="/api/session/oidc">Sign in with your company’s login</a></p>`}
     <${Problem} error=${problem} />
     <p class="quiet">First time here? Ask an operator for an invitation: <code>holdpoint signer invite NAME</code> prints a link.</p>
   </main>`;

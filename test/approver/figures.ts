@@ -1,0 +1,151 @@
+// The approver's figures, measured: a plain table. Run it with `node test/approver/figures.ts`.
+// Invariant: real processes, a real NATS server, a disk; what is printed was measured in this run.
+import { type ChildProcess, fork } from 'node:child_process';
+import { createPrivateKey } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startSession } from '../../approver/api/principal.ts';
+import { ApproverClient, loadPerson } from '../../approver/client.ts';
+import { openStore } from '../../approver/store.ts';
+import { openNatsBus } from '../../bus/nats.ts';
+import { addSigner } from '../../cli/signer.ts';
+import { Holds } from '../../proxy/hold/wait.ts';
+import { held, operation, room, signed, until } from '../setup/holds.ts';
+import { startNats } from '../setup/nats.ts';
+
+const PENDING = Number(process.env.HOLDPOINT_PENDING ?? 10_000);
+const rows: (readonly [string, string, string])[] = [];
+
+function quantile(values: readonly number[], q: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
+}
+
+async function overNats(): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'holdpoint-figures-'));
+  const nats = await startNats();
+  const bus = await openNatsBus({ servers: [nats.url] });
+  const keyFile = join(folder, 'ann.pem');
+  const store = await openStore(join(folder, 'approver.db'));
+  await addSigner(store, { name: 'Ann', groups: ['db-owners'], keyFile });
+  const child: ChildProcess = fork(join(import.meta.dirname, 'process.ts'), [folder, nats.url]);
+  const { ready } = await new Promise<{ ready: number }>((resolve) =>
+    child.once('message', (m) => resolve(m as { ready: number })),
+  );
+  const url = `http://localhost:${ready}`;
+  try {
+    const ann = new ApproverClient(url, await loadPerson('Ann', keyFile));
+    const holds = new Holds({ bus, instance: 'f', keys: async () => ({ keys: [] }) });
+    await holds.start();
+    const ms: number[] = [];
+    for (let i = 0; i < 200; i++) {
+      const op = operation({ statement: `DELETE FROM t WHERE a = ${i}` });
+      const request = holds.request(op, held());
+      await holds.open(request);
+      await until('shown', async () => (await ann.show(request.id).catch(() => null)) !== null);
+      const card = await ann.show(request.id);
+      const waiting = holds.wait(request.id, 10_000, new AbortController().signal);
+      const from = performance.now();
+      await Promise.all([
+        ann.decide(card, 'approve', null),
+        waiting
+          .then(() => holds.redeem(request.id, request.digest, op.agent.name, op.id))
+          .then(() => {
+            ms.push(performance.now() - from);
+          }),
+      ]);
+    }
+    const p99 = quantile(ms, 0.99);
+    rows.push([
+      'decision sent to approval redeemed, NATS, median',
+      `${quantile(ms, 0.5).toFixed(1)} ms`,
+      '',
+    ]);
+    rows.push(['decision sent to approval redeemed, NATS, p99', `${p99.toFixed(1)} ms`, '≤ 50 ms']);
+    const began = performance.now();
+    for (let i = 0; i < PENDING; i += 200) {
+      const some = Array.from({ length: Math.min(200, PENDING - i) }, (_, k) =>
+        holds.open(
+          holds.request(operation({ statement: `DELETE FROM u WHERE a = ${i + k}` }), held()),
+        ),
+      );
+      await Promise.all(some);
+    }
+    await until(
+      'all arrived',
+      async () => (await store.holds.count({ states: ['pending'] })) >= PENDING,
+      120_000,
+    );
+    const s = (performance.now() - began) / 1000;
+    rows.push([`${PENDING} holds opened and taken in`, `${(PENDING / s).toFixed(0)} a second`, '']);
+    const session = await startSession({ store, origins: [], now: Date.now }, 'Ann');
+    const pages: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      const from = performance.now();
+      const answer = await fetch(`${url}/api/holds?state=pending&order=oldest`, {
+        headers: { cookie: `holdpoint_session=${session}` },
+      });
+      await answer.arrayBuffer();
+      pages.push(performance.now() - from);
+    }
+    rows.push([
+      `queue page with ${PENDING} pending, worst of 20`,
+      `${Math.max(...pages).toFixed(0)} ms`,
+      '≤ 200 ms',
+    ]);
+    child.send('memory');
+    const { rss } = await new Promise<{ rss: number }>((resolve) =>
+      child.once('message', (m) => resolve(m as { rss: number })),
+    );
+    rows.push(['memory of the approver then', `${(rss / 2 ** 20).toFixed(0)} MB`, '≤ 300 MB']);
+  } finally {
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await gone;
+    await store.close();
+    await bus.close();
+    await nats.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function decisions(): Promise<void> {
+  const r = await room();
+  try {
+    const ann = await r.person('Ann');
+    const requests = [];
+    for (let i = 0; i < 2000; i++) {
+      const request = r.holds.request(operation({ statement: `DELETE FROM t${i}` }), held());
+      await r.approver.desk.receive(request);
+      requests.push(request);
+    }
+    const key = createPrivateKey(await readFile(ann.file));
+    const given = requests.map((q) => signed({ ...ann, key }, q, 'approve'));
+    const from = performance.now();
+    let next = 0;
+    const worker = async () => {
+      for (;;) {
+        const one = given[next++];
+        if (!one) return;
+        await r.approver.desk.decide(one);
+      }
+    };
+    await Promise.all(Array.from({ length: 16 }, worker));
+    const s = (performance.now() - from) / 1000;
+    rows.push([
+      'decisions on SQLite, 16 at once, recorded and told',
+      `${(2000 / s).toFixed(0)} a second`,
+      '≥ 200',
+    ]);
+  } finally {
+    await r.close();
+  }
+}
+
+await overNats();
+await decisions();
+const width = Math.max(...rows.map(([what]) => what.length));
+for (const [what, measured, wanted] of rows) {
+  process.stdout.write(`${what.padEnd(width)}  ${measured.padStart(16)}  ${wanted}\n`);
+}
