@@ -2,6 +2,7 @@
 // Invariant: a command's code is loaded when it is called and not before, so that each starts at
 // once.
 import { readFileSync } from 'node:fs';
+import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { UserError } from '../proxy/errors.ts';
@@ -78,6 +79,8 @@ async function main(args: readonly string[]): Promise<void> {
   await program.parseAsync([name, ...rest], { from: 'user' });
 }
 
+// Halves the time to load; a directory that can't be written is simply not used.
+enableCompileCache(join(import.meta.dirname, '..', 'node_modules', '.cache', 'holdpoint'));
 try {
   await main(process.argv.slice(2));
 } catch (error) {

@@ -34,6 +34,8 @@ async function start(options: StartOptions): Promise<void> {
   const began = performance.now();
   // State is for its owner alone, whoever writes it.
   process.umask(0o077);
+  // Whoever read what we print may stop reading; the databases' guard goes on.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let wanted = 0;
   let running: Running | null = null;
   const stop = (): void => {
@@ -55,8 +57,8 @@ async function start(options: StartOptions): Promise<void> {
     letGo();
     throw error;
   }
-  process.stdout.write(`${running.welcome(performance.now() - began)}\n`);
   if (wanted > 0) return end(running);
+  process.stdout.write(`${running.welcome(performance.now() - began)}\n`);
   const why = await running.failed;
   if (why !== null) {
     process.stderr.write(`holdpoint: ${why}\n`);

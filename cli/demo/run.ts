@@ -1,5 +1,5 @@
 // Runs a program to its end, as the demo's user where that is another one.
-// Invariant: a failure carries the last line the program wrote.
+// Invariant: a failure carries the line in which the program said why.
 import { spawn } from 'node:child_process';
 
 const TAIL_CHARACTERS = 4_000;
@@ -14,6 +14,8 @@ export function run(
       cwd: '/',
       env: { PATH: process.env.PATH ?? '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' },
       stdio: ['ignore', 'pipe', 'pipe'],
+      // Ctrl-C in a terminal is ours to hear: what it would cut short here is over in a moment.
+      detached: true,
       ...(as.user ?? {}),
     });
     let said = '';
@@ -25,8 +27,9 @@ export function run(
     child.on('error', reject);
     child.on('close', (code, signal) => {
       if (code === 0) return resolve(said);
-      const last = said.trim().split('\n').at(-1) ?? '';
-      reject(new Error(`${program} ended with ${code ?? signal}: ${last}`));
+      const lines = said.trim().split('\n');
+      const telling = lines.find((line) => /error|fatal|could not/i.test(line)) ?? lines.at(-1);
+      reject(new Error(`${program} ended with ${code ?? signal}: ${telling}`));
     });
   });
 }

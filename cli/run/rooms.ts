@@ -38,6 +38,19 @@ export async function step<T>(what: string, work: () => Promise<T>): Promise<T> 
   }
 }
 
+/**
+ * Loads the code of all services while something else is waited for. What fails here fails again in
+ * its place.
+ */
+export function loadAhead(): void {
+  const all = [
+    import('../../ledger/ledger.ts'),
+    import('../../approver/main.ts'),
+    import('../../proxy/main.ts'),
+  ];
+  void Promise.allSettled(all);
+}
+
 /** One line to standard error. Callers keep secrets and statements out of it. */
 export function problem(where: string, what: unknown): void {
   const said = what instanceof Error ? what.message : String(what);

@@ -8,6 +8,7 @@ import { UserError } from '../../proxy/errors.ts';
 import { takeLock } from '../../proxy/lock.ts';
 import type { Shop } from '../demo/shop.ts';
 import {
+  loadAhead,
   openApprover,
   openBus,
   openLedgerHere,
@@ -133,7 +134,9 @@ function lockState(state: string, name: 'start' | Service, stack: AsyncDisposabl
 
 async function openShop(state: string, stack: AsyncDisposableStack): Promise<Shop> {
   const { startShop } = await import('../demo/shop.ts');
-  const shop = await step('start the demo database', () => startShop(state));
+  const starting = step('start the demo database', () => startShop(state));
+  loadAhead();
+  const shop = await starting;
   stack.defer(() => shop.stop());
   return shop;
 }
