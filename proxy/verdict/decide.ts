@@ -2,13 +2,13 @@
 // Invariant: total and synchronous; whatever fails is a `deny` with rule `policy-error`, and a
 // cached decision is the one a fresh evaluation would give.
 import { LRUCache } from 'lru-cache';
-import type { Analysis } from '../effect/effect.ts';
+import type { Analysis, Effect } from '../effect/effect.ts';
 import type { AgentView, Operation, TargetView } from '../operation.ts';
 import { POLICY_ERROR, policyError, verdictOf, worstOf } from './answer.ts';
 import { type PolicyData, tagged } from './data.ts';
 import { Dispatcher, type DispatchIndex } from './dispatch.ts';
 import { type Evaluator, messageOf, threadMilliseconds } from './evaluate.ts';
-import { type DependsOn, dependsOn, effectsToJudge, InputMaker, inputOf } from './input.ts';
+import { type DependsOn, dependsOn, effectsToJudge, InputMaker, type Question } from './input.ts';
 import {
   CACHE_CHARACTERS,
   CACHE_CIRCUMSTANCES,
@@ -18,7 +18,7 @@ import {
   OPERATION_TIMEOUT_MS,
 } from './limits.ts';
 import type { Path } from './references.ts';
-import type { Decision, Mode, PolicyInput, Verdict } from './verdict.ts';
+import type { Decision, Mode, Verdict } from './verdict.ts';
 
 export interface JudgeOptions {
   readonly evaluator: Evaluator;
@@ -41,7 +41,14 @@ interface Circumstance {
   readonly decision: Decision;
 }
 
-type Ask = (text: string, input: PolicyInput) => Verdict;
+/** The question's input, as a value and as text. */
+interface Asked {
+  readonly question: Question;
+  readonly input: unknown;
+  readonly text: string;
+}
+
+type Ask = (asked: Asked) => Verdict;
 
 const EVERYTHING: readonly Path[] = [[]];
 const ANSWER = 'holdpoint/verdict/answer';
@@ -58,6 +65,8 @@ export class Judge {
     maxSize: CACHE_CHARACTERS,
     sizeCalculation: (_verdict, key) => key.length + 1,
   });
+  /** One decision a verdict, made once. */
+  readonly #decisions = new WeakMap<Verdict, Decision>();
   /** Neither time nor the operation's id is read: an answer may be used again. */
   readonly #cacheable: boolean;
   /** Nor is the statement's text or a parameter: the analysis stands for the statement. */
@@ -147,35 +156,52 @@ export class Judge {
   }
 
   #judge(operation: Operation, mode: Mode, inputs: InputMaker, ask: Ask): Decision {
-    const asked = new Set<string>();
-    const verdicts: Verdict[] = [];
     const effects = effectsToJudge(operation.analysis);
-    const budget = effects.length > 1 ? new Budget() : null;
+    const [only] = effects;
+    if (only !== undefined && effects.length === 1) {
+      return this.#decisionOf(ask(this.#asked(operation, only, mode, inputs)));
+    }
+    const texts = new Set<string>();
+    const verdicts: Verdict[] = [];
+    const budget = new Budget();
     for (const effect of effects) {
-      const input = inputOf(operation, tagged(effect, this.#options.data.tags), mode);
-      const text = inputs.text(input);
-      if (asked.has(text)) continue;
-      if (asked.size >= MAX_DISTINCT_EFFECTS) {
+      const asked = this.#asked(operation, effect, mode, inputs);
+      if (texts.has(asked.text)) continue;
+      if (texts.size >= MAX_DISTINCT_EFFECTS) {
         return this.#failed(`more than ${MAX_DISTINCT_EFFECTS} distinct effects in one operation`);
       }
-      asked.add(text);
-      verdicts.push(ask(text, input));
-      if (budget?.spent === true) {
+      texts.add(asked.text);
+      verdicts.push(ask(asked));
+      if (budget.spent) {
         return this.#failed(`judging all its effects took more than ${OPERATION_TIMEOUT_MS} ms`);
       }
     }
-    return Object.freeze({
-      verdict: Object.freeze(worstOf(verdicts)),
+    return this.#decisionOf(worstOf(verdicts));
+  }
+
+  #asked(operation: Operation, plain: Effect, mode: Mode, inputs: InputMaker): Asked {
+    const question = { operation, effect: tagged(plain, this.#options.data.tags), mode };
+    const input = inputs.make(question);
+    return { question, input, text: JSON.stringify(input) };
+  }
+
+  #decisionOf(verdict: Verdict): Decision {
+    const known = this.#decisions.get(verdict);
+    if (known !== undefined) return known;
+    const decision = Object.freeze({
+      verdict: Object.freeze(verdict),
       policy: this.#options.digest,
     });
+    this.#decisions.set(verdict, decision);
+    return decision;
   }
 
   /** From the cache, else from the rules that may answer. */
-  readonly #askKnown = (text: string, input: PolicyInput): Verdict => {
+  readonly #askKnown = ({ question, input, text }: Asked): Verdict => {
     const known = this.#cacheable ? this.#byInput.get(text) : undefined;
     if (known !== undefined) return known;
     const told = this.#dispatcher?.told(text, input) ?? text;
-    const verdict = this.#evaluate(told, input);
+    const verdict = this.#evaluate(told, question);
     if (!this.#cacheable || text.length > CACHE_MAX_KEY) return verdict;
     // A failure is no property of the question (the machine may have been busy): it lapses.
     const failed = verdict.rule === POLICY_ERROR;
@@ -184,10 +210,10 @@ export class Judge {
   };
 
   /** From all rules. */
-  readonly #askAll = (text: string, input: PolicyInput): Verdict =>
-    this.#evaluate(this.#dispatcher?.opened(text) ?? text, input);
+  readonly #askAll = ({ question, text }: Asked): Verdict =>
+    this.#evaluate(this.#dispatcher?.opened(text) ?? text, question);
 
-  #evaluate(text: string, { effect, mode }: PolicyInput): Verdict {
+  #evaluate(text: string, { effect, mode }: Question): Verdict {
     const kind = `${effect.class} ${effect.verb} ${mode}`;
     try {
       return verdictOf(this.#options.evaluator.ask(ANSWER, text, kind));

@@ -7,7 +7,7 @@ import { type PolicyData, tagged } from './data.ts';
 import { Judge } from './decide.ts';
 import { Dispatcher } from './dispatch.ts';
 import { Evaluator, messageOf } from './evaluate.ts';
-import { effectsToJudge, InputMaker, inputOf } from './input.ts';
+import { effectsToJudge, InputMaker } from './input.ts';
 import type { Path } from './references.ts';
 import type { RuleFacts } from './rules.ts';
 import type { Decision, Mode } from './verdict.ts';
@@ -54,7 +54,7 @@ export function explain(
   const full = new InputMaker([[]]);
   const effects = effectsToJudge(operation.analysis).map((plain) => {
     const effect = tagged(plain, data.tags);
-    const plainText = full.text(inputOf(operation, effect, mode));
+    const plainText = JSON.stringify(full.make({ operation, effect, mode }));
     const input: unknown = JSON.parse(plainText);
     const text = dispatcher?.opened(plainText) ?? plainText;
     try {

@@ -8,8 +8,51 @@ import type { Operation } from '../operation.ts';
 import type { Path } from './references.ts';
 import type { Mode, PolicyInput } from './verdict.ts';
 
+/** What one input is made of. */
+export interface Question {
+  readonly operation: Operation;
+  readonly effect: Effect;
+  readonly mode: Mode;
+}
+
+/** Each part is made when it is wanted: some cost more than a whole verdict, or are lazy themselves. */
+const PARTS: { readonly [P in keyof PolicyInput]: (question: Question) => PolicyInput[P] } = {
+  effect: ({ effect }) => effect,
+  operation: ({ operation }) => made(OPERATION, operation),
+  target: ({ operation }) => operation.target,
+  agent: ({ operation }) => operation.agent,
+  session: ({ operation }) => operation.session,
+  mode: ({ mode }) => mode,
+  impact: () => null,
+  time: ({ operation }) => operation.asked,
+};
+
+type OperationPart = PolicyInput['operation'];
+
+const OPERATION: {
+  readonly [P in keyof OperationPart]: (operation: Operation) => OperationPart[P];
+} = {
+  id: ({ id }) => id,
+  engine: ({ engine }) => engine,
+  statement: ({ bytes }) => new TextDecoder().decode(bytes),
+  sha256: ({ bytes }) => createHash('sha256').update(bytes).digest('hex'),
+  normalized: ({ analysis }) => analysis.normalized,
+  fingerprint: ({ analysis }) => analysis.fingerprint,
+  class: ({ analysis }) => analysis.class,
+  complete: ({ analysis }) => analysis.complete,
+  unscoped: ({ analysis }) => analysis.unscoped,
+  in_transaction: ({ in_transaction }) => in_transaction,
+  parameters: ({ parameters }) => parameters.map((parameter) => parameter.text),
+};
+
+/** All the parts of a table, from what they are made of. */
+function made<T, From>(parts: { readonly [P in keyof T]: (from: From) => T[P] }, from: From): T {
+  const names = Object.keys(parts) as (keyof T)[];
+  return Object.fromEntries(names.map((name) => [name, parts[name](from)])) as T;
+}
+
 /** The parts wanted of a document: all of it, or some fields. */
-type Wanted = true | { readonly [field: string]: Wanted };
+type Wanted = true | readonly (readonly [field: string, wanted: Wanted])[];
 
 /** The tree of the paths. A path that ends is all below it. */
 function wantedOf(paths: readonly Path[]): Wanted {
@@ -18,20 +61,61 @@ function wantedOf(paths: readonly Path[]): Wanted {
   for (const [field, ...rest] of paths) {
     if (field !== undefined) fields.set(field, [...(fields.get(field) ?? []), rest]);
   }
-  return Object.fromEntries([...fields].map(([field, rest]) => [field, wantedOf(rest)]));
+  return [...fields].map(([field, rest]) => [field, wantedOf(rest)] as const);
+}
+
+interface Fields {
+  [field: string]: unknown;
 }
 
 function pick(value: unknown, wanted: Wanted): unknown {
   if (wanted === true || typeof value !== 'object' || value === null || Array.isArray(value)) {
     return value;
   }
-  const picked: Record<string, unknown> = {};
-  for (const field of Object.keys(wanted)) {
-    const inner = wanted[field];
-    if (inner === undefined || !Object.hasOwn(value, field)) continue;
-    picked[field] = pick((value as { readonly [field: string]: unknown })[field], inner);
+  const picked: Fields = {};
+  for (const [field, inner] of wanted) {
+    if (Object.hasOwn(value, field)) picked[field] = pick((value as Fields)[field], inner);
   }
   return picked;
+}
+
+/** Fields made one by one, so that none is made that is not wanted. */
+function pickMade<From>(
+  parts: { readonly [field: string]: (from: From) => unknown },
+  from: From,
+  wanted: Exclude<Wanted, true>,
+): Fields {
+  const picked: Fields = {};
+  for (const [field, inner] of wanted) {
+    const make = Object.hasOwn(parts, field) ? parts[field] : undefined;
+    if (make !== undefined) picked[field] = pick(make(from), inner);
+  }
+  return picked;
+}
+
+/** Makes inputs for one policy: the parts that it can read. */
+export class InputMaker {
+  readonly #wanted: Exclude<Wanted, true>;
+  readonly #operation: Wanted | null;
+
+  constructor(references: readonly Path[]) {
+    const wanted = wantedOf(references);
+    const all = Object.keys(PARTS).map((part) => [part, true] as const);
+    this.#wanted = (wanted === true ? all : wanted).filter(([part]) => part !== 'operation');
+    const operation = wanted === true || wanted.find(([part]) => part === 'operation')?.[1];
+    this.#operation = operation ?? null;
+  }
+
+  /** The same facts give the same JSON text. */
+  make(question: Question): Fields {
+    const input = pickMade(PARTS, question, this.#wanted);
+    const { operation } = question;
+    if (this.#operation === true) input.operation = made(OPERATION, operation);
+    else if (this.#operation !== null) {
+      input.operation = pickMade(OPERATION, operation, this.#operation);
+    }
+    return input;
+  }
 }
 
 /** Parts that differ from one execution of the same statement to the next. */
@@ -58,62 +142,6 @@ export function dependsOn(references: readonly Path[]): DependsOn {
     operation: reads('operation', 'id'),
     session: reads('session'),
     transaction: reads('operation', 'in_transaction'),
-  };
-}
-
-/** Makes inputs for one policy. */
-export class InputMaker {
-  readonly #wanted: Wanted;
-
-  constructor(references: readonly Path[]) {
-    this.#wanted = wantedOf(references);
-  }
-
-  /** JSON text of the wanted parts; the same facts give the same text. */
-  text(input: PolicyInput): string {
-    return JSON.stringify(pick(input, this.#wanted)) ?? '{}';
-  }
-}
-
-/**
- * The whole input; what is costly, or made by the operation when it is first read, is made only
- * when it is wanted.
- */
-export function inputOf(operation: Operation, effect: Effect, mode: Mode): PolicyInput {
-  const { analysis } = operation;
-  return {
-    effect,
-    operation: {
-      get id() {
-        return operation.id;
-      },
-      engine: operation.engine,
-      get statement() {
-        return new TextDecoder().decode(operation.bytes);
-      },
-      get sha256() {
-        return createHash('sha256').update(operation.bytes).digest('hex');
-      },
-      normalized: analysis.normalized,
-      fingerprint: analysis.fingerprint,
-      class: analysis.class,
-      complete: analysis.complete,
-      unscoped: analysis.unscoped,
-      in_transaction: operation.in_transaction,
-      get parameters() {
-        return operation.parameters.map((parameter) => parameter.text);
-      },
-    },
-    target: operation.target,
-    agent: operation.agent,
-    get session() {
-      return operation.session;
-    },
-    mode,
-    impact: null,
-    get time() {
-      return operation.asked;
-    },
   };
 }
 

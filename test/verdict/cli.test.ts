@@ -3,10 +3,9 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { holdpoint } from './command.ts';
 import { effect, object, scopedDelete } from './example.ts';
-import { directory } from './opened.ts';
+import { directory, test } from './opened.ts';
 
 function line(parts: object): string {
   return `${JSON.stringify({ id: 'a', class: 'read', complete: true, effects: [], ...parts })}\n`;

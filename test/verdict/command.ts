@@ -3,7 +3,6 @@
 import { spawn } from 'node:child_process';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { opa } from '../setup/opa.ts';
 
 const MAIN = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
 
@@ -12,7 +11,6 @@ export async function holdpoint(
   args: readonly string[],
   input = '',
 ): Promise<{ code: number | null; out: string; err: string }> {
-  await opa();
   const child = spawn(process.execPath, [MAIN, 'policy', ...args], { cwd: directory });
   const code = new Promise<number | null>((resolve) => child.once('close', resolve));
   child.stdin.end(input);

@@ -1,13 +1,12 @@
 // A dispatched policy answers as the plain one does: random policies, random operations, both ways.
 // Invariant: the seed names the policy and the stream, so that a failure can be run again.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { CLASSES } from '../../proxy/effect/effect.ts';
 import type { Operation } from '../../proxy/operation.ts';
 import { compile } from '../../proxy/verdict/compile.ts';
 import { opa } from '../setup/opa.ts';
 import { effect, object, operation, random } from './example.ts';
-import { policyOf } from './opened.ts';
+import { policyOf, test } from './opened.ts';
 
 const TABLES = ['orders', 'users', 'odd "name"', 'ünï', '__proto__', 'constructor', 'x'];
 const ENVIRONMENTS = ['production', 'staging', 'development', ''];
@@ -93,7 +92,7 @@ for (let seed = 1; seed <= 8; seed++) {
     const plain = await policyOf(`${text}\nword if input.mode == "x" with input.mode as "x"\n`);
     const next = random(seed * 1000);
     const rules = new Set<string>();
-    for (let at = 0; at < 400; at++) {
+    for (let at = 0; at < 200; at++) {
       const asked = someOperation(next);
       const told = policy.decide(asked, 'normal').verdict;
       assert.deepEqual(told, policy.decideFresh(asked, 'normal').verdict, `operation ${at}`);

@@ -3,11 +3,10 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { verdictOf } from '../../proxy/verdict/answer.ts';
 import { opa } from '../setup/opa.ts';
 import { effect, object, operation, scopedDelete } from './example.ts';
-import { ALLOW, defaultPolicy, policyOf, ROOT, rego } from './opened.ts';
+import { ALLOW, defaultPolicy, policyOf, ROOT, rego, test } from './opened.ts';
 
 test('the default policy: reads pass, a production delete is held, admin is denied', async () => {
   const policy = await defaultPolicy();

@@ -3,10 +3,9 @@
 import assert from 'node:assert/strict';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { openPolicy, type PolicyChange } from '../../proxy/verdict/policy.ts';
 import { effect, object, operation, scopedDelete } from './example.ts';
-import { ALLOW, directory, policyOf, ROOT, rego } from './opened.ts';
+import { ALLOW, directory, policyOf, ROOT, rego, test } from './opened.ts';
 
 async function until(condition: () => boolean, what: string): Promise<void> {
   const deadline = performance.now() + 20_000;

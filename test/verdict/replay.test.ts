@@ -2,12 +2,11 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { openLedger } from '../../ledger/ledger.ts';
 import { decisionEntry } from '../../proxy/record/decision.ts';
 import { holdpoint } from './command.ts';
 import { effect, object, operation, scopedDelete } from './example.ts';
-import { defaultPolicy, directory, rego } from './opened.ts';
+import { defaultPolicy, directory, rego, test } from './opened.ts';
 
 /** A ledger with what the default policy decided about these. */
 async function ledgerOf(name: string): Promise<string> {
