@@ -15,7 +15,9 @@ export interface Question {
   readonly mode: Mode;
 }
 
-/** Each part is made when it is wanted: some cost more than a whole verdict, or are lazy themselves. */
+/**
+ * Each part is made when it is wanted: some cost more than a whole verdict, or are lazy themselves.
+ */
 const PARTS: { readonly [P in keyof PolicyInput]: (question: Question) => PolicyInput[P] } = {
   effect: ({ effect }) => effect,
   operation: ({ operation }) => made(OPERATION, operation),
