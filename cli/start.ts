@@ -34,7 +34,7 @@ async function start(options: StartOptions): Promise<void> {
   const began = performance.now();
   // State is for its owner alone, whoever writes it.
   process.umask(0o077);
-  // Whoever read what we print may stop reading; the databases' guard goes on.
+  // Whoever read what we print may stop reading: no reason to fall over.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let wanted = 0;
   let running: Running | null = null;
