@@ -210,6 +210,7 @@ function lose(judge: Judge, draft: Draft, catalogName: string, oid: string, sub:
     judge.object('column', relation.schema, `${relation.name}.${column?.name ?? sub}`, 'drop', {
       via: ['cascade'],
     });
+    judge.relation(relation, 'alter', { via: ['cascade'] });
     judge.worsen(draft, 'destructive');
     return;
   }

@@ -197,7 +197,10 @@ export function explain(judge: Judge, node: ExplainStmt): void {
   const draft = judge.open('explain', 'read');
   if (node.query === undefined) return;
   if (truth(node.options, 'analyze')) {
-    judgeStatement(judge.inside({}), node.query);
+    // Explained and analysed, even a DECLARE runs its query.
+    const query =
+      'DeclareCursorStmt' in node.query ? node.query.DeclareCursorStmt.query : undefined;
+    judgeStatement(judge.inside({}), query ?? node.query);
     judge.draft = draft;
     return;
   }

@@ -28,7 +28,8 @@ function eventful(catalog: CatalogSnapshot): Set<string> {
   for (const opclass of catalog.classes.values())
     if (opclass.functions.some(code)) types.add(opclass.type);
   for (const cast of catalog.casts) {
-    if (!catalog.routines.has(cast.function)) continue;
+    if (!code(cast.function)) continue;
+    if (Number(cast.source) < USER && Number(cast.function) < USER) continue;
     types.add(cast.source);
     types.add(cast.target);
   }
@@ -71,21 +72,29 @@ function runType(judge: Judge, catalog: CatalogSnapshot, oid: string): void {
         for (const code of opclass.functions) absorbFunction(inner, code, []);
       }
     }
-    for (const cast of catalog.casts) {
-      if (cast.source === oid || cast.target === oid) absorbFunction(inner, cast.function, []);
-    }
   });
   takeIn(judge, found, [label]);
+  for (const cast of catalog.casts) {
+    if (cast.source !== oid && cast.target !== oid) continue;
+    // A cast needs both its types; one that a user made has to be in sight.
+    const other = cast.source === oid ? cast.target : cast.source;
+    if (Number(oid) < USER && Number(other) >= USER) continue;
+    if (Number(other) >= USER && !judge.findings.types.has(other)) continue;
+    absorbFunction(judge, cast.function, [label]);
+  }
 }
+
+/** Types from here on were made by users. */
+const USER = 16384;
 
 /** Casts between built-in types that users have added: they may run wherever such values meet. */
 export function ambientCasts(judge: Judge, catalog: CatalogSnapshot): void {
   let types = ambient.get(catalog);
   if (types === undefined) {
     types = catalog.casts
-      .filter((cast) => catalog.routines.has(cast.function))
+      .filter((cast) => catalog.routines.has(cast.function) && Number(cast.target) < USER)
       .map((cast) => cast.source)
-      .filter((source) => Number(source) < 16384);
+      .filter((source) => Number(source) < USER);
     ambient.set(catalog, types);
   }
   for (const type of types) meetType(judge, type);
