@@ -8,11 +8,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ApproverClient, loadPerson } from '../../approver/client.ts';
 import { openStore } from '../../approver/store.ts';
+import type { Bus } from '../../bus/bus.ts';
+import { MemoryBus } from '../../bus/memory.ts';
+import { openApprover, openPeople, openProxy } from '../../cli/run/rooms.ts';
 import { startAll } from '../../cli/run/start.ts';
 import { addSigner } from '../../cli/signer.ts';
+import type { Entry } from '../../ledger/contract.ts';
+import type { Files } from '../../ledger/files.ts';
+import { openLedger } from '../../ledger/ledger.ts';
 import { parseVkey } from '../../ledger/note.ts';
 import { type Verified, verifyLog } from '../../ledger/verify.ts';
 import { addAgent } from '../../proxy/agents.ts';
+import { loadConfig } from '../../proxy/config.ts';
 import { freePort } from './postgres.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -50,8 +57,15 @@ export interface HoldpointOptions {
   readonly child?: boolean;
   /** Environment of that process. */
   readonly env?: { readonly [name: string]: string };
+  /** In this process, with parts that fail: the ledger's disk, the bus. */
+  readonly parts?: Parts;
   /** More of `listen:` in YAML flow style, for example `mode: require`. */
   readonly tls?: string;
+}
+
+export interface Parts {
+  readonly files?: Files;
+  readonly bus?: (bus: Bus) => Bus;
 }
 
 export interface AgentLogin {
@@ -101,6 +115,13 @@ export class Holdpoint {
   }
 
   async start(): Promise<void> {
+    const { parts } = this.#options;
+    if (parts !== undefined) {
+      const stack = new AsyncDisposableStack();
+      this.#close = () => stack.disposeAsync();
+      this.#vkey = await compose(this.#file, parts, stack);
+      return;
+    }
     if (this.#options.child !== true) {
       const running = await startAll({ config: this.#file, state: this.state });
       this.#vkey = /ledger\s+(\S+)/.exec(running.welcome(0))?.[1] ?? '';
@@ -180,10 +201,39 @@ export class Holdpoint {
     await client.decide(await client.show(id), 'deny', reason);
   }
 
+  /** Every entry of the log; only while it is stopped. */
+  async entries(): Promise<Entry[]> {
+    const ledger = await openLedger({ directory: this.ledgerDirectory, origin: ORIGIN });
+    try {
+      const found: Entry[] = [];
+      for (let i = 0; i < ledger.size; i++) found.push(await ledger.read(i));
+      return found;
+    } finally {
+      await ledger.close();
+    }
+  }
+
   /** Checks the whole log from files and public key, as `holdpoint ledger verify` does. */
   async verifyLedger(): Promise<Verified> {
     return await verifyLog({ directory: this.ledgerDirectory, verifier: parseVkey(this.#vkey) });
   }
+}
+
+/** What startAll does, with the given parts in the places of its own. Answers the ledger's key. */
+async function compose(file: string, parts: Parts, stack: AsyncDisposableStack): Promise<string> {
+  const config = loadConfig(file);
+  if (config.ledger.kind !== 'files') throw new Error('a ledger in files');
+  const { directory, origin } = config.ledger;
+  const { files } = parts;
+  const ledger = await openLedger({ directory, origin, ...(files === undefined ? {} : { files }) });
+  stack.defer(() => ledger.close().catch(() => {}));
+  const own = stack.adopt(new MemoryBus(), (bus) => bus.close());
+  const bus = parts.bus?.(own) ?? own;
+  const store = await openPeople(config, stack);
+  const approver = await openApprover(config, { store, bus, ledger }, stack);
+  const rooms = { bus, ledger, keys: () => approver.jwks() };
+  await openProxy(config, rooms, approver.url, stack);
+  return ledger.publicKey;
 }
 
 async function endOf(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
