@@ -118,14 +118,16 @@ function decodeStartup(reader: Reader, minor: number): FirstPacket {
       'Connect without the replication parameter.',
     );
   }
-  const own = new Set(['user', 'database', 'options', 'replication']);
-  const rest = all.filter((one) => !own.has(one.name));
+  const rest = all.filter((one) => !FIELDS.has(one.name));
   const extensions = rest.filter((one) => one.name.startsWith('_pq_.'));
   const given = rest.filter((one) => !one.name.startsWith('_pq_.'));
   const options = last('options');
   const switches = decodeOptions(options);
   if (!Array.isArray(switches)) return switches as StartupRefusal;
   const settings = [...switches, ...given].map((one) => ({ ...one, name: one.name.toLowerCase() }));
+  // Lower-cased or taken out of `options`, these would be read as the packet's own fields upstream.
+  const field = settings.find((one) => isField(one.name));
+  if (field) return refused('42704', `unrecognized configuration parameter "${field.name}"`);
   const privileged = settings.find((one) => PRIVILEGED.has(one.name));
   if (privileged) {
     return refused(
@@ -167,6 +169,13 @@ const PRIVILEGED: ReadonlySet<string> = new Set([
   'lo_compat_privileges',
   'is_superuser',
 ]);
+
+/** Names of a startup packet that are no settings. */
+const FIELDS: ReadonlySet<string> = new Set(['user', 'database', 'options', 'replication']);
+
+function isField(name: string): boolean {
+  return FIELDS.has(name) || name.startsWith('_pq_.');
+}
 
 function utf8(bytes: Buffer): string | null {
   const text = bytes.toString('utf8');
@@ -228,6 +237,8 @@ export function encodeStartup(
   database: string,
   settings: readonly Setting[],
 ): Buffer {
+  const stray = settings.find((one) => isField(one.name) || /\0/.test(one.name + one.value));
+  if (stray) throw new Error(`${stray.name} can't be a setting of a startup packet`);
   const pairs = [{ name: 'user', value: user }, { name: 'database', value: database }, ...settings];
   const text = pairs.map((one) => `${one.name}\0${one.value}\0`).join('');
   const body = Buffer.from(`${text}\0`, 'utf8');

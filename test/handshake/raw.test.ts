@@ -164,6 +164,31 @@ test('packets that are no startup are answered with a FATAL in PostgreSQL’s wo
     [packet(V3, 'user'), '08P01 invalid startup packet layout: a string is not terminated'],
     [packet(V3, 'database', 'shop'), '28000 no PostgreSQL user name specified in startup packet'],
     [packet(V3, 'user', 'x', 'replication', 'on'), 'ZH012 replication connections are refused'],
+    [
+      packet(V3, 'user', 'x', 'USER', 'postgres'),
+      '42704 unrecognized configuration parameter "user"',
+    ],
+    [
+      packet(V3, 'user', 'x', 'Replication', 'on'),
+      '42704 unrecognized configuration parameter "replication"',
+    ],
+    [
+      packet(V3, 'user', 'x', 'OPTIONS', '-c role=y'),
+      '42704 unrecognized configuration parameter "options"',
+    ],
+    [packet(V3, 'user', 'x', '_PQ_.x', 'y'), '42704 unrecognized configuration parameter "_pq_.x"'],
+    [
+      packet(V3, 'user', 'x', 'options', '-c replication=1'),
+      '42704 unrecognized configuration parameter "replication"',
+    ],
+    [
+      packet(V3, 'user', 'x', 'options', '--DataBase=d'),
+      '42704 unrecognized configuration parameter "database"',
+    ],
+    [
+      packet(V3, 'user', 'x', 'options', '-c Session-Authorization=d'),
+      'ZH006 the setting session_authorization can',
+    ],
     [packet(80877103, 'x', 'y'), '08P01 invalid startup packet layout: 5 bytes are left over'],
     [packet(80877102), '08P01 invalid startup packet layout: wanted 4 bytes, 0 are left'],
     [packet(80877102, 'abc'), '08P01 invalid startup packet layout'],
