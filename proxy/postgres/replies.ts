@@ -106,7 +106,7 @@ export class Replies {
       }
     }
     if (at > from)
-      this.#out.write(from === 0 && at === chunk.length ? bytes : bytes.subarray(from, at));
+      this.#out.write(from === 0 && at === bytes.length ? bytes : bytes.subarray(from, at));
     if (at < end) this.#carry = bytes.subarray(at);
   }
 

@@ -1,4 +1,4 @@
-# For tests: everything passes but what is marked by the name of an object it touches.
+# For tests: everything passes but what is marked by the name of an object it touches, and what is not understood.
 package holdpoint.policy
 
 allow contains {"rule": "open", "reason": "everything passes here"} if true
@@ -15,4 +15,8 @@ hold contains {
 } if {
 	some object in input.effect.objects
 	startswith(object.name, "held")
+}
+
+deny contains {"rule": "not-understood", "reason": "nobody knows what it does"} if {
+	input.effect.class == "unknown"
 }
