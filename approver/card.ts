@@ -6,6 +6,7 @@ import type { EffectClass } from '../proxy/effect/effect.ts';
 import type { Binding, HoldState } from './contract.ts';
 import { concerns, type DemandState, demandStates, ownHold, waitingFor } from './hold.ts';
 import { DIFF_EDITS, DIFF_MS } from './limits.ts';
+import type { Roster } from './routing.ts';
 import type { Hold, Method } from './store/holds.ts';
 import type { Signer } from './store/signers.ts';
 import type { Store } from './store.ts';
@@ -121,11 +122,11 @@ export async function lineOf(
   hold: Hold,
   store: Store,
   who: Signer,
-  signers: readonly Signer[],
+  roster: Roster,
 ): Promise<HoldLine> {
   const { request } = hold;
   const signatures = hold.state === 'pending' ? await store.holds.signatures(hold.id) : [];
-  const states = demandStates(request, signatures, signers);
+  const states = demandStates(request, signatures, roster.at(hold));
   const waits = hold.state === 'pending';
   return {
     id: hold.id,
@@ -152,13 +153,19 @@ function shownState(hold: Hold): HoldState {
   return hold.state === 'redeemed' ? 'approved' : 'pending';
 }
 
-export async function cardOf(hold: Hold, store: Store, who: Signer, now: number): Promise<Card> {
+export async function cardOf(
+  hold: Hold,
+  store: Store,
+  person: Signer,
+  roster: Roster,
+  now: number,
+): Promise<Card> {
   const { request } = hold;
-  const signers = await store.signers.list();
+  const who = roster.who(hold, person);
   const signatures = await store.holds.signatures(hold.id);
   const bytes = Buffer.from(request.binding.statement, 'base64');
   return {
-    ...(await lineOf(hold, store, who, signers)),
+    ...(await lineOf(hold, store, who, roster)),
     operation: request.operation,
     binding: request.binding,
     digest: request.digest,
@@ -175,7 +182,7 @@ export async function cardOf(hold: Hold, store: Store, who: Signer, now: number)
     sentences: request.sentences,
     objects: objectsOf(hold),
     reason: request.reason,
-    demands: demandStates(request, signatures, signers),
+    demands: demandStates(request, signatures, roster.at(hold)),
     database: request.binding.database,
     engine: request.target.engine,
     session: {

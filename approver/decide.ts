@@ -6,6 +6,7 @@ import { ApproverError } from './errors.ts';
 import { approved, concerns, demandStates, ownHold, wanted } from './hold.ts';
 import * as limits from './limits.ts';
 import { type ApproverKey, issueReceipt } from './receipt.ts';
+import { loadRoster, type Routing } from './routing.ts';
 import { checkSignature, type PasskeyRules, type PublicJwk } from './sign.ts';
 import type { Hold, HoldChange, Signature } from './store/holds.ts';
 import type { Signer, SignerStore } from './store/signers.ts';
@@ -26,6 +27,7 @@ interface Parts {
   readonly key: ApproverKey;
   readonly passkeys: PasskeyRules;
   readonly now: () => number;
+  readonly routing: () => Routing;
 }
 
 /** Throws what is wrong with it; a decision that comes back is good, and not yet recorded. */
@@ -55,7 +57,9 @@ export async function checkDecision(
   const how = { method: key.method, signature, evidence };
   const fault = checkSignature(d, key.jwk, how, parts.passkeys);
   if (fault !== null) throw new ApproverError('bad-signature', fault);
-  mayDecide(hold, signer, d);
+  const roster = await loadRoster(parts.store.signers, parts.routing(), parts.now());
+  const standing = roster.who(hold, signer);
+  mayDecide(hold, standing, d);
   return {
     signer,
     signature: {
@@ -68,7 +72,7 @@ export async function checkDecision(
       signature,
       evidence,
       reason: d.reason,
-      groups: signer.groups,
+      groups: standing.groups,
       signed: d.signed,
     },
   };
@@ -111,7 +115,8 @@ export async function consequence(
     const reason = `${latest.signer} withdrew it: ${latest.reason}`;
     return { ...open, state: 'withdrawn', decided_by: latest.signer, reason };
   }
-  const states = demandStates(hold.request, all, await people.list());
+  const roster = await loadRoster(people, parts.routing(), now);
+  const states = demandStates(hold.request, all, roster.at(hold));
   if (!approved(states)) return {};
   const counted = new Set(states.flatMap((s) => s.signed));
   const signatures = all.filter((s) => s.decision === 'approve' && counted.has(s.signer));

@@ -26,6 +26,7 @@ import { ApproverError } from './errors.ts';
 import { demandStates, waitingFor } from './hold.ts';
 import * as limits from './limits.ts';
 import type { ApproverKey } from './receipt.ts';
+import { loadRoster, type Routing } from './routing.ts';
 import type { PasskeyRules } from './sign.ts';
 import type { Hold } from './store/holds.ts';
 import type { Store } from './store.ts';
@@ -50,6 +51,8 @@ export interface DeskParts {
   readonly instance: string;
   readonly passkeys: PasskeyRules;
   readonly now: () => number;
+  /** Duty, escalation: as configured now. */
+  readonly routing: () => Routing;
   /** Told of everything that changes; must not throw. */
   readonly told: (event: DeskEvent) => void;
   /** A line for the service's log. */
@@ -277,7 +280,8 @@ export class Desk {
   async waiting(hold: Hold): Promise<string> {
     const { holds, signers } = this.#p.store;
     const signatures = await holds.signatures(hold.id);
-    return waitingFor(demandStates(hold.request, signatures, await signers.list()));
+    const roster = await loadRoster(signers, this.#p.routing(), this.#p.now());
+    return waitingFor(demandStates(hold.request, signatures, roster.at(hold)));
   }
 
   /** true when its time was over: then it is expired now, whoever did it. */

@@ -81,3 +81,5 @@ export const WEBHOOK_LEASE_MS = MINUTE;
 export const WEBHOOK_ROTATION_MS = DAY;
 /** Finished deliveries are kept this long; dead ones until replayed or removed. */
 export const WEBHOOK_KEEP_MS = 7 * DAY;
+/** Longest that a person may lend their groups. */
+export const DELEGATION_MOST_MS = 30 * DAY;

@@ -23,6 +23,7 @@ import { ApproverError } from './errors.ts';
 import { INVITE_MS, SWEEP_MS } from './limits.ts';
 import { approverKey } from './receipt.ts';
 import { parseFind, parseOutcome, parseRedeem, parseRequest, parseState } from './request.ts';
+import { NO_ROUTING, type Routing } from './routing.ts';
 import type { PasskeyRules } from './sign.ts';
 import type { Store } from './store.ts';
 import { Dispatcher } from './webhook/dispatch.ts';
@@ -44,6 +45,8 @@ export interface ApproverSettings {
    */
   readonly publicUrl?: string;
   readonly oidc?: OidcSettings;
+  /** Duty schedules and escalation (`parseRouting`); asked at every decision, so it may change. */
+  readonly routing?: () => Routing;
   readonly instance?: string;
   /** Webhooks may be sent to private addresses (and plain http) where their operator says so. */
   readonly privateWebhooks?: boolean;
@@ -82,6 +85,7 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
     store,
     sealer: new Sealer(key.private),
     now,
+    routing: () => routing(),
     allowPrivate: settings.privateWebhooks === true,
     page: () => origins[0] ?? '',
     log,
@@ -91,7 +95,19 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
     const failed = (e: unknown) => log('an event was not queued', { error: String(e) });
     void dispatcher.tell(event).catch(failed);
   };
-  const desk = new Desk({ store, bus, ledger, key, instance, passkeys, now, told, log });
+  const routing = settings.routing ?? (() => NO_ROUTING);
+  const desk = new Desk({
+    store,
+    bus,
+    ledger,
+    key,
+    instance,
+    passkeys,
+    now,
+    routing,
+    told,
+    log,
+  });
   if (settings.publicUrl !== undefined) setOrigin(settings.publicUrl, origins, passkeys);
   const app = await serve(
     {
@@ -105,6 +121,7 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
       oidc: settings.oidc ?? null,
       origins,
       now,
+      routing,
       log,
       unavailable: () => bus.unavailable ?? ledger.unavailable,
     },

@@ -7,6 +7,7 @@ import type { Desk } from '../desk.ts';
 import { ApproverError } from '../errors.ts';
 import { concerns } from '../hold.ts';
 import { PAGE_MOST, REASON_CHARACTERS } from '../limits.ts';
+import { loadRoster, type Roster, type Routing } from '../routing.ts';
 import type { Hold } from '../store/holds.ts';
 import type { Signer } from '../store/signers.ts';
 import type { Store } from '../store.ts';
@@ -90,7 +91,13 @@ const decisionBody = z.strictObject({
 
 const holdId = z.object({ id: z.string().max(40) });
 
-export function holdRoutes(store: Store, desk: Desk, now: () => number): readonly AnyRoute[] {
+export function holdRoutes(
+  store: Store,
+  desk: Desk,
+  now: () => number,
+  routing: () => Routing,
+): readonly AnyRoute[] {
+  const roster = () => loadRoster(store.signers, routing(), now());
   return [
     route({
       method: 'GET',
@@ -98,7 +105,7 @@ export function holdRoutes(store: Store, desk: Desk, now: () => number): readonl
       summary: 'Holds that concern you, newest first; auditors and operators see all.',
       query: listQuery,
       answer: z.object({ holds: z.array(line), cursor: z.string().nullable() }),
-      handle: async ({ query }, who) => await list(store, query, personOf(who)),
+      handle: async ({ query }, who) => await list(store, query, personOf(who), await roster()),
     }),
     route({
       method: 'GET',
@@ -108,7 +115,9 @@ export function holdRoutes(store: Store, desk: Desk, now: () => number): readonl
       answer: card,
       handle: async ({ params }, who) => {
         const person = personOf(who);
-        return await cardOf(await visibleHold(store, params.id, person), store, person, now());
+        const standing = await roster();
+        const hold = await visibleHold(store, params.id, person, standing);
+        return await cardOf(hold, store, person, standing, now());
       },
     }),
     route({
@@ -120,7 +129,8 @@ export function holdRoutes(store: Store, desk: Desk, now: () => number): readonl
       answer: card,
       handle: async ({ params, body }, who) => {
         const person = personOf(who);
-        const hold = await visibleHold(store, params.id, person);
+        const standing = await roster();
+        const hold = await visibleHold(store, params.id, person, standing);
         if (body.decision.signer !== person.name) {
           throw new ApproverError('not-a-signer', `you are ${person.name}: sign as yourself`);
         }
@@ -128,25 +138,30 @@ export function holdRoutes(store: Store, desk: Desk, now: () => number): readonl
           throw new ApproverError('stale-card', 'the decision names another hold');
         }
         const decided = await desk.decide({ ...body, channel: who.channel });
-        return await cardOf(decided, store, person, now());
+        return await cardOf(decided, store, person, standing, now());
       },
     }),
   ];
 }
 
 /** 404 for what is not there and for what does not concern you: the two can't be told apart. */
-async function visibleHold(store: Store, id: string, person: Signer): Promise<Hold> {
+async function visibleHold(
+  store: Store,
+  id: string,
+  person: Signer,
+  roster: Roster,
+): Promise<Hold> {
   const hold = await store.holds.resolve(id);
-  if (hold && maySee(hold, person)) return hold;
+  if (hold && maySee(hold, roster.who(hold, person))) return hold;
   throw new ApproverError('not-found', `there is no hold ${id} that concerns you`);
 }
 
+/** `person` with the groups they have for this hold. */
 export function maySee(hold: Hold, person: Signer): boolean {
   return hasRole(person, 'auditor', 'operator') || concerns(hold.request, person);
 }
 
-async function list(store: Store, q: z.infer<typeof listQuery>, person: Signer) {
-  const signers = await store.signers.list();
+async function list(store: Store, q: z.infer<typeof listQuery>, person: Signer, roster: Roster) {
   const filter = {
     ...(q.state === undefined ? {} : { states: [q.state].flat() }),
     ...(q.agent === undefined ? {} : { agent: q.agent }),
@@ -171,7 +186,7 @@ async function list(store: Store, q: z.infer<typeof listQuery>, person: Signer) 
     for (const hold of some) {
       if (shown.length === q.limit) break;
       after = { asked: hold.asked, id: hold.id };
-      if (maySee(hold, person)) shown.push(hold);
+      if (maySee(hold, roster.who(hold, person))) shown.push(hold);
     }
     if (some.length < PAGE_MOST) {
       if (shown.length < q.limit) after = null;
@@ -179,7 +194,7 @@ async function list(store: Store, q: z.infer<typeof listQuery>, person: Signer) 
     }
   }
   const lines = [];
-  for (const hold of shown) lines.push(await lineOf(hold, store, person, signers));
+  for (const hold of shown) lines.push(await lineOf(hold, store, roster.who(hold, person), roster));
   return { holds: lines, cursor: after ? `${after.asked}.${after.id}` : null };
 }
 

@@ -9,10 +9,12 @@ import type { LedgerWriter } from '../../ledger/contract.ts';
 import type { Desk } from '../desk.ts';
 import { ApproverError } from '../errors.ts';
 import * as limits from '../limits.ts';
+import { loadRoster, type Routing } from '../routing.ts';
 import type { PasskeyRules } from '../sign.ts';
 import type { Store } from '../store.ts';
 import { servePage } from '../web/serve.ts';
 import type { Dispatcher } from '../webhook/dispatch.ts';
+import { delegationRoutes } from './delegations.ts';
 import { eventRoute, type Streams } from './events.ts';
 import { holdRoutes, maySee } from './holds.ts';
 import { type OidcSettings, oidcRoutes } from './oidc.ts';
@@ -20,7 +22,7 @@ import { openapi } from './openapi.ts';
 import { identifier } from './principal.ts';
 import { type AnyRoute, serveErrors, serveRoutes } from './route.ts';
 import { sessionRoutes } from './session.ts';
-import { webhookRoutes } from './webhooks.ts';
+import { type Noted, webhookRoutes } from './webhooks.ts';
 
 export interface ServerParts {
   readonly store: Store;
@@ -34,6 +36,7 @@ export interface ServerParts {
   /** Addresses this approver answers to; the first is the one people are told. */
   readonly origins: readonly string[];
   readonly now: () => number;
+  readonly routing: () => Routing;
   readonly log: (message: string, detail: { readonly [name: string]: unknown }) => void;
   readonly unavailable: () => string | null;
 }
@@ -80,14 +83,18 @@ export async function serve(
   serveErrors(app, (e) => p.log('a call failed', { error: e instanceof Error ? e.stack : e }));
   const door = { store: p.store, origins: p.origins, now: p.now };
   const secure = listen.tls !== undefined || p.origins[0]?.startsWith('https:') === true;
+  const noted: Noted = (who, act, what) => note(p, who, act, what);
   const routes: readonly AnyRoute[] = [
-    ...holdRoutes(p.store, p.desk, p.now),
+    ...holdRoutes(p.store, p.desk, p.now, p.routing),
+    ...delegationRoutes(p.store, p.now, noted),
     ...sessionRoutes({ ...p, secure }),
     ...oidcRoutes({ ...door, oidc: p.oidc, secure, page: () => p.origins[0] ?? '' }),
-    ...webhookRoutes(p.store, p.dispatcher, (who, act, what) => note(p, who, act, what)),
+    ...webhookRoutes(p.store, p.dispatcher, noted),
     eventRoute(p.streams, async (person, id) => {
       const hold = await p.store.holds.get(id);
-      return hold !== null && maySee(hold, person);
+      if (!hold) return false;
+      const roster = await loadRoster(p.store.signers, p.routing(), p.now());
+      return maySee(hold, roster.who(hold, person));
     }),
   ];
   serveRoutes(app, routes, identifier(door), {

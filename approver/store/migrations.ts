@@ -52,6 +52,11 @@ const STEPS: readonly (readonly string[])[] = [
     `CREATE INDEX deliveries_due ON deliveries (due) WHERE state = 'waiting'`,
     `CREATE INDEX deliveries_state ON deliveries (state, created)`,
   ],
+  [
+    `CREATE TABLE delegations (
+      id TEXT PRIMARY KEY, lender TEXT NOT NULL REFERENCES signers (name),
+      borrower TEXT NOT NULL REFERENCES signers (name), ends BIGINT NOT NULL)`,
+  ],
 ];
 
 export async function migrate(db: Db): Promise<void> {

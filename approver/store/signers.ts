@@ -3,6 +3,7 @@
 // a hash.
 import { createHash } from 'node:crypto';
 import { ApproverError } from '../errors.ts';
+import type { Delegation } from '../routing.ts';
 import { type Db, integer, integerOrNull, one, type Row, strings, text, textOrNull } from './db.ts';
 
 export const ROLES = ['signer', 'operator', 'auditor'] as const;
@@ -208,6 +209,26 @@ export class SignerStore {
 
   async dropExpired(now: number): Promise<void> {
     await this.#db.run('DELETE FROM secrets WHERE expires <= ?', now);
+  }
+
+  async delegations(now: number): Promise<readonly Delegation[]> {
+    const rows = await this.#db.all('SELECT * FROM delegations WHERE ends > ?', now);
+    return rows.map((r) => ({
+      id: text(r, 'id'),
+      from: text(r, 'lender'),
+      to: text(r, 'borrower'),
+      until: integer(r, 'ends'),
+    }));
+  }
+
+  async delegate(d: Delegation): Promise<void> {
+    const sql = 'INSERT INTO delegations (id, lender, borrower, ends) VALUES (?, ?, ?, ?)';
+    await this.#db.run(sql, d.id, d.from, d.to, d.until);
+  }
+
+  async undelegate(id: string, lender: string): Promise<boolean> {
+    const sql = 'DELETE FROM delegations WHERE id = ? AND lender = ?';
+    return (await this.#db.run(sql, id, lender)) === 1;
   }
 
   async addApproverKey(kid: string, jwk: string, now: number): Promise<void> {

@@ -5,6 +5,7 @@ import { cardOf } from '../card.ts';
 import type { DeskEvent } from '../desk.ts';
 import { ApproverError } from '../errors.ts';
 import * as limits from '../limits.ts';
+import { loadRoster, type Routing } from '../routing.ts';
 import type { Delivery, Webhook } from '../store/webhooks.ts';
 import type { Store } from '../store.ts';
 import { newSecret, receiverKey, type Sealer, type SecretKind, signatures } from './secret.ts';
@@ -25,6 +26,7 @@ interface Parts {
   readonly store: Store;
   readonly sealer: Sealer;
   readonly now: () => number;
+  readonly routing: () => Routing;
   /** Webhooks may go to private addresses where an operator says so for one of them. */
   readonly allowPrivate: boolean;
   /** Where people look at holds. */
@@ -110,8 +112,10 @@ export class Dispatcher {
     const hold = await this.#p.store.holds.get(event.hold);
     if (!hold) return;
     const now = this.#p.now();
+    const { store } = this.#p;
+    const roster = await loadRoster(store.signers, this.#p.routing(), now);
     const nobody = { name: '', groups: [], roles: [], identities: [], active: false };
-    const { you, yours, receipt, ...card } = await cardOf(hold, this.#p.store, nobody, now);
+    const { you, yours, receipt, ...card } = await cardOf(hold, store, nobody, roster, now);
     const body = JSON.stringify({
       type,
       timestamp: new Date(now).toISOString(),
