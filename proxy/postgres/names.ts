@@ -86,6 +86,11 @@ export class Names<Entry> {
     this.#asked.clear();
   }
 
+  /** Forgets what was confirmed; what has been asked for since stands until it is answered. */
+  clearConfirmed(): void {
+    this.#confirmed.clear();
+  }
+
   confirmed(): Iterable<Entry> {
     return this.#confirmed.values();
   }

@@ -216,7 +216,7 @@ export class State {
     }
     this.#failed = false;
     this.status = status;
-    if (status === 'I' && this.portals.size > 0) this.portals.clear();
+    if (status === 'I') this.portals.clearConfirmed();
   }
 }
 
