@@ -12,6 +12,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from 'node:fs';
 import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -19,6 +20,8 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { makeVerifier } from '../../proxy/agents.ts';
+import { sharedPostgres } from '../setup/postgres.ts';
 import { ROOT } from '../tidy/files.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'holdpoint-start-'));
@@ -229,6 +232,53 @@ test('where the database’s user can’t reach the state, its data lies elsewhe
   const fresh = await start(NODE, '--state', beside);
   fresh.child.kill('SIGTERM');
   assert.equal(await fresh.ended, 0, fresh.said());
+});
+
+test('with --config it serves the databases named there, to the agents named there', async (t) => {
+  const server = await sharedPostgres();
+  t.after(() => server.stop());
+  const file = join(directory, 'holdpoint.yaml');
+  const yaml = `
+state: configured
+listen: { postgres: { port: 0 }, tls: { mode: require } }
+approver: { listen: { port: 0 } }
+policy: { rego: ${ROOT}/policies.rego, tests: ${ROOT}/policies_test.rego, data: ${ROOT}/policies.json }
+targets:
+  - name: main
+    host: ${server.host}
+    port: ${server.port}
+    user: ${server.user}
+    password: { file: secret }
+    environment: test
+    tls: { mode: disable }
+agents:
+  - name: reader
+    verifier: ${makeVerifier('pencil')}
+    capabilities: [read]
+`;
+  writeFileSync(file, yaml);
+  const missing = launch(['start', '--config', file]);
+  assert.equal(await missing.ended, 1);
+  assert.match(missing.said(), /holdpoint\.yaml:11: the file .*secret is missing/);
+  writeFileSync(join(directory, 'secret'), server.password);
+  const one = launch(['start', '--config', file]);
+  for (const late = Date.now() + 60_000; !one.said().includes('  verify '); await sleep(20)) {
+    assert.ok(Date.now() < late && one.child.exitCode === null, one.said());
+  }
+  const port = Number(
+    /clients +postgres:\/\/AGENT@127\.0\.0\.1:(\d+)\/TARGET {2}\(main\)/.exec(one.said())?.[1],
+  );
+  const where = { host: '127.0.0.1', port, user: 'reader', password: 'pencil', database: 'main' };
+  await assert.rejects(new pg.Client(where).connect(), /requires encryption/);
+  const client = new pg.Client({ ...where, ssl: { rejectUnauthorized: false } });
+  await client.connect();
+  assert.deepEqual((await client.query('SELECT 1 AS one')).rows, [{ one: 1 }]);
+  await assert.rejects(client.query('CREATE ROLE mallory'), { code: 'ZH002' });
+  await client.end();
+  assert.ok(!one.said().includes(server.password));
+  one.child.kill('SIGTERM');
+  assert.equal(await one.ended, 0, one.said());
+  await nothingLeft();
 });
 
 test('a taken port, a wrong configuration: one line, exit code 1, nothing left', async () => {
