@@ -8,13 +8,15 @@ const USER = 16384;
 const SYSTEM_SCHEMAS = `('pg_catalog', 'information_schema', 'pg_toast')`;
 
 export const FACT_QUERIES = {
-  server: `select current_setting('server_version_num')::int as version, current_database() as database`,
+  server: `select current_setting('server_version_num')::int as version, current_database() as database,
+    current_setting('port') as port`,
 
   schemas: `select oid::int8::text as oid, nspname as name from pg_namespace`,
 
   relations: `select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind as kind,
       c.relpersistence as persistence, c.relrowsecurity as row_security, c.relforcerowsecurity as forced,
       c.relispartition as is_partition, s.srvname as server, w.fdwname as wrapper,
+      s.srvoptions as server_options, f.ftoptions as table_options,
       case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end as definition,
       case when c.relkind = 'p' then pg_get_partkeydef(c.oid) end as partition_key
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -39,7 +41,8 @@ export const FACT_QUERIES = {
 
   types: `select t.oid::int8::text as oid, n.nspname as schema, t.typname as name, t.typtype as kind,
       t.typcategory as category, t.typbasetype::int8::text as base, t.typrelid::int8::text as relation,
-      t.typelem::int8::text as element
+      t.typelem::int8::text as element,
+      case when t.typdefaultbin is not null then pg_get_expr(t.typdefaultbin, 0) end as preset
     from pg_type t join pg_namespace n on n.oid = t.typnamespace
     where n.nspname !~ '^pg_toast'`,
 

@@ -70,6 +70,9 @@ export interface Relation {
   readonly is_partition: boolean;
   readonly server: string | null;
   readonly wrapper: string | null;
+  /** `name=value` of a foreign table's server, and of the table itself. */
+  readonly server_options: readonly string[] | null;
+  readonly table_options: readonly string[] | null;
   readonly definition: string | null;
   readonly partition_key: string | null;
   readonly columns: Column[];
@@ -147,6 +150,8 @@ export interface Type {
   readonly base: string;
   readonly relation: string;
   readonly element: string;
+  /** Default of a domain. */
+  readonly preset: string | null;
   /** Check constraints of a domain. */
   readonly checks: { readonly name: string; readonly definition: string }[];
 }
@@ -184,6 +189,7 @@ export interface CatalogSnapshot {
   readonly version: number;
   readonly server_version: number;
   readonly database: string;
+  readonly port: string;
   readonly schemas: ReadonlyMap<string, string>;
   readonly relations: ReadonlyMap<string, Relation>;
   readonly relations_named: ReadonlyMap<string, readonly Relation[]>;
@@ -317,7 +323,7 @@ type RawDependency = Dependency & { on_class: string; on_oid: string; on_sub: nu
 
 /** Puts the rows of all fact queries together. */
 export function buildSnapshot(facts: FactRows, version: number): CatalogSnapshot {
-  const server = rows<{ version: number; database: string }>(facts, 'server')[0];
+  const server = rows<{ version: number; database: string; port: string }>(facts, 'server')[0];
   if (server === undefined) throw new Error('the catalog did not answer: no server row');
   const relations = relationsOf(facts);
   const routines = routinesOf(facts);
@@ -327,6 +333,7 @@ export function buildSnapshot(facts: FactRows, version: number): CatalogSnapshot
     version,
     server_version: server.version,
     database: server.database,
+    port: server.port,
     schemas: new Map(
       rows<{ oid: string; name: string }>(facts, 'schemas').map((s) => [s.name, s.oid]),
     ),

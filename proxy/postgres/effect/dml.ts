@@ -156,9 +156,21 @@ function literalRows(select: SelectStmt | undefined): number | null {
 }
 
 /** Rows that come from a whole table, with nothing to narrow them. */
-function fedByWholeTable(select: SelectStmt | undefined): boolean {
+function fedByWholeTable(judge: Judge, select: SelectStmt | undefined): boolean {
   if (select?.fromClause === undefined) return select?.larg !== undefined;
-  return select.whereClause === undefined && select.limitCount === undefined;
+  if (select.limitCount !== undefined) return false;
+  const [first] = select.fromClause;
+  if (select.whereClause === undefined || first === undefined || !('RangeVar' in first)) {
+    return select.whereClause === undefined;
+  }
+  const source = target(judge, first.RangeVar);
+  const found = narrowing(judge, select.whereClause, {
+    alias: source.alias,
+    name: source.meaning.name,
+    relation: source.relation,
+    others: [],
+  });
+  return found.predicate === 'tautology';
 }
 
 export function insertStatement(judge: Judge, node: InsertStmt): void {
@@ -176,7 +188,7 @@ export function insertStatement(judge: Judge, node: InsertStmt): void {
     draft.rows_max = literalRows(source);
     if (draft.rows_max !== null) judge.root.literal = true;
     const conflict = node.onConflictClause?.action === 'ONCONFLICT_UPDATE';
-    if (conflict && fedByWholeTable(source) && !judge.planning) {
+    if (conflict && fedByWholeTable(judge, source) && !judge.planning) {
       judge.worsen(draft, 'destructive');
       predicateOf(draft, 'none', false, null);
     }

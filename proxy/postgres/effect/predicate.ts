@@ -1,12 +1,13 @@
 // How much of a table a condition lets through: nothing narrowed, a tautology, a key, a filter.
 // Invariant: a condition is selective only when some row of the table is sure to be told from another by equality; what is not
 // sure counts as no narrowing at all.
-import type { A_Expr, ColumnRef, Node, SelectStmt } from '@pgsql/types';
+import type { A_Expr, ColumnRef, FuncCall, Node, RangeVar, SelectStmt } from '@pgsql/types';
 import type { Predicate } from '../../effect/effect.ts';
 import type { Column, Relation } from '../catalog/snapshot.ts';
+import { builtinNamed } from './builtins.ts';
 import { constant } from './fold.ts';
 import type { Judge, Source } from './judge.ts';
-import { findOperators, parts } from './names.ts';
+import { findOperators, findRelation, parts } from './names.ts';
 
 export interface Narrowing {
   readonly predicate: Predicate;
@@ -304,10 +305,10 @@ class Conditions {
     const column = this.#column(left);
     if (column === null) return bound('open');
     if (SYSTEM_COLUMNS.has(column) && column !== 'ctid') return bound('open');
-    if ('SelectStmt' in right)
-      return this.#subselect(right.SelectStmt)
-        ? bound('key', new Map([[column, null]]))
-        : bound('open');
+    if ('SelectStmt' in right) {
+      const reach = this.#subselect(right.SelectStmt);
+      return reach === 'key' ? bound('key', new Map([[column, null]])) : bound(reach);
+    }
     const list =
       'List' in right
         ? right.List.items
@@ -315,9 +316,7 @@ class Conditions {
           ? right.A_ArrayExpr.elements
           : undefined;
     if (list === undefined) {
-      return this.#dependence(right) === 'none'
-        ? bound('key', new Map([[column, null]]))
-        : bound('open');
+      return this.#list(right) ? bound('key', new Map([[column, null]])) : bound('open');
     }
     if (list.some((item) => this.#dependence(item) !== 'none')) return bound('open');
     return this.#several(
@@ -328,29 +327,47 @@ class Conditions {
   }
 
   #fixed(node: Node): boolean {
-    return 'SelectStmt' in node
-      ? this.#subselect(node.SelectStmt)
-      : this.#dependence(node) === 'none';
+    return 'SelectStmt' in node ? this.#subselect(node.SelectStmt) !== 'open' : this.#list(node);
   }
 
-  /** A sub-select of its own narrows, unless it is the whole target again, a series, or depends on the row. */
-  #subselect(node: SelectStmt): boolean {
+  /** A list made by an expression: fixed, unless a query in it could list the whole target. */
+  #list(node: Node): boolean {
+    if (this.#dependence(node) !== 'none') return false;
+    return queriesIn(node).every((query) => this.#subselect(query) === 'key');
+  }
+
+  /** What a sub-select leaves: a key, a join, or (the target again, a series, a look at the row) nothing. */
+  #subselect(node: SelectStmt): 'key' | 'join' | 'open' {
     const from = JSON.stringify(node.fromClause ?? []);
     const text = JSON.stringify(node);
-    if (text.includes('"RangeFunction"') || text.includes('generate_series')) return false;
-    if (text.includes('"SETOP_') && !text.includes('"SETOP_NONE"')) return false;
+    if (text.includes('"RangeFunction"') || text.includes('generate_series')) return 'open';
+    if (/"SETOP_(UNION|INTERSECT|EXCEPT)"/.test(text)) return 'open';
+    const relations = relationsIn(node.fromClause);
     const again = from.includes(`"relname":${JSON.stringify(this.#target.name)}`);
-    if (again && node.whereClause === undefined) return false;
-    if (again) {
-      const inner: Target = {
-        ...this.#target,
-        alias: innerAlias(node, this.#target.name),
-        others: [],
-      };
-      const found = new Conditions(this.#judge, inner).reach(node.whereClause ?? { A_Star: {} });
-      return found.reach === 'key' || found.reach === 'none';
+    const views = relations.some((r) =>
+      findRelation(this.#judge, r.schemaname ?? null, r.relname ?? '').relations.some(
+        (f) => f.kind === 'v',
+      ),
+    );
+    if (again || views) {
+      if (node.whereClause === undefined || views) return 'open';
+      const alias = innerAlias(node, this.#target.name);
+      const inner: Target = { ...this.#target, alias, others: [] };
+      const found = new Conditions(this.#judge, inner).reach(node.whereClause);
+      return found.reach === 'key' || found.reach === 'none' ? 'key' : 'open';
     }
-    return this.#dependence({ SelectStmt: node }) !== 'target';
+    if (this.#dependence({ SelectStmt: node }) === 'target') return 'open';
+    const tables = relations.some((r) => !this.#isCte(r.relname ?? ''));
+    return tables && node.whereClause === undefined && node.limitCount === undefined
+      ? 'join'
+      : 'key';
+  }
+
+  #isCte(name: string): boolean {
+    for (let scope = this.#judge.scope; scope !== null; scope = scope.parent) {
+      if (scope.ctes.has(name)) return true;
+    }
+    return false;
   }
 
   /** Whether an expression's value can differ from row to row of the target, or of another relation. */
@@ -358,11 +375,21 @@ class Conditions {
     if (typeof node !== 'object' || node === null) return 'none';
     let worst: 'none' | 'others' | 'target' = 'none';
     for (const [key, child] of Object.entries(node)) {
+      // A volatile function gives another value for each row.
+      if (key === 'FuncCall' && this.#isVolatile(child as FuncCall)) return 'target';
       const found = key === 'ColumnRef' ? this.#owner(child as ColumnRef) : this.#dependence(child);
       if (found === 'target') return 'target';
       if (found === 'others') worst = 'others';
     }
     return worst;
+  }
+
+  #isVolatile(call: FuncCall): boolean {
+    const name = parts(call.funcname).at(-1) ?? '';
+    const routines = this.#judge.catalog?.routines_named.get(name) ?? [];
+    if (routines.length > 0) return routines.some((routine) => routine.volatility === 'v');
+    const builtin = builtinNamed(name);
+    return builtin === undefined || builtin.volatility === 'v';
   }
 
   #owner(ref: ColumnRef): 'none' | 'others' | 'target' {
@@ -432,4 +459,21 @@ function innerAlias(node: SelectStmt, name: string): string {
       return item.RangeVar.alias?.aliasname ?? name;
   }
   return name;
+}
+
+/** Tables of a FROM list, those in its sub-selects included. */
+function relationsIn(value: unknown): RangeVar[] {
+  return gather(value, 'RangeVar') as RangeVar[];
+}
+
+function queriesIn(value: unknown): SelectStmt[] {
+  return gather(value, 'SelectStmt') as SelectStmt[];
+}
+
+/** The outermost nodes of a kind; of relations all of them. */
+function gather(value: unknown, kind: string): unknown[] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, child]) =>
+    key === kind ? [child as unknown] : gather(child, kind),
+  );
 }

@@ -130,9 +130,48 @@ function foreign(judge: Judge, relation: Relation): void {
     });
     return;
   }
+  const behind = loopback(judge, relation);
+  if (behind !== null) {
+    const via = [
+      ...judge.via,
+      `foreign table ${label(relation)} of server ${relation.server ?? '?'}`,
+    ];
+    readRelation(judge.inside({ via }), behind, 'read');
+    return;
+  }
   judge.opaque(
     `${label(relation)} is a table of server ${relation.server ?? '?'}: what runs there can't be seen`,
   );
+}
+
+/** A change of a foreign table: of the table behind it where that is known. A lost row is the worst that is not told. */
+function foreignWrite(judge: Judge, relation: Relation, write: Write): void {
+  const behind = loopback(judge, relation);
+  const via = [
+    ...write.via,
+    `foreign table ${label(relation)} of server ${relation.server ?? '?'}`,
+  ];
+  if (behind !== null) writeRelation(judge, behind, { ...write, via });
+  else if (write.event === 'insert' || write.event === 'update') foreign(judge, relation);
+}
+
+/** A foreign table whose server is this very database: the table that it stands for. */
+function loopback(judge: Judge, relation: Relation): Relation | null {
+  const { catalog } = judge;
+  if (catalog === null || relation.wrapper !== 'postgres_fdw') return null;
+  const options = new Map(
+    [...(relation.server_options ?? []), ...(relation.table_options ?? [])].map((option) => {
+      const at = option.indexOf('=');
+      return [option.slice(0, at), option.slice(at + 1)] as const;
+    }),
+  );
+  const host = options.get('host') ?? options.get('hostaddr') ?? 'localhost';
+  if (!/^(localhost|127\.0\.0\.1|::1|\/.*)$/.test(host) || options.has('service')) return null;
+  if (options.get('dbname') !== catalog.database) return null;
+  if ((options.get('port') ?? catalog.port) !== catalog.port) return null;
+  const schema = options.get('schema_name') ?? relation.schema;
+  const name = options.get('table_name') ?? relation.name;
+  return catalog.relations_named.get(name)?.find((r) => r.schema === schema) ?? null;
 }
 
 export function descendants(judge: Judge, relation: Relation): readonly Relation[] {
@@ -168,8 +207,7 @@ export function writeRelation(judge: Judge, relation: Relation, write: Write): v
     viewWrite(judge, relation, write);
     return;
   }
-  if (relation.kind === 'f' && write.event !== 'truncate' && write.event !== 'delete')
-    foreign(judge, relation);
+  if (relation.kind === 'f') foreignWrite(judge, relation, write);
   if (write.only && relation.kind !== 'p') return;
   for (const child of descendants(judge, relation)) {
     const via = [
@@ -178,8 +216,7 @@ export function writeRelation(judge: Judge, relation: Relation, write: Write): v
     ];
     judge.relation(child, write.event, { columns, via });
     takeIn(judge, writeFindings(judge, child, write), via);
-    if (child.kind === 'f' && write.event !== 'truncate' && write.event !== 'delete')
-      foreign(judge, child);
+    if (child.kind === 'f') foreignWrite(judge, child, write);
     if (write.event === 'update' && relation.kind === 'p' && movesRows(relation, write)) {
       // A row that leaves its partition is deleted there and inserted elsewhere.
       takeIn(judge, triggersOnly(judge, child, 'delete'), via);

@@ -29,7 +29,7 @@ import { fireEventTriggers } from './event-trigger.ts';
 import { type BodyOf, type NodeKind, walk } from './expression.ts';
 import type { Judge } from './judge.ts';
 import { maintainCluster, maintainReindex, maintainVacuum, refreshView } from './maintenance.ts';
-import { findRelation, parts } from './names.ts';
+import { findRelation, findTypes, parts } from './names.ts';
 import { select, selectStatement } from './select.ts';
 import {
   closeCursor,
@@ -43,6 +43,7 @@ import {
   transaction,
 } from './session.ts';
 import { variableSet } from './settings.ts';
+import { meetType } from './types.ts';
 
 export type StatementKind = Extract<NodeKind, `${string}Stmt`>;
 
@@ -123,7 +124,6 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
   NotifyStmt: one('notify', 'write', 'channel', 'use', (n) => n.conditionname),
   LockStmt: (judge, node) => {
     judge.open('lock', 'session');
-    judge.findings.needs_read_write = true;
     for (const item of node.relations ?? [])
       if ('RangeVar' in item) about(judge, item.RangeVar, 'lock');
   },
@@ -196,6 +196,8 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
   AlterDomainStmt: (judge, node) => {
     judge.open('alter', 'ddl');
     judge.object('type', null, parts(node.typeName).at(-1) ?? '', 'alter');
+    // Checks are run over the rows that are there.
+    for (const type of findTypes(judge, parts(node.typeName))) meetType(judge, type.oid);
     walk(judge, node.def);
   },
   AlterSeqStmt: (judge, node) => {

@@ -24,7 +24,8 @@ function eventful(catalog: CatalogSnapshot): Set<string> {
   if (types !== undefined) return types;
   types = new Set();
   const code = (oid: string) => catalog.routines.has(oid) || catalog.builtins.has(oid);
-  for (const type of catalog.types.values()) if (type.checks.length > 0) types.add(type.oid);
+  for (const type of catalog.types.values())
+    if (type.checks.length > 0 || type.preset !== null) types.add(type.oid);
   for (const opclass of catalog.classes.values())
     if (opclass.functions.some(code)) types.add(opclass.type);
   for (const cast of catalog.casts) {
@@ -66,6 +67,9 @@ function runType(judge: Judge, catalog: CatalogSnapshot, oid: string): void {
         inner.inside({ path: DEPARSED_PATH }),
         check.definition.replace(/^CHECK\s*|\s*NOT VALID$/g, ''),
       );
+    }
+    if (type !== undefined && type.preset !== null) {
+      expressionText(inner.inside({ path: DEPARSED_PATH }), type.preset);
     }
     for (const opclass of catalog.classes.values()) {
       if (opclass.type === oid && opclass.is_default) {
