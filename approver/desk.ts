@@ -11,7 +11,7 @@
 // by their keys.
 import { createHash } from 'node:crypto';
 import type { Bus } from '../bus/bus.ts';
-import type { Entry, HoldEntry, LedgerWriter } from '../ledger/contract.ts';
+import type { Appended, HoldEntry, LedgerWriter, SignatureEntry } from '../ledger/contract.ts';
 import type { HoldAnswer } from '../proxy/contract.ts';
 import {
   type FoundHold,
@@ -340,12 +340,16 @@ export class Desk {
     return null;
   }
 
-  async #append(key: string, entry: Entry): Promise<void> {
+  async #append(key: string, entry: HoldEntry | SignatureEntry): Promise<void> {
+    let place: Appended | undefined;
     try {
-      await this.#p.ledger.append([{ key, entry }]);
+      [place] = await this.#p.ledger.append([{ key, entry }]);
     } catch (e) {
       throw this.#noLedger(reasonOf(e));
     }
+    // Kept for the page, which checks it; the ledger is the record, so a failure here is no matter.
+    if (place)
+      await this.#p.store.holds.addRecord(entry.hold, { key, entry, place }).catch(() => {});
   }
 
   #noLedger(why: string): ApproverError {

@@ -83,3 +83,5 @@ export const WEBHOOK_ROTATION_MS = DAY;
 export const WEBHOOK_KEEP_MS = 7 * DAY;
 /** Longest that a person may lend their groups. */
 export const DELEGATION_MOST_MS = 30 * DAY;
+/** Decisions that the dashboard's waiting times look at. */
+export const FIGURES_WAITS = 10_000;

@@ -44,6 +44,8 @@ export interface ApproverSettings {
    * How people reach it; `http://localhost:PORT` when not given. Passkeys belong to its host name.
    */
   readonly publicUrl?: string;
+  /** The ledger's public key (`<name>+<id>+<key>`): the page checks proofs with it. */
+  readonly ledgerKey?: string;
   readonly oidc?: OidcSettings;
   /** Duty schedules and escalation (`parseRouting`); asked at every decision, so it may change. */
   readonly routing?: () => Routing;
@@ -95,6 +97,8 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
     const failed = (e: unknown) => log('an event was not queued', { error: String(e) });
     void dispatcher.tell(event).catch(failed);
   };
+  const link = async (name: string) =>
+    `${origins[0] ?? ''}/#invite=${await makeInvite(store, name, now())}`;
   const routing = settings.routing ?? (() => NO_ROUTING);
   const desk = new Desk({
     store,
@@ -123,6 +127,8 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
       now,
       routing,
       log,
+      invite: (name) => link(name),
+      ledgerKey: settings.ledgerKey ?? null,
       unavailable: () => bus.unavailable ?? ledger.unavailable,
     },
     settings.listen,
@@ -141,7 +147,7 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
     desk,
     webhooks: dispatcher,
     jwks: async () => ({ keys: (await store.signers.approverKeys()).map((k) => JSON.parse(k)) }),
-    invite: async (signer) => `${url}/#invite=${await makeInvite(store, signer, now())}`,
+    invite: link,
     close: async () => {
       for (const s of subscriptions) await s.close();
       await stopSweep();

@@ -43,7 +43,7 @@ const effect = z.looseObject({
 
 export const holdRequest = z.looseObject({
   id: z.string().regex(/^h-[a-z2-7]{16}$/),
-  operation: z.string().min(1).max(100),
+  operation: z.string().regex(/^[\x21-\x7e]{1,100}$/),
   binding: z.strictObject({
     v: z.literal(1),
     statement: base64,
@@ -157,7 +157,7 @@ const redeem = z.object({
   hold: z.string(),
   digest: z.string(),
   agent: z.string(),
-  operation: z.string().min(1).max(100),
+  operation: z.string().regex(/^[\x21-\x7e]{1,100}$/),
 });
 const outcome = z.object({
   hold: z.string(),

@@ -96,6 +96,7 @@ export function holdRoutes(
   desk: Desk,
   now: () => number,
   routing: () => Routing,
+  ledgerKey: string | null,
 ): readonly AnyRoute[] {
   const roster = () => loadRoster(store.signers, routing(), now());
   return [
@@ -118,6 +119,18 @@ export function holdRoutes(
         const standing = await roster();
         const hold = await visibleHold(store, params.id, person, standing);
         return await cardOf(hold, store, person, standing, now());
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/holds/{id}/records',
+      summary:
+        'What the ledger holds of it, each entry with its proof, to be checked by the reader.',
+      params: holdId,
+      answer: z.object({ ledger: z.string().nullable(), records: z.array(z.looseObject({})) }),
+      handle: async ({ params }, who) => {
+        const hold = await visibleHold(store, params.id, personOf(who), await roster());
+        return { ledger: ledgerKey, records: await store.holds.records(hold.id) };
       },
     }),
     route({

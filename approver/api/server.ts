@@ -19,6 +19,7 @@ import { eventRoute, type Streams } from './events.ts';
 import { holdRoutes, maySee } from './holds.ts';
 import { type OidcSettings, oidcRoutes } from './oidc.ts';
 import { openapi } from './openapi.ts';
+import { peopleRoutes } from './people.ts';
 import { identifier } from './principal.ts';
 import { type AnyRoute, serveErrors, serveRoutes } from './route.ts';
 import { sessionRoutes } from './session.ts';
@@ -39,6 +40,9 @@ export interface ServerParts {
   readonly routing: () => Routing;
   readonly log: (message: string, detail: { readonly [name: string]: unknown }) => void;
   readonly unavailable: () => string | null;
+  /** The ledger's public key (`<name>+<id>+<key>`), for the page's own check. */
+  readonly ledgerKey: string | null;
+  readonly invite: (name: string) => Promise<string>;
 }
 
 const CONTENT_POLICY = [
@@ -85,11 +89,12 @@ export async function serve(
   const secure = listen.tls !== undefined || p.origins[0]?.startsWith('https:') === true;
   const noted: Noted = (who, act, what) => note(p, who, act, what);
   const routes: readonly AnyRoute[] = [
-    ...holdRoutes(p.store, p.desk, p.now, p.routing),
+    ...holdRoutes(p.store, p.desk, p.now, p.routing, p.ledgerKey),
     ...delegationRoutes(p.store, p.now, noted),
     ...sessionRoutes({ ...p, secure }),
     ...oidcRoutes({ ...door, oidc: p.oidc, secure, page: () => p.origins[0] ?? '' }),
     ...webhookRoutes(p.store, p.dispatcher, noted),
+    ...peopleRoutes({ store: p.store, now: p.now, noted, invite: p.invite }),
     eventRoute(p.streams, async (person, id) => {
       const hold = await p.store.holds.get(id);
       if (!hold) return false;

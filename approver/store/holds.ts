@@ -1,6 +1,7 @@
 // Holds and signatures at rest. Every change of a hold's state is a compare-and-set on its version.
 // Invariant: of two writers that saw the same version one wins, and the other is told.
 
+import type { Appended, Entry } from '../../ledger/contract.ts';
 import type { Choice } from '../binding.ts';
 import type { HoldRequest, HoldState } from '../contract.ts';
 import {
@@ -57,6 +58,13 @@ export interface Signature {
   readonly reason: string | null;
   readonly groups: readonly string[];
   readonly signed: string;
+}
+
+/** An entry about a hold and its proof, as the ledger answered. */
+export interface HoldRecord {
+  readonly key: string;
+  readonly entry: Entry;
+  readonly place: Appended;
 }
 
 /** What a change may set; the rest stays. */
@@ -211,6 +219,28 @@ export class HoldStore {
     return await signaturesOf(this.#db, hold);
   }
 
+  /** Where an entry about this hold stands in the ledger, with its proof. */
+  async addRecord(hold: string, record: HoldRecord): Promise<void> {
+    await this.#db.run(
+      `INSERT INTO records (entry_key, hold, entry, place) VALUES (?, ?, ?, ?)
+       ON CONFLICT DO NOTHING`,
+      record.key,
+      hold,
+      JSON.stringify(record.entry),
+      JSON.stringify(record.place),
+    );
+  }
+
+  async records(hold: string): Promise<readonly HoldRecord[]> {
+    const rows = await this.#db.all('SELECT * FROM records WHERE hold = ?', hold);
+    const found = rows.map((r) => ({
+      key: text(r, 'entry_key'),
+      entry: JSON.parse(text(r, 'entry')) as Entry,
+      place: JSON.parse(text(r, 'place')) as Appended,
+    }));
+    return found.toSorted((a, b) => a.place.index - b.place.index);
+  }
+
   /** What became of the redeemed operation, told once. */
   async setOutcome(id: string, outcome: string): Promise<boolean> {
     const sql = 'UPDATE holds SET outcome = ? WHERE id = ? AND outcome IS NULL';
@@ -251,19 +281,6 @@ export class HoldStore {
       limit,
     );
     return rows.map(toHold);
-  }
-
-  /** Counts by one column over a time, for the dashboard. */
-  async tally(
-    column: 'state' | 'class' | 'agent' | 'target' | 'rule',
-    from: number,
-  ): Promise<readonly { readonly value: string; readonly state: string; readonly n: number }[]> {
-    const rows = await this.#db.all(
-      `SELECT ${column} AS value, state AS st, COUNT(*) AS n FROM holds WHERE asked >= ?
-       GROUP BY ${column}, state ORDER BY n DESC LIMIT 200`,
-      from,
-    );
-    return rows.map((r) => ({ value: text(r, 'value'), state: text(r, 'st'), n: integer(r, 'n') }));
   }
 }
 

@@ -57,6 +57,12 @@ const STEPS: readonly (readonly string[])[] = [
       id TEXT PRIMARY KEY, lender TEXT NOT NULL REFERENCES signers (name),
       borrower TEXT NOT NULL REFERENCES signers (name), ends BIGINT NOT NULL)`,
   ],
+  [
+    `CREATE TABLE records (
+      entry_key TEXT PRIMARY KEY, hold TEXT NOT NULL REFERENCES holds (id), entry TEXT NOT NULL,
+      place TEXT NOT NULL)`,
+    `CREATE INDEX records_hold ON records (hold)`,
+  ],
 ];
 
 export async function migrate(db: Db): Promise<void> {

@@ -23,6 +23,8 @@ function files(): ReadonlyMap<string, string> {
   all.set('/', join(PAGE, 'index.html'));
   all.set('/vendor/preact.js', library('htm/preact/standalone'));
   all.set('/vendor/canonicalize.js', library('canonicalize'));
+  all.set('/vendor/uplot.js', join(dirname(library('uplot')), 'uPlot.esm.js'));
+  all.set('/vendor/uplot.css', join(dirname(library('uplot')), 'uPlot.min.css'));
   const webauthn = dirname(library('@simplewebauthn/browser'));
   for (const file of readdirSync(webauthn, { recursive: true, withFileTypes: true })) {
     const path = join(file.parentPath, file.name);

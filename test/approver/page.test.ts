@@ -115,7 +115,8 @@ describe('the page', { skip: chromium === null ? 'no Chromium on this machine' :
     await bob.page.goto(`${r.approver.url}/holds/${request.id}`);
     await bob.page.getByRole('button', { name: 'Approve with passkey' }).click();
     await bob.page.getByText('Bob approved').waitFor();
-    await ann.page.locator('.state-approved').waitFor();
+    await ann.page.locator('.state-approved').first().waitFor();
+    await bob.page.getByText('proof checked').nth(2).waitFor();
     await shoot(bob.page, 'card-375');
     await accessible(bob.page);
     const wide = await bob.page.evaluate('document.documentElement.scrollWidth');
@@ -172,6 +173,50 @@ describe('the page', { skip: chromium === null ? 'no Chromium on this machine' :
     await eve.page.getByText('Do not sign').waitFor();
     assert.equal(await eve.page.getByRole('button', { name: 'Approve' }).count(), 0);
     await shoot(eve.page, 'altered');
+    await eve.page.unroute('**/api/holds/*');
+    await eve.page.route('**/records', async (route) => {
+      const answer = await route.fetch();
+      const body = await answer.json();
+      if (body.records[0]) body.records[0].entry.signer = 'Somebody else';
+      await route.fulfill({ response: answer, json: body });
+    });
+    await eve.page.reload();
+    await eve.page.getByLabel('Reason').fill('no');
+    await eve.page.getByRole('button', { name: 'Deny' }).click();
+    await eve.page.getByText('the entry is not the leaf that was proved').waitFor();
+    await eve.page.getByText('proof checked').waitFor();
+  });
+
+  it('shows an operator figures and settings, and lets them add people and webhooks', async () => {
+    await r.store.signers.put('Olga', { roles: ['operator'] }, Date.now());
+    const olga = await enrolled('Olga');
+    const { page } = olga;
+    await page.getByRole('link', { name: 'Figures' }).click();
+    await page.getByText('median wait').waitFor();
+    await page.locator('.chart canvas').waitFor();
+    await shoot(page, 'figures');
+    await accessible(page);
+    await page.getByRole('link', { name: 'Settings' }).click();
+    await page.getByLabel('Name').first().fill('Nina');
+    await page.getByLabel('Groups').fill('db-owners, sre');
+    await page.getByRole('button', { name: 'Add or set' }).click();
+    await page.getByRole('rowheader', { name: 'Nina' }).waitFor();
+    assert.deepEqual((await r.store.signers.get('Nina'))?.groups, ['db-owners', 'sre']);
+    await page.getByRole('button', { name: 'Invite Nina' }).click();
+    await page.getByText('#invite=').waitFor();
+    await page.getByLabel('Name').nth(1).fill('pager');
+    await page.getByLabel('Address').fill('https://example.com/hook');
+    await page.getByRole('button', { name: 'Add webhook' }).click();
+    await page.getByText('whsec_').waitFor();
+    await shoot(page, 'settings');
+    await accessible(page);
+    await page.setViewportSize({ width: 375, height: 800 });
+    for (const place of ['figures', 'settings']) {
+      await page.goto(`${r.approver.url}/#/${place}`);
+      await page.locator('h1').waitFor();
+      const wide = await page.evaluate('document.documentElement.scrollWidth');
+      assert.ok(Number(wide) <= 375, `${place} is ${wide} px wide on a phone`);
+    }
   });
 
   it('raised no complaint of the browser and asked no other host', () => {

@@ -170,6 +170,7 @@ export async function room(
       ledger,
       keyFile: join(folder, 'approver.pem'),
       listen: { host: '127.0.0.1', port: 0 },
+      ledgerKey: ledger.publicKey,
       ...settings,
       ...more,
       store,

@@ -2,7 +2,9 @@
 
 import { call, live } from '/api.js';
 import { CardView } from '/card.js';
+import { Figures } from '/figures.js';
 import { History, Queue } from '/queue.js';
+import { Settings } from '/settings.js';
 import { html, render, useCallback, useEffect, useState } from '/vendor/preact.js';
 import { startAuthentication, startRegistration } from '/vendor/webauthn/index.js';
 import { Problem } from '/view.js';
@@ -49,6 +51,20 @@ function App() {
   return html`<${SignedIn} me=${me} hash=${hash} reload=${load} />`;
 }
 
+const PLACES = {
+  '#/history': 'history',
+  '#/figures': 'figures',
+  '#/settings': 'settings',
+  '#/you': 'you',
+};
+const TITLES = {
+  queue: 'Waiting',
+  history: 'History',
+  figures: 'Figures',
+  settings: 'Settings',
+  you: 'You',
+};
+
 function SignedIn({ me, hash, reload }) {
   const [changes, setChanges] = useState(0);
   const [connected, setConnected] = useState(true);
@@ -65,14 +81,10 @@ function SignedIn({ me, hash, reload }) {
   );
   useKeys();
   const hold = /^#\/hold\/(h-[a-z2-7]{16})$/.exec(hash)?.[1];
-  const at = hold ? 'hold' : hash === '#/history' ? 'history' : hash === '#/you' ? 'you' : 'queue';
+  const at = hold ? 'hold' : (PLACES[hash] ?? 'queue');
+  const sees = me.roles.includes('auditor') || me.roles.includes('operator');
   useEffect(() => {
-    document.title = {
-      hold: `Hold ${hold} · Holdpoint`,
-      history: 'History · Holdpoint',
-      you: 'You · Holdpoint',
-      queue: 'Waiting · Holdpoint',
-    }[at];
+    document.title = `${hold ? `Hold ${hold}` : TITLES[at]} · Holdpoint`;
     document.getElementById('main')?.focus({ preventScroll: true });
     scrollTo(0, 0);
   }, [hash]);
@@ -83,17 +95,33 @@ function SignedIn({ me, hash, reload }) {
     document.getElementById('main').focus();
   }}>Skip to content</a>
     <header class="top">
-      <a class="brand" href="#/"><img src="/icon.svg" alt="" width="24" height="24" />Holdpoint</a>
-      <nav aria-label="Main">${link('#/', 'Waiting', 'queue')}${link('#/history', 'History', 'history')}${link('#/you', me.name, 'you')}</nav>
+      <a class="brand" href="#/"
+        ><img src="/icon.svg" alt="" width="24" height="24" />Holdpoint</a
+      >
+      <nav aria-label="Main">
+        ${link('#/', 'Waiting', 'queue')} ${link('#/history', 'History', 'history')}
+        ${sees && link('#/figures', 'Figures', 'figures')}
+        ${sees && link('#/settings', 'Settings', 'settings')} ${link('#/you', me.name, 'you')}
+      </nav>
     </header>
-    ${!connected && html`<p class="warning bar" role="status">Not live: trying to reach the approver again. Reload to see the newest.</p>`}
+    ${
+      !connected &&
+      html`<p class="warning bar" role="status">
+        Not live: trying to reach the approver again. Reload to see the newest.
+      </p>`
+    }
     <main id="main" tabindex="-1">
       ${at === 'hold' && html`<${CardView} key=${hold} id=${hold} me=${me} changes=${changes} />`}
       ${at === 'history' && html`<${History} changes=${changes} />`}
+      ${at === 'figures' && html`<${Figures} />`}
+      ${at === 'settings' && html`<${Settings} me=${me} />`}
       ${at === 'you' && html`<${You} me=${me} reload=${reload} />`}
       ${at === 'queue' && html`<${Queue} changes=${changes} />`}
     </main>
-    <footer class="quiet"><kbd>j</kbd> <kbd>k</kbd> move, <kbd>Enter</kbd> open, <kbd>a</kbd> approve, <kbd>d</kbd> deny, <kbd>g</kbd> back to what waits</footer>`;
+    <footer class="quiet">
+      <kbd>j</kbd> <kbd>k</kbd> move, <kbd>Enter</kbd> open, <kbd>a</kbd> approve,${' '}
+      <kbd>d</kbd> deny, <kbd>g</kbd> back to what waits
+    </footer>`;
 }
 
 /** One-letter keys, never while somebody types. `a` and `d` only move there: pressing is a separate act. */

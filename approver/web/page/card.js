@@ -2,6 +2,7 @@
 
 import { call } from '/api.js';
 import { bytesOf, checkCard, decide } from '/sign.js';
+import { Story } from '/story.js';
 import { html, useEffect, useRef, useState } from '/vendor/preact.js';
 import {
   ClassBadge,
@@ -61,6 +62,7 @@ export function CardView({ id, me, changes }) {
     <${Previous} of=${card.previous} />
     <${Around} card=${card} />
     <${Signatures} of=${card.signatures} />
+    <${Story} card=${card} />
     ${!altered && html`<${Decision} card=${card} me=${me} done=${setCard} />`}
     <${Proof} card=${card} me=${me} />
   </article>`;

@@ -1,0 +1,216 @@
+// People and webhooks: seen by auditors, changed by operators who have just signed in.
+
+import { call } from '/api.js';
+import { html, useCallback, useEffect, useState } from '/vendor/preact.js';
+import { Problem, plain, When } from '/view.js';
+
+export function Settings({ me }) {
+  const [people, setPeople] = useState([]);
+  const [hooks, setHooks] = useState([]);
+  const [dead, setDead] = useState([]);
+  const [error, setError] = useState(null);
+  const load = useCallback(async () => {
+    try {
+      setPeople((await call('GET', '/api/signers')).signers);
+      setHooks((await call('GET', '/api/webhooks')).webhooks);
+      setDead((await call('GET', '/api/deliveries?state=dead')).deliveries);
+    } catch (e) {
+      setError(e);
+    }
+  }, []);
+  useEffect(() => void load(), []);
+  const may = me.roles.includes('operator');
+  const act = (work) => async () => {
+    setError(null);
+    try {
+      await work();
+      await load();
+    } catch (e) {
+      const again = e.code === 'step-up-needed';
+      setError(again ? new Error('Sign out and in again: settings need a fresh sign-in.') : e);
+    }
+  };
+  return html`<section aria-labelledby="settings-title">
+    <h1 id="settings-title">Settings</h1>
+    <${Problem} error=${error} />
+    <${People} of=${people} may=${may} act=${act} />
+    <${Webhooks} of=${hooks} may=${may} act=${act} />
+    <${Dead} of=${dead} may=${may} act=${act} />
+  </section>`;
+}
+
+function People({ of, may, act }) {
+  const [name, setName] = useState('');
+  const [groups, setGroups] = useState('');
+  const [role, setRole] = useState('signer');
+  const [link, setLink] = useState(null);
+  const list = groups
+    .split(',')
+    .map((g) => g.trim())
+    .filter((g) => g !== '');
+  const put = (who, body) => call('PUT', `/api/signers/${encodeURIComponent(who)}`, body);
+  const invite = async (who) => {
+    const made = await call('POST', `/api/signers/${encodeURIComponent(who)}/invite`, {});
+    setLink({ who, link: made.link });
+  };
+  const removal = (p) => act(() => put(p.name, { ...rights(p), active: !p.active }));
+  return html`<h2>People</h2>
+    <div class="scroll" tabindex="0" role="region" aria-label="People">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Name</th>
+            <th scope="col">Signs for</th>
+            <th scope="col">Roles</th>
+            <th scope="col">Keys</th>
+            ${may && html`<th scope="col"><span class="hidden">Change</span></th>`}
+          </tr>
+        </thead>
+        <tbody>
+          ${of.map(
+            (p) => html`<tr>
+              <th scope="row">${plain(p.name)}${p.active ? '' : ' (removed)'}</th>
+              <td>${plain(p.groups.join(', '))}</td>
+              <td>${p.roles.join(', ')}</td>
+              <td>${keysOf(p)}</td>
+              ${
+                may &&
+                html`<td><div class="row">
+                  <button class="plain" onClick=${act(() => invite(p.name))}>
+                    Invite <span class="hidden">${p.name}</span>
+                  </button>
+                  <button class="plain" onClick=${removal(p)}>
+                    ${p.active ? 'Remove' : 'Take back'} <span class="hidden">${p.name}</span>
+                  </button></div>
+                </td>`
+              }
+            </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
+    ${
+      link &&
+      html`<p role="status">
+        One-time link for ${link.who}, good for a day:${' '}
+        <code class="wrap">${link.link}</code>
+      </p>`
+    }
+    ${
+      may &&
+      html`<form
+        class="search"
+        onSubmit=${(e) => {
+          e.preventDefault();
+          void act(() => put(name, { groups: list, roles: [role] }))();
+        }}
+      >
+        <label>Name <input required value=${name} onInput=${(e) => setName(e.target.value)} /></label>
+        <label
+          >Groups, with commas
+          <input value=${groups} onInput=${(e) => setGroups(e.target.value)}
+        /></label>
+        <label
+          >Role
+          <select value=${role} onChange=${(e) => setRole(e.target.value)}>
+            ${['signer', 'operator', 'auditor'].map((r) => html`<option value=${r}>${r}</option>`)}
+          </select></label
+        >
+        <button class="approve">Add or set</button>
+      </form>`
+    }`;
+}
+
+function rights(p) {
+  return { groups: p.groups, roles: p.roles };
+}
+
+function keysOf(p) {
+  const good = p.keys.filter((k) => !k.revoked);
+  return good.length === 0 ? 'none' : good.map((k) => `${k.method} “${k.label}”`).join(', ');
+}
+
+function Webhooks({ of, may, act }) {
+  const [name, setName] = useState('');
+  const [url, setUrl] = useState('');
+  const [secret, setSecret] = useState(null);
+  const add = async () => {
+    const made = await call('POST', '/api/webhooks', { name, url, events: ['*'] });
+    setSecret({ name, secret: made.secret });
+  };
+  const rotate = async (which) => {
+    const made = await call('POST', `/api/webhooks/${which}/secret`, {});
+    setSecret({ name: which, secret: made.secret });
+  };
+  return html`<h2>Webhooks</h2>
+    ${of.length === 0 && html`<p class="quiet">None.</p>`}
+    <ul>
+      ${of.map(
+        (w) => html`<li>
+          <b>${w.name}</b> <span class="wrap">${w.url}</span>
+          ${w.active ? '' : ' (switched off: the receiver said it is gone)'}
+          ${
+            may &&
+            html`<p class="row">
+              <button class="plain" onClick=${act(() => rotate(w.name))}>
+                New secret <span class="hidden">for ${w.name}</span>
+              </button>
+              <button
+                class="plain"
+                onClick=${act(() => call('DELETE', `/api/webhooks/${w.name}`))}
+              >
+                Remove <span class="hidden">${w.name}</span>
+              </button>
+            </p>`
+          }
+        </li>`,
+      )}
+    </ul>
+    ${
+      secret &&
+      html`<p role="status">
+        Secret of ${secret.name}, shown this once: <code class="wrap">${secret.secret}</code>
+      </p>`
+    }
+    ${
+      may &&
+      html`<form
+        class="search"
+        onSubmit=${(e) => {
+          e.preventDefault();
+          void act(add)();
+        }}
+      >
+        <label
+          >Name <input required pattern="[a-z0-9][a-z0-9\\-]*" value=${name}
+          onInput=${(e) => setName(e.target.value)}
+        /></label>
+        <label
+          >Address <input required type="url" value=${url} onInput=${(e) => setUrl(e.target.value)}
+        /></label>
+        <button class="approve">Add webhook</button>
+      </form>`
+    }`;
+}
+
+function Dead({ of, may, act }) {
+  if (of.length === 0) return null;
+  return html`<h2>Deliveries given up</h2>
+    <ul>
+      ${of.map(
+        (d) => html`<li>
+          ${d.event} of ${d.hold} to <b>${d.webhook}</b>: ${d.error ?? d.status}, last tried${' '}
+          <${When} at=${d.due} />
+          ${
+            may &&
+            html` <button
+              class="plain"
+              onClick=${act(() => call('POST', `/api/deliveries/${d.id}/replay`, {}))}
+            >
+              Send again
+            </button>`
+          }
+        </li>`,
+      )}
+    </ul>`;
+}
