@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import type { Bus } from '../bus/bus.ts';
-import type { LedgerWriter } from '../ledger/contract.ts';
+import type { LedgerWriter, PolicyEntry } from '../ledger/contract.ts';
 import type { Agents } from './agents.ts';
 import type { Address, Config } from './config.ts';
 import { ENGINES, type Engine } from './engine.ts';
@@ -41,18 +41,29 @@ export async function startProxy(parts: ProxyParts): Promise<Proxy> {
   const { config, agents, bus, ledger, keys, problem } = parts;
   const by = `proxy/${config.instance}`;
   const warn = (message: string): void => problem('record', new Error(message));
-  const [recorder, policy] = await Promise.all([
-    Recorder.open({ writer: ledger, by, spool: join(config.state, 'spool'), warn }),
-    openPolicy({
-      rego: config.policy.rego,
-      data: config.policy.data ?? '',
-      ...(config.policy.tests === null ? {} : { tests: config.policy.tests }),
-      stateDirectory: join(config.state, 'policy'),
-      onRejected: (message) => problem('policy', new Error(message)),
-    }),
-    loadParser(),
-  ]);
-  recordPolicy(policy, recorder, by, problem);
+  const parser = loadParser();
+  const recorder = await Recorder.open({
+    writer: ledger,
+    by,
+    spool: join(config.state, 'spool'),
+    warn,
+  });
+  const noted = policyRecord(recorder, by, problem);
+  const policy = await openPolicy({
+    rego: config.policy.rego,
+    data: config.policy.data,
+    ...(config.policy.tests === null ? {} : { tests: config.policy.tests }),
+    stateDirectory: join(config.state, 'policy'),
+    onRejected: (message, digest) => {
+      problem('policy', new Error(message));
+      noted({ digest: digest ?? '', previous: null, accepted: false, message });
+    },
+  });
+  noted({ digest: policy.digest, previous: null, accepted: true, message: null });
+  policy.onChange(({ digest, previous }) => {
+    if (digest !== previous) noted({ digest, previous, accepted: true, message: null });
+  });
+  await parser;
   const holds = new Holds({ bus, instance: config.instance, keys });
   await holds.start();
   const services = servicesOf({
@@ -96,31 +107,19 @@ export async function startProxy(parts: ProxyParts): Promise<Proxy> {
   };
 }
 
-/** Which policy decides, from the first one on, is in the ledger. */
-function recordPolicy(
-  policy: Policy,
+type Noted = Pick<PolicyEntry, 'digest' | 'previous' | 'accepted' | 'message'>;
+
+/** Which policy decides, from the first one on, and which was not taken, is in the ledger. */
+function policyRecord(
   recorder: Recorder,
   by: string,
   problem: (where: string, error: unknown) => void,
-): void {
-  const record = (digest: string, previous: string | null): void => {
+): (noted: Noted) => void {
+  return (noted) => {
     const time = new Date().toISOString();
-    const entry = {
-      v: 1,
-      time,
-      by,
-      kind: 'policy',
-      digest,
-      previous,
-      accepted: true,
-      message: null,
-    } as const;
+    const entry: PolicyEntry = { v: 1, time, by, kind: 'policy', ...noted };
     recorder
-      .entry(`${by}/policy/${digest}/${time}`, entry)
-      .catch((error) => problem('policy', error));
+      .entry(`${by}/policy/${noted.digest}/${time}`, entry)
+      .catch((error: unknown) => problem('policy', error));
   };
-  record(policy.digest, null);
-  policy.onChange(({ digest, previous }) => {
-    if (digest !== previous) record(digest, previous);
-  });
 }

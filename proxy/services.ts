@@ -32,7 +32,7 @@ export interface Rooms {
 export function servicesOf(rooms: Rooms): Services {
   const { policy, page } = rooms;
   return {
-    policy: judgeOf(policy),
+    policy: judgeOf(rooms),
     record: recordOf(rooms),
     holds: holdsOf(rooms),
     mode: (target) => policy.effectiveMode(target, 'normal'),
@@ -41,9 +41,14 @@ export function servicesOf(rooms: Rooms): Services {
   };
 }
 
-function judgeOf(policy: Policy): Judge {
+function judgeOf({ policy, problem }: Rooms): Judge {
   return {
-    decide: (operation, mode) => policy.decide(operation, mode),
+    decide: (operation, mode) => {
+      const decision = policy.decide(operation, mode);
+      const { rule, reason } = decision.verdict;
+      if (rule === 'policy-error') problem('policy', new Error(reason));
+      return decision;
+    },
     get version() {
       return policy.version;
     },
