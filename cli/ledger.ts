@@ -2,6 +2,7 @@
 // Invariant: only `serve` and `reindex` write; an error is one line and exit status 1.
 import { Command } from 'commander';
 import { reasonOf } from '../ledger/errors.ts';
+import { legalHoldCommand, retainCommand } from './ledger/keep.ts';
 import {
   exportCommand,
   reindexCommand,
@@ -131,6 +132,25 @@ function keeping(ledger: Command): void {
     .description('make the search index again from the log; stop the ledger first')
     .requiredOption('--directory <path>', "the ledger's directory")
     .action(guarded(reindexCommand));
+  ledger
+    .command('retain')
+    .description('seal full shards, remove those that are old enough; stop the ledger first')
+    .requiredOption('--directory <path>', "the ledger's directory")
+    .requiredOption('--policy <file>', 'JSON: {"days": {"default": 2555, "reads": 200}}')
+    .requiredOption('--who <name>', 'who answers for it; stands in the entries')
+    .option('--archive <path>', 'copy what is removed here first')
+    .option('--dry-run', 'only say what would be done')
+    .action(guarded(retainCommand));
+  ledger
+    .command('legal-hold')
+    .description('keep what was recorded in a time from retention; stop the ledger first')
+    .argument('<name>', 'the case')
+    .requiredOption('--directory <path>', "the ledger's directory")
+    .requiredOption('--who <name>', 'who answers for it; stands in the entry')
+    .option('--from <time>')
+    .option('--to <time>')
+    .option('--release', 'end the hold of this name')
+    .action(guarded(legalHoldCommand));
   ledger
     .command('serve')
     .description('run the ledger as a service of its own')

@@ -17,6 +17,7 @@ export const LEDGER_ERRORS = {
   'rolled-back': 'The log is shorter than a checkpoint it has signed.',
   'key-mismatch': 'The log was signed with another key or has another name.',
   'not-found': 'No such entry.',
+  removed: 'Retention removed the entry; its hash is still in the tree.',
   'note-invalid': 'A signed note or checkpoint is malformed or its signature is wrong.',
   'tile-invalid': 'A tile or bundle is missing or malformed.',
   'proof-invalid': 'A proof is malformed or does not lead to the root.',

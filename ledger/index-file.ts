@@ -6,6 +6,7 @@ import { rmSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import type { Logged } from './canonical.ts';
 import { INDEX_BATCH, INDEX_CACHE_KIB } from './limits.ts';
+import { type Removed, SHARD_REMOVED, shardOf } from './removed.ts';
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -16,6 +17,7 @@ CREATE TABLE IF NOT EXISTS entry (
   target TEXT, environment TEXT, class TEXT, verdict TEXT, rule TEXT, signer TEXT);
 CREATE TABLE IF NOT EXISTS object (
   name TEXT NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (name, place)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS removed (first INTEGER PRIMARY KEY, after INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS entry_time ON entry (time);
 CREATE INDEX IF NOT EXISTS entry_operation ON entry (operation) WHERE operation IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entry_hold ON entry (hold) WHERE hold IS NOT NULL;
@@ -25,7 +27,7 @@ CREATE INDEX IF NOT EXISTS entry_class ON entry (class) WHERE class IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entry_rule ON entry (rule) WHERE rule IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entry_signer ON entry (signer) WHERE signer IS NOT NULL;
 `;
-const INDEX_VERSION = 1;
+const INDEX_VERSION = 2;
 
 export function keyDigest(key: string): Buffer {
   return hash('sha256', key, 'buffer').subarray(0, 16);
@@ -40,7 +42,7 @@ function columnsOf(entry: Logged): SQLInputValue[] {
   };
   const judged = entry.kind === 'decision' ? entry.verdict : null;
   const verdict = judged?.kind ?? text('verdict');
-  const rule = judged?.rule ?? text('rule');
+  const rule = judged?.rule ?? text('rule') ?? text('act');
   const who = entry.kind === 'signature' ? entry.signer : text('who');
   return [
     Date.parse(entry.time),
@@ -139,6 +141,8 @@ export class IndexFile {
         this.#addKey.run(keyDigest(entry.key), index);
         this.#addEntry.run(index, ...columnsOf(entry));
         for (const name of objectsOf(entry)) this.#addObject.run(name, index);
+        const removed = shardOf(entry, SHARD_REMOVED);
+        if (removed !== null) this.#forget(removed);
         this.#size = index + 1;
         if (this.#size % INDEX_BATCH === 0) commit();
       }
@@ -148,6 +152,20 @@ export class IndexFile {
       this.#size = Number(meta(this.#database, 'size') ?? 0);
       throw error;
     }
+  }
+
+  /** What retention removed is not found any more; its keys stay known. */
+  #forget({ from, to }: Removed): void {
+    const database = this.#database;
+    database.prepare('INSERT OR REPLACE INTO removed VALUES (?, ?)').run(from, to);
+    database.prepare('DELETE FROM entry WHERE place >= ? AND place < ?').run(from, to);
+    database.prepare('DELETE FROM object WHERE place >= ? AND place < ?').run(from, to);
+  }
+
+  /** true when a recorded act of retention removed this entry. */
+  removed(place: number): boolean {
+    const sql = 'SELECT 1 FROM removed WHERE first <= ? AND after > ?';
+    return this.#database.prepare(sql).get(place, place) !== undefined;
   }
 
   close(): void {

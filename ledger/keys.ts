@@ -38,7 +38,7 @@ export interface IndexedKeysOptions {
    * The key of the entry at an index, from the log: a key found in the index counts only when it
    * stands there.
    */
-  readonly keyAt: (index: number) => string | null;
+  readonly keyAt: (index: number) => string | null | undefined;
   readonly warn: (message: string) => void;
 }
 
@@ -88,7 +88,9 @@ export class IndexedKeys implements Keys {
     if (recent !== undefined) return recent;
     const index = this.#index.find(key);
     if (index === undefined) return undefined;
-    if (this.#options.keyAt(index) === key) return index;
+    // Of what retention removed, only the index still knows the keys.
+    const there = this.#options.keyAt(index);
+    if (there === undefined || there === key) return index;
     this.#options.warn(
       `The index names entry ${index} for a key that does not stand there; rebuild it: ` +
         'holdpoint ledger reindex.',

@@ -210,13 +210,20 @@ class FileLedger implements Ledger {
     }
     const path = bundlePath(index, TILE_WIDTH);
     const bytes = this.#files.read(this.#layout.tile(path));
-    if (bytes === null)
-      throw new LedgerError('tile-invalid', `${path} is missing; run: holdpoint ledger verify.`);
+    if (bytes === null) throw this.#gone(index * TILE_WIDTH, path);
     return splitBundle(bytes, TILE_WIDTH, path);
   }
 
+  #gone(first: number, path: string): LedgerError {
+    if (this.#keys instanceof IndexedKeys && this.#keys.index.removed(first)) {
+      return new LedgerError('removed', `Retention removed entry ${first} and those around it.`);
+    }
+    return new LedgerError('tile-invalid', `${path} is missing; run: holdpoint ledger verify.`);
+  }
+
   /** Also of entries that are placed but not committed yet, for {@link IndexedKeys}. */
-  #keyAt(index: number): string | null {
+  #keyAt(index: number): string | null | undefined {
+    if (this.#keys instanceof IndexedKeys && this.#keys.index.removed(index)) return undefined;
     const { recovered } = this.#open;
     const bytes = recovered.tree.recent(index)?.subarray(2);
     const found =

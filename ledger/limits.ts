@@ -81,3 +81,8 @@ export const STANDBY_EVERY_MS = 250;
 export const WITNESS_EVERY_MS = 5_000;
 export const WITNESS_TIMEOUT_MS = 5_000;
 export const WITNESS_ANSWER_BYTES = 64 * 1024;
+
+/** Entries in a shard: 2^16. */
+export const SHARD_LEVEL = 16;
+/** Nothing is removed before this, unless the policy lowers the floor on purpose. */
+export const RETENTION_FLOOR_DAYS = 183;

@@ -81,6 +81,14 @@ export class PublishedLog {
     return bytes.subarray(0, wanted);
   }
 
+  /** null when the bundle is not there at all: retention may have removed it. */
+  bundleIfThere(index: number): Uint8Array[] | null {
+    const gone = [this.width(0, index), TILE_WIDTH].every(
+      (width) => !this.#files.exists(join(this.directory, bundlePath(index, width))),
+    );
+    return gone ? null : this.bundle(index);
+  }
+
   bundle(index: number): Uint8Array[] {
     const width = this.width(0, index);
     const path = bundlePath(index, width);
@@ -118,11 +126,11 @@ export class PublishedLog {
     return entry;
   }
 
-  /** Entries in order, a bundle at a time in memory. */
+  /** Entries in order, a bundle at a time in memory; removed ones are left out. */
   *entries(from = 0, to = this.size): Generator<{ index: number; entry: Logged }> {
     for (let at = Math.floor(from / TILE_WIDTH); at * TILE_WIDTH < to; at++) {
       const start = at * TILE_WIDTH;
-      for (const [offset, bytes] of this.bundle(at).entries()) {
+      for (const [offset, bytes] of (this.bundleIfThere(at) ?? []).entries()) {
         const index = start + offset;
         if (index >= from && index < to) yield { index, entry: decodeEntry(bytes) };
       }

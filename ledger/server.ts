@@ -42,6 +42,7 @@ const STATUS: { readonly [C in LedgerErrorCode]: number } = {
   'rolled-back': 503,
   'key-mismatch': 503,
   'not-found': 404,
+  removed: 410,
   'note-invalid': 400,
   'tile-invalid': 500,
   'proof-invalid': 400,

@@ -2,7 +2,7 @@
 // Invariant: says nothing but how far it is and what it found.
 import { parentPort, workerData } from 'node:worker_threads';
 import { PublishedLog } from './log.ts';
-import { checkRange } from './verify.ts';
+import { checkRange } from './verify-range.ts';
 
 const { directory, note, from, to }: { directory: string; note: string; from: number; to: number } =
   workerData;

@@ -9,9 +9,10 @@ import { reasonOf } from './errors.ts';
 import { DiskFiles, type Files } from './files.ts';
 import { HASH_BYTES, TILE_WIDTH } from './limits.ts';
 import { PublishedLog } from './log.ts';
-import { hashLeaf, rangeRoot } from './merkle.ts';
+import { type NodeSource, rangeRoot } from './merkle.ts';
 import { openNote, type Verifier } from './note.ts';
 import { hashesAt, parseTilePath, TileNodes, type TilePlace } from './tile.ts';
+import { checkRange, type Finding, type RangeResult } from './verify-range.ts';
 
 export interface VerifyOptions {
   readonly directory: string;
@@ -26,12 +27,6 @@ export interface VerifyOptions {
   readonly files?: Files;
 }
 
-/** One thing that is wrong; `entry` is the first entry it concerns, when there is one. */
-export interface Finding {
-  readonly entry: number | null;
-  readonly what: string;
-}
-
 export interface Verified {
   readonly ok: boolean;
   readonly checkpoint: Checkpoint | null;
@@ -39,55 +34,6 @@ export interface Verified {
   /** Entries whose bundles a recorded retention act removed; their hashes are still proven. */
   readonly removed: number;
   readonly findings: readonly Finding[];
-}
-
-/**
- * What one range of bundles gives: the root of each full tile, or the hashes of the last, partial
- * one.
- */
-export interface RangeResult {
-  readonly hashes: Uint8Array[];
-  readonly findings: Finding[];
-}
-
-/** Bundles against level-0 tiles; runs in a worker for large logs. */
-export function checkRange(
-  log: PublishedLog,
-  from: number,
-  to: number,
-  progress: (entries: number) => void,
-): RangeResult {
-  const hashes: Uint8Array[] = [];
-  const findings: Finding[] = [];
-  for (let index = from; index < to; index++) {
-    const first = index * TILE_WIDTH;
-    const width = log.width(0, index);
-    try {
-      const tile = log.tile(0, index);
-      const wrong = checkBundle(log, index, tile);
-      if (wrong !== null) findings.push(wrong);
-      hashes.push(
-        width === TILE_WIDTH ? Buffer.from(TileNodes.from(0, index, tile).root) : Buffer.from(tile),
-      );
-    } catch (error) {
-      findings.push({ entry: first, what: reasonOf(error) });
-      hashes.push(Buffer.alloc(width === TILE_WIDTH ? HASH_BYTES : width * HASH_BYTES));
-    }
-    progress(width);
-  }
-  return { hashes, findings };
-}
-
-function checkBundle(log: PublishedLog, index: number, tile: Uint8Array): Finding | null {
-  const entries = log.bundle(index);
-  for (const [offset, entry] of entries.entries()) {
-    const at = offset * HASH_BYTES;
-    if (Buffer.compare(hashLeaf(entry), tile.subarray(at, at + HASH_BYTES)) !== 0) {
-      const place = index * TILE_WIDTH + offset;
-      return { entry: place, what: `entry ${place} does not have the hash that tile/0 has for it` };
-    }
-  }
-  return null;
 }
 
 /** Ranges of bundles for the threads, about equally long. */
@@ -186,6 +132,25 @@ function* walk(files: Files, directory: string, path = ''): Generator<string> {
     if (files.isDirectory(join(directory, inner))) yield* walk(files, directory, inner);
     else yield inner;
   }
+}
+
+/** Missing bundles must be covered by a recorded act that names their root; counts the entries. */
+function checkMissing(
+  results: readonly RangeResult[],
+  node: NodeSource,
+  findings: Finding[],
+): number {
+  const acts = results.flatMap((result) => result.removed);
+  const proven = acts.filter((act) => node(act.level, act.from / 2 ** act.level).equals(act.root));
+  let removed = 0;
+  for (const bundle of results.flatMap((result) => result.missing)) {
+    const entry = bundle * TILE_WIDTH;
+    const known = proven.some((act) => entry >= act.from && entry < act.to);
+    const what = `the bundle of entry ${entry} is missing, and no recorded act removed it`;
+    if (known) removed += TILE_WIDTH;
+    else findings.push({ entry, what });
+  }
+  return removed;
 }
 
 /**
@@ -311,6 +276,7 @@ export async function verifyLog(options: VerifyOptions): Promise<Verified> {
     const tile = tiles.get(`${Math.floor(level / 8)}/${Math.floor(index / across)}`);
     return tile?.node(level % 8, index % across) ?? log.node(level, index);
   };
+  const removed = checkMissing(results, node, findings);
   if (!rangeRoot(0, log.size, node).equals(log.checkpoint.root)) {
     findings.push({
       entry: null,
@@ -338,7 +304,7 @@ export async function verifyLog(options: VerifyOptions): Promise<Verified> {
     ok: findings.length === 0,
     checkpoint: log.checkpoint,
     entries: log.size,
-    removed: 0,
+    removed,
     findings: order(findings),
   };
 }

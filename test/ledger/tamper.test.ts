@@ -11,7 +11,8 @@ import { openLedger } from '../../ledger/ledger.ts';
 import { PublishedLog } from '../../ledger/log.ts';
 import { parseVkey, type Verifier } from '../../ledger/note.ts';
 import { bundlePath, parseTilePath } from '../../ledger/tile.ts';
-import { checkRange, verifyLog } from '../../ledger/verify.ts';
+import { verifyLog } from '../../ledger/verify.ts';
+import { checkRange } from '../../ledger/verify-range.ts';
 import { random } from './faulty-disk.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'holdpoint-tamper-'));
@@ -39,6 +40,10 @@ class Memory extends DiskFiles {
       if (file.startsWith(`${path}/`)) names.add(file.slice(path.length + 1).split('/')[0] ?? '');
     }
     return [...names].sort();
+  }
+
+  override exists(path: string): boolean {
+    return this.files.has(path);
   }
 
   override isDirectory(path: string): boolean {
