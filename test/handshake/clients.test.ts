@@ -1,11 +1,12 @@
 // Real clients through the door to a real server: psql in every TLS mode, and pg.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { removeAgent } from '../../proxy/agents.ts';
-import { sharedPostgres } from '../setup/postgres.ts';
+import { findBinaries, sharedPostgres } from '../setup/postgres.ts';
 import { program, skipWithout } from '../setup/programs.ts';
 import { openDoor } from './door.ts';
 
@@ -17,9 +18,20 @@ after(async () => {
   await server.stop();
 });
 
-async function psql(how: string, sql: string, port = door.port, password = door.password) {
+async function psql(
+  how: string,
+  sql: string,
+  port = door.port,
+  password = door.password,
+  libraries = '',
+) {
   const where = `host=localhost hostaddr=127.0.0.1 port=${port} user=${door.agent} ${how}`;
-  const env = { PATH: process.env.PATH, PGPASSWORD: password, PGCONNECT_TIMEOUT: '10' };
+  const env = {
+    PATH: process.env.PATH,
+    PGPASSWORD: password,
+    PGCONNECT_TIMEOUT: '10',
+    ...(libraries === '' ? {} : { LD_LIBRARY_PATH: libraries }),
+  };
   const args = ['-X', '-At', '-v', 'VERBOSITY=verbose', '-c', sql, where];
   return run(program('psql'), args, { env }).then(
     ({ stdout }) => stdout.trim(),
@@ -42,6 +54,27 @@ test('psql logs in with every kind of encryption it knows', { skip }, async () =
     'sslmode=prefer gssencmode=prefer',
   ]) {
     assert.equal(await psql(`dbname=shop ${how}`, "select 'in'"), 'in', how);
+  }
+});
+
+test('the newest libpq: protocol 3.2, direct TLS, channel binding', { skip }, async () => {
+  const libraries = join(dirname(findBinaries(18) ?? ''), 'lib');
+  const verify = `sslmode=verify-full sslrootcert=${door.certificate}`;
+  for (const how of [
+    'sslmode=disable max_protocol_version=latest',
+    'sslmode=disable min_protocol_version=3.2 max_protocol_version=3.2',
+    'sslmode=require sslnegotiation=direct max_protocol_version=latest',
+    `${verify} sslnegotiation=direct channel_binding=require`,
+    'sslmode=require require_auth=scram-sha-256',
+  ]) {
+    const said = await psql(
+      `dbname=shop ${how}`,
+      "select 'in'",
+      door.port,
+      door.password,
+      libraries,
+    );
+    assert.equal(said, 'in', how);
   }
 });
 

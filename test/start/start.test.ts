@@ -242,7 +242,10 @@ test('with --config it serves the databases named there, to the agents named the
 state: configured
 listen: { postgres: { port: 0 }, tls: { mode: require } }
 approver: { listen: { port: 0 } }
-policy: { rego: ${ROOT}/policies.rego, tests: ${ROOT}/policies_test.rego, data: ${ROOT}/policies.json }
+policy:
+  rego: ${ROOT}/policies.rego
+  tests: ${ROOT}/policies_test.rego
+  data: ${ROOT}/policies.json
 targets:
   - name: main
     host: ${server.host}
@@ -259,7 +262,7 @@ agents:
   writeFileSync(file, yaml);
   const missing = launch(['start', '--config', file]);
   assert.equal(await missing.ended, 1);
-  assert.match(missing.said(), /holdpoint\.yaml:11: the file .*secret is missing/);
+  assert.match(missing.said(), /holdpoint\.yaml:14: the file .*secret is missing/);
   writeFileSync(join(directory, 'secret'), server.password);
   const one = launch(['start', '--config', file]);
   for (const late = Date.now() + 60_000; !one.said().includes('  verify '); await sleep(20)) {
