@@ -229,7 +229,10 @@ function heldWords(
   services: Services,
 ): { message: string; detail: string; hint: string } {
   const wanted = request.demands
-    .map((d) => `${d.signatures} of ${d.group.replaceAll('|', ' or ')}`)
+    .map(({ signatures, group }) => {
+      const count = signatures === 1 ? 'a signature' : `${signatures} signatures`;
+      return `${count} of ${group.replaceAll('|', ' or ')}`;
+    })
     .join(' and ');
   return {
     message: `held as ${id}: waits for ${wanted}`,

@@ -70,7 +70,7 @@ export function worstOf(verdicts: readonly Verdict[]): Verdict {
 
 /**
  * All demands, and for one group the larger number: two rules that want one db-owner want the same
- * one.
+ * one. A demand that any signers of another would meet as well is not told beside it.
  */
 function mergeDemands(demands: readonly HoldDemand[]): readonly HoldDemand[] {
   const byGroup = new Map<string, HoldDemand>();
@@ -80,7 +80,20 @@ function mergeDemands(demands: readonly HoldDemand[]): readonly HoldDemand[] {
       byGroup.set(demand.group, demand);
     }
   }
-  return [...byGroup.values()].sort((a, b) => (a.group < b.group ? -1 : 1));
+  const all = [...byGroup.values()];
+  const implied = (demand: HoldDemand): boolean =>
+    all.some(
+      (other) =>
+        other !== demand && other.signatures >= demand.signatures && isWithin(other, demand),
+    );
+  return all.filter((demand) => !implied(demand)).sort((a, b) => (a.group < b.group ? -1 : 1));
+}
+
+/** Every group that meets `inner` meets `outer`, and not the other way round. */
+function isWithin(inner: HoldDemand, outer: HoldDemand): boolean {
+  const some = new Set(outer.group.split('|'));
+  const groups = inner.group.split('|');
+  return groups.length < some.size && groups.every((group) => some.has(group));
 }
 
 function allowOf(said: unknown): Verdict {
