@@ -68,6 +68,8 @@ export const LIMITS = {
    * outcome is recorded.
    */
   orphaned_change_ms: 60_000,
+  /** How long an ended session's last bytes may take to be taken. */
+  session_linger_ms: 10_000,
   /** Client connections at once. */
   sessions: 10_000,
 } as const;
@@ -96,6 +98,8 @@ export const EFFECT_LIMITS = {
   cache_bytes: 32 * 1024 * 1024,
   /** Longer texts are judged each time. */
   cache_text: 64 * 1024,
+  /** Shapes of statements remembered for one context. */
+  cache_shapes: 4096,
   /** Distinct session contexts with a cache of their own. */
   cache_contexts: 256,
 } as const;

@@ -377,7 +377,7 @@ export class Conversation implements Listener {
     setTimeout(() => {
       this.#client.destroy();
       socket.destroy();
-    }, LIMITS.linger_ms).unref();
+    }, LIMITS.session_linger_ms).unref();
     this.#onEnd();
   }
 }
