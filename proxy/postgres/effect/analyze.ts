@@ -140,8 +140,22 @@ function newJudge(root: Root, context: SessionContext, findings: Findings): Judg
   });
 }
 
+/** The answer for a text of the same shape: all but the text itself is the same. */
+export function alike(parsed: Parsed, text: string): Parsed {
+  return new Outcome(
+    text,
+    parsed.statements.map((statement) => ({ ...statement, text })),
+    parsed.catalog_version,
+  );
+}
+
+/** Kinds whose effect rests on their literals only where the judgement says so. */
+const SHAPED = new Set(['SelectStmt', 'InsertStmt', 'UpdateStmt', 'DeleteStmt']);
+
 export interface Judged {
   readonly parsed: Parsed;
+  /** Texts of the same shape do the same. */
+  readonly shaped: boolean;
   /** The answer rests on this session's prepared statements or cursors. */
   readonly personal: boolean;
 }
@@ -152,10 +166,12 @@ function judgeText(text: string, context: SessionContext, catalog: CatalogSnapsh
   const refused = (reason: string): Judged => ({
     parsed: new Outcome(text, [opaqueStatement(text, reason)], version),
     personal: false,
+    shaped: false,
   });
   const unreadable = isReadable(text, context);
   if (unreadable !== null) return refused(unreadable);
   let personal = false;
+  let literal = false;
   try {
     const stmts = (parse(text).stmts ?? []).filter((raw) => raw.stmt !== undefined);
     const texts = slices(text, stmts);
@@ -178,11 +194,14 @@ function judgeText(text: string, context: SessionContext, catalog: CatalogSnapsh
       judgeStatement(newJudge(root, at, findings), raw.stmt);
       nodes = root.nodes;
       personal ||= root.personal;
+      literal ||= root.literal;
       const [node] = kindOf(raw.stmt);
       statements.push(statementOf(texts[index] ?? text, node, findings));
       if (stmts.length > 1) at = afterwards(at, findings.changes);
     });
-    return { parsed: new Outcome(text, statements, version), personal };
+    const [only] = statements;
+    const shaped = statements.length === 1 && SHAPED.has(only?.node ?? '') && !literal && !personal;
+    return { parsed: new Outcome(text, statements, version), personal, shaped };
   } catch (error) {
     return refused(reasonOf(error));
   }

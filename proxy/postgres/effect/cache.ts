@@ -3,12 +3,15 @@
 import { EFFECT_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import type { Parsed, SessionContext } from '../statement.ts';
-import type { Judged } from './analyze.ts';
+import { alike, type Judged } from './analyze.ts';
+import { shapeOf } from './shape.ts';
 
 /** Answers of one context and one snapshot, oldest first. */
 interface Shelf {
   readonly version: number;
   readonly texts: Map<string, Parsed>;
+  /** By shape: answers that do not rest on literals. */
+  readonly shapes: Map<string, Parsed>;
 }
 
 const shelves = new Map<string, Shelf>();
@@ -28,7 +31,7 @@ function shelfFor(context: SessionContext, key: string | null, version: number):
   const place = key === null ? null : `${version} ${key}`;
   let shelf = place === null ? undefined : shelves.get(place);
   if (shelf === undefined) {
-    shelf = { version, texts: new Map() };
+    shelf = { version, texts: new Map(), shapes: new Map() };
     if (place !== null) keep(place, shelf);
   }
   byContext.set(context, shelf);
@@ -71,13 +74,24 @@ export function remembered(
   const own = personal.get(context);
   const mine = own?.version === version ? own.texts.get(text) : undefined;
   if (mine !== undefined) return mine;
+  const shape = shapeOf(text);
+  const pattern = shape === null ? undefined : shelf.shapes.get(shape);
+  if (pattern !== undefined) {
+    const parsed = alike(pattern, text);
+    put(shelf, text, parsed);
+    return parsed;
+  }
   const judged = work(text, context, catalog);
+  if (shape !== null && judged.shaped) {
+    if (shelf.shapes.size >= EFFECT_LIMITS.cache_shapes) shelf.shapes.clear();
+    shelf.shapes.set(shape, judged.parsed);
+  }
   if (text.length > longest) return judged.parsed;
   if (!judged.personal) {
     put(shelf, text, judged.parsed);
     return judged.parsed;
   }
-  const kept = own?.version === version ? own : { version, texts: new Map() };
+  const kept = own?.version === version ? own : { version, texts: new Map(), shapes: new Map() };
   personal.set(context, kept);
   put(kept, text, judged.parsed);
   return judged.parsed;

@@ -186,7 +186,6 @@ export function insertStatement(judge: Judge, node: InsertStmt): void {
     addTarget(judge, changed);
     rest(judge, draft, node.onConflictClause, node.returningClause, node.cols);
     draft.rows_max = literalRows(source);
-    if (draft.rows_max !== null) judge.root.literal = true;
     const conflict = node.onConflictClause?.action === 'ONCONFLICT_UPDATE';
     if (conflict && fedByWholeTable(judge, source) && !judge.planning) {
       judge.worsen(draft, 'destructive');

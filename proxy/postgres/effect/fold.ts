@@ -95,12 +95,21 @@ function arithmetic(operator: string, a: Constant, b: Constant): Constant | null
   return value === null || Math.abs(value) > 2 ** 31 ? null : { kind: 'number', value };
 }
 
+/** Variables whose values are known. */
+export type Known = ReadonlyMap<string, string>;
+const NOTHING: Known = new Map();
+
 /** The value of an expression that is constant by syntax; null when it is not, or not certainly so. */
-export function constant(node: Node | undefined): Constant | null {
+export function constant(node: Node | undefined, known: Known = NOTHING): Constant | null {
   if (node === undefined) return null;
+  if ('ColumnRef' in node) {
+    const names = parts(node.ColumnRef.fields);
+    const value = names.length === 1 ? known.get(names[0] ?? '') : undefined;
+    return value === undefined ? null : { kind: 'text', value };
+  }
   if ('A_Const' in node) return ofConst(node.A_Const);
   if ('TypeCast' in node) {
-    const value = constant(node.TypeCast.arg);
+    const value = constant(node.TypeCast.arg, known);
     const names = parts(node.TypeCast.typeName?.names);
     const plain = (node.TypeCast.typeName?.arrayBounds?.length ?? 0) === 0;
     const typmods = (node.TypeCast.typeName?.typmods?.length ?? 0) > 0;
@@ -110,23 +119,25 @@ export function constant(node: Node | undefined): Constant | null {
     const { lexpr, rexpr, name } = node.A_Expr;
     const operator = parts(name);
     const sign = operator[operator.length - 1] ?? '';
-    const right = constant(rexpr);
+    const right = constant(rexpr, known);
     if (right === null) return null;
     if (lexpr === undefined) {
       return right.kind === 'number' && sign === '-'
         ? { kind: 'number', value: -right.value }
         : null;
     }
-    const left = constant(lexpr);
+    const left = constant(lexpr, known);
     return left === null ? null : (compare(sign, left, right) ?? arithmetic(sign, left, right));
   }
-  if ('FuncCall' in node) return call(node.FuncCall.funcname ?? [], node.FuncCall.args ?? []);
+  if ('FuncCall' in node) {
+    return call(node.FuncCall.funcname ?? [], node.FuncCall.args ?? [], known);
+  }
   return null;
 }
 
-function call(name: readonly Node[], args: readonly Node[]): Constant | null {
+function call(name: readonly Node[], args: readonly Node[], known: Known): Constant | null {
   const names = parts(name);
-  const values = args.map(constant);
+  const values = args.map((arg) => constant(arg, known));
   if (values.some((v) => v === null || v.kind === 'null')) return null;
   const texts = values.map((v) => (v !== null && v.kind !== 'null' ? String(v.value) : ''));
   switch (names[names.length - 1]) {
@@ -170,7 +181,7 @@ function formatted([pattern = '', ...values]: readonly string[]): Constant | nul
 }
 
 /** The text that an expression is certain to give; null otherwise. */
-export function constantText(node: Node | undefined): string | null {
-  const value = constant(node);
+export function constantText(node: Node | undefined, known: Known = NOTHING): string | null {
+  const value = constant(node, known);
   return value?.kind === 'text' ? value.value : null;
 }

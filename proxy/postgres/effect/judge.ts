@@ -13,6 +13,7 @@ import {
 import { EFFECT_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot, Relation } from '../catalog/snapshot.ts';
 import type { SessionChange, SessionContext } from '../statement.ts';
+import type { Candidates } from './plpgsql-constants.ts';
 
 /** An effect while it is being put together. */
 export type Draft = { -readonly [K in keyof Effect]: Effect[K] } & { objects: EffectObject[] };
@@ -94,6 +95,8 @@ export class Judge {
   readonly body: boolean;
   draft: Draft;
   scope: Scope | null = null;
+  /** Variables of the PL/pgSQL body at hand that hold constants. */
+  constants: Candidates = new Map();
 
   constructor(root: Root, frame: Required<Frame>) {
     this.root = root;

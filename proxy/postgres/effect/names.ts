@@ -123,7 +123,7 @@ export function existing(judge: Judge, path: readonly string[]): string | null {
 }
 
 export function creationSchema(judge: Judge): string | null {
-  return judge.path === null ? null : existing(judge, judge.path);
+  return judge.path === null || judge.catalog === null ? null : existing(judge, judge.path);
 }
 
 function withLocal(judge: Judge, meaning: RelationMeaning): RelationMeaning {

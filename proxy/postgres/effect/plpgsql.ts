@@ -6,6 +6,7 @@ import { walk } from './expression.ts';
 import { constantText } from './fold.ts';
 import { type Judge, noFindings } from './judge.ts';
 import { findTypes } from './names.ts';
+import { type Candidates, constantVariables, expressionNode } from './plpgsql-constants.ts';
 import { statementsText } from './routine.ts';
 import { OPENED } from './session.ts';
 import { judgeStatement } from './statements.ts';
@@ -14,7 +15,7 @@ import { meetType } from './types.ts';
 type Tree = { readonly [key: string]: unknown };
 
 const KNOWN = new Set(
-  `function var rec row recfield arrayelem promise type expr nsitem exception exception_block condition case_when
+  `function alias var rec row recfield arrayelem promise type expr nsitem exception exception_block condition case_when
   if_elsif diag_item raise_option
   stmt_block stmt_assign stmt_if stmt_case stmt_loop stmt_while stmt_fori stmt_fors stmt_forc stmt_foreach_a
   stmt_exit stmt_return stmt_return_next stmt_return_query stmt_raise stmt_assert stmt_execsql stmt_dynexecute
@@ -42,6 +43,7 @@ export function judgePlpgsql(judge: Judge, definition: string, what: string): vo
     judge.opaque(`the body of ${what} can't be parsed (${error.message})`);
     return;
   }
+  judge.constants = constantVariables(tree);
   descend(judge, tree, what);
 }
 
@@ -121,9 +123,23 @@ function runText(judge: Judge, expression: string, what: string): void {
     return;
   }
   walk(judge, node);
-  const text = shadowed(judge) ? null : constantText(node);
-  if (text === null) judge.opaque(`dynamic SQL in ${what}`);
-  else statementsText(judge, text);
+  const texts = shadowed(judge) ? [null] : possibleTexts(node, judge.constants);
+  for (const text of texts) {
+    if (text === null) judge.opaque(`dynamic SQL in ${what}`);
+    else statementsText(judge, text);
+  }
+}
+
+/** Every text that the expression may give; null among them when one is not known. */
+function possibleTexts(node: Node, variables: Candidates): readonly (string | null)[] {
+  const plain = constantText(node);
+  if (plain !== null || variables.size === 0) return [plain];
+  let choices: Map<string, string>[] = [new Map()];
+  for (const [name, values] of variables) {
+    choices = choices.flatMap((choice) => values.map((value) => new Map(choice).set(name, value)));
+    if (choices.length > 16) return [null];
+  }
+  return [...new Set(choices.map((choice) => constantText(node, choice)))];
 }
 
 /** A user's function or operator may stand where the folding takes the built-in one. */
@@ -134,21 +150,6 @@ function shadowed(judge: Judge): boolean {
   return (
     folded.some((name) => catalog.routines_named.has(name)) || catalog.operators_named.has('||')
   );
-}
-
-function expressionNode(expression: string): Node | null {
-  try {
-    const statement = parse(`select ${expression}`).stmts?.[0]?.stmt;
-    if (statement === undefined || !('SelectStmt' in statement)) return null;
-    const { targetList, fromClause, whereClause } = statement.SelectStmt;
-    const target = targetList?.[0];
-    if (targetList?.length !== 1 || fromClause !== undefined || whereClause !== undefined)
-      return null;
-    return target !== undefined && 'ResTarget' in target ? (target.ResTarget.val ?? null) : null;
-  } catch (error) {
-    if (error instanceof ParseFailure) return null;
-    throw error;
-  }
 }
 
 /** parseMode: 0 a statement, 2 an expression, 3 to 5 an assignment. */

@@ -210,7 +210,10 @@ class Conditions {
 
   #isBoolean(name: string, boolish: boolean): boolean {
     const column = this.#columnFact(name);
-    if (column === null) return boolish;
+    if (column === null) {
+      this.#judge.root.literal = true;
+      return boolish;
+    }
     return this.#judge.catalog?.types.get(column.type)?.name === 'bool';
   }
 
