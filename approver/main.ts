@@ -79,55 +79,35 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
     JSON.stringify({ ...key.jwk, kid: key.kid, alg: 'EdDSA', use: 'sig' }),
     now(),
   );
-  const streams = new Streams();
   // Filled below: the port is known only once it listens, and passkeys belong to the address.
   const origins: string[] = [];
   const passkeys = { origins, rpId: 'localhost' };
+  const routing = settings.routing ?? (() => NO_ROUTING);
+  const streams = new Streams();
   const dispatcher = new Dispatcher({
     store,
     sealer: new Sealer(key.private),
     now,
-    routing: () => routing(),
+    routing,
     allowPrivate: settings.privateWebhooks === true,
     page: () => origins[0] ?? '',
     log,
   });
-  const told = (event: DeskEvent) => {
-    streams.tell(event);
-    const failed = (e: unknown) => log('an event was not queued', { error: String(e) });
-    void dispatcher.tell(event).catch(failed);
-  };
+  const told = teller(streams, dispatcher, log);
   const link = async (name: string) =>
     `${origins[0] ?? ''}/#invite=${await makeInvite(store, name, now())}`;
-  const routing = settings.routing ?? (() => NO_ROUTING);
-  const desk = new Desk({
-    store,
-    bus,
-    ledger,
-    key,
-    instance,
-    passkeys,
-    now,
-    routing,
-    told,
-    log,
-  });
+  const rooms = { store, ledger, instance, passkeys, now, routing, log };
+  const desk = new Desk({ ...rooms, bus, key, told });
   if (settings.publicUrl !== undefined) setOrigin(settings.publicUrl, origins, passkeys);
   const app = await serve(
     {
-      store,
+      ...rooms,
       desk,
-      ledger,
       streams,
       dispatcher,
-      instance,
-      passkeys,
-      oidc: settings.oidc ?? null,
       origins,
-      now,
-      routing,
-      log,
-      invite: (name) => link(name),
+      oidc: settings.oidc ?? null,
+      invite: link,
       ledgerKey: settings.ledgerKey ?? null,
       unavailable: () => bus.unavailable ?? ledger.unavailable,
     },
@@ -155,6 +135,19 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
       await dispatcher.close();
       await app.close();
     },
+  };
+}
+
+/** Pages and webhooks hear of everything; neither can hold the desk up. */
+function teller(
+  streams: Streams,
+  dispatcher: Dispatcher,
+  log: NonNullable<ApproverSettings['log']>,
+): (event: DeskEvent) => void {
+  const failed = (e: unknown) => log('an event was not queued', { error: String(e) });
+  return (event) => {
+    streams.tell(event);
+    void dispatcher.tell(event).catch(failed);
   };
 }
 

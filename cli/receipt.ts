@@ -1,5 +1,6 @@
 // holdpoint receipt verify: checks a receipt and every signature in it, offline.
-// Invariant: needs the receipt and public keys, nothing else; exit code 1 when anything in it is bad.
+// Invariant: needs the receipt and public keys, nothing else; exit code 1 when anything in it is
+// bad.
 import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import type { JSONWebKeySet } from 'jose';
@@ -30,7 +31,7 @@ export function receiptCommand(): Command {
       if (o.json) return print(JSON.stringify(checked, null, 2));
       const c = checked.claims;
       print(
-        `the approver's signature is good: ${c.sub} on ${c.target} (${c.environment}), hold ${c.jti}`,
+        `the approver's signature is good: ${c.jti}, ${c.sub} on ${c.target} (${c.environment})`,
       );
       print(`binding ${c.binding}, policy ${c.policy}`);
       print(`issued ${time(c.iat)}, ${checked.expired ? 'expired' : 'valid until'} ${time(c.exp)}`);

@@ -85,12 +85,10 @@ async function keyAt(file: string): Promise<string> {
   return pem;
 }
 
+const store = ['--store <place>', 'the approver’s store: a file or a postgres:// address'] as const;
+
 export function signerCommand(): Command {
   const signer = new Command('signer').description('the named people who may sign');
-  const store = [
-    '--store <place>',
-    'the approver’s store: a file, or a postgres:// address',
-  ] as const;
   signer
     .command('add')
     .description('add a person, or more groups and keys to one; makes an Ed25519 key pair')
@@ -121,9 +119,8 @@ export function signerCommand(): Command {
     .action(async (o: { store: string }) => {
       await withStore(o.store, async (s) => {
         for (const p of await s.signers.list()) {
-          print(
-            `${p.name}  ${p.groups.join(', ')}  (${p.roles.join(', ')})${p.active ? '' : ' inactive'}`,
-          );
+          const gone = p.active ? '' : ' inactive';
+          print(`${p.name}  ${p.groups.join(', ')}  (${p.roles.join(', ')})${gone}`);
           for (const k of await s.signers.keys(p.name)) {
             const gone = k.revoked === null ? '' : ' revoked';
             print(`    ${k.method}  ${k.thumbprint}  ${k.label}${gone}`);

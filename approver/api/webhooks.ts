@@ -35,7 +35,6 @@ export function webhookRoutes(
   dispatcher: Dispatcher,
   noted: Noted,
 ): readonly AnyRoute[] {
-  const params = z.object({ name });
   return [
     route({
       method: 'GET',
@@ -74,6 +73,14 @@ export function webhookRoutes(
         return { secret: await dispatcher.add(made) };
       },
     }),
+    ...changeRoutes(store, dispatcher, noted),
+    ...deliveryRoutes(store, dispatcher, noted),
+  ];
+}
+
+function changeRoutes(store: Store, dispatcher: Dispatcher, noted: Noted): readonly AnyRoute[] {
+  const params = z.object({ name });
+  return [
     route({
       method: 'POST',
       path: '/api/webhooks/{name}/secret',
@@ -100,7 +107,6 @@ export function webhookRoutes(
         throw new ApproverError('not-found', `there is no webhook ${call.params.name}`);
       },
     }),
-    ...deliveryRoutes(store, dispatcher, noted),
   ];
 }
 

@@ -83,7 +83,8 @@ export class WebhookStore {
   }
 
   async due(now: number, limit: number): Promise<readonly Delivery[]> {
-    const sql = `SELECT * FROM deliveries WHERE state = 'waiting' AND due <= ? ORDER BY due LIMIT ?`;
+    const sql = `SELECT * FROM deliveries WHERE state = 'waiting' AND due <= ?
+      ORDER BY due LIMIT ?`;
     return (await this.#db.all(sql, now, limit)).map(toDelivery);
   }
 

@@ -123,7 +123,8 @@ export class Dispatcher {
     });
     const who = 'who' in event && event.who !== undefined ? `.${event.who}` : '';
     for (const w of hooks) {
-      const id = `msg_${Buffer.from(`${hold.id}.${event.kind}${who}.${w.name}`).toString('base64url')}`;
+      const place = Buffer.from(`${hold.id}.${event.kind}${who}.${w.name}`);
+      const id = `msg_${place.toString('base64url')}`;
       await this.#p.store.webhooks.enqueue({
         id,
         webhook: w.name,

@@ -80,7 +80,7 @@ export class Sealer {
       return cipher.update(bytes.subarray(28), undefined, 'utf8') + cipher.final('utf8');
     } catch (cause) {
       throw new Error(
-        `the secret of ${about} was sealed with another approver key: rotate it, or restore the key`,
+        `the secret of ${about} was sealed with another key: rotate it, or restore the key`,
         { cause },
       );
     }

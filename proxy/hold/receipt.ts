@@ -1,5 +1,7 @@
-// What the flow asks before it forwards a held operation: is this receipt good for exactly this operation?
-// Invariant: every claim is compared with the proxy's own binding; the bus and the approver's words count for nothing.
+// What the flow asks before it forwards a held operation: is this receipt good for exactly this
+// operation?
+// Invariant: every claim is compared with the proxy's own binding; the bus and the approver's words
+// count for nothing.
 import { createLocalJWKSet, errors, type JSONWebKeySet, jwtVerify } from 'jose';
 import { digestOf } from '../../approver/binding.ts';
 import type { HoldRequest } from '../../approver/contract.ts';
@@ -7,7 +9,9 @@ import { checkSignature, thumbprint } from '../../approver/sign.ts';
 import type { ReceiptClaims } from '../contract.ts';
 import type { HoldDemand } from '../verdict/verdict.ts';
 
-/** The approver's public keys now; asked again when a receipt names a key that is not among them. */
+/**
+ * The approver's public keys now; asked again when a receipt names a key that is not among them.
+ */
 export type ApproverKeys = (again: boolean) => Promise<JSONWebKeySet>;
 
 /** What the proxy itself knows of the operation it is about to forward. */
@@ -68,7 +72,9 @@ function mismatch(claims: ReceiptClaims, expected: Expected): string | null {
   return null;
 }
 
-/** The people's signatures themselves, each over this binding, with the key that the receipt names. */
+/**
+ * The people's signatures themselves, each over this binding, with the key that the receipt names.
+ */
 async function badSigner(claims: ReceiptClaims): Promise<string | null> {
   if (!Array.isArray(claims.signers) || claims.signers.length === 0) return 'nobody signed';
   for (const s of claims.signers) {
@@ -95,7 +101,10 @@ async function badSigner(claims: ReceiptClaims): Promise<string | null> {
   return null;
 }
 
-/** Enough different people, of the groups that the proxy's own policy demanded, none of them the agent. */
+/**
+ * Enough different people, of the groups that the proxy's own policy demanded, none of them the
+ * agent.
+ */
 function unmet(claims: ReceiptClaims, expected: Expected): string | null {
   const fold = (name: string) => name.normalize('NFKC').toLowerCase().trim();
   if (claims.signers.some((s) => fold(s.name) === fold(expected.binding.agent))) {

@@ -1,5 +1,7 @@
-// An operation that needs people, as the request they are shown: binding, digest, sentences, demands.
-// Invariant: the binding is made here from the very bytes that would be forwarded, and is all that people sign.
+// An operation that needs people, as the request they are shown: binding, digest, sentences,
+// demands.
+// Invariant: the binding is made here from the very bytes that would be forwarded, and is all that
+// people sign.
 import { createHash } from 'node:crypto';
 import { digestOf } from '../../approver/binding.ts';
 import type { Binding, HeldParameter, HoldRequest } from '../../approver/contract.ts';
@@ -71,7 +73,10 @@ function bound(p: Parameter): Pick<HeldParameter, 'type' | 'format' | 'base64'> 
   return { type: p.type, format: p.format, base64 };
 }
 
-/** `h-` and 16 base32 characters of the binding and the first asking: the same request twice is one hold. */
+/**
+ * `h-` and 16 base32 characters of the binding and the first asking: the same request twice is one
+ * hold.
+ */
 function holdId(digest: string, operation: string): string {
   const hash = createHash('sha256').update(`${digest}\n${operation}`).digest();
   const letters = 'abcdefghijklmnopqrstuvwxyz234567';

@@ -19,7 +19,9 @@ import type { Operation } from '../operation.ts';
 import { type ApproverKeys, type CheckedReceipt, checkReceipt, type Expected } from './receipt.ts';
 import { type HeldAs, holdRequestOf } from './request.ts';
 
-/** Bus or approver can't be reached: the change is refused with this reason, and nothing is lost. */
+/**
+ * Bus or approver can't be reached: the change is refused with this reason, and nothing is lost.
+ */
 export class HoldUnavailable extends Error {
   override name = 'HoldUnavailable';
 }
@@ -59,7 +61,9 @@ export type Redeemed =
 
 type Waiter = (answer: HoldAnswer) => void;
 
-/** How long the approver may take to answer a question; asked again this often while a client waits. */
+/**
+ * How long the approver may take to answer a question; asked again this often while a client waits.
+ */
 const ASK_MS = 2_000;
 const RECHECK_MS = 3_000;
 /** Answers kept for a wait that starts just after its answer came. */
@@ -139,7 +143,10 @@ export class Holds {
     }
   }
 
-  /** The answer, or `timeout` after `ms` or when the client goes: neither is a denial, and the hold lives on. */
+  /**
+   * The answer, or `timeout` after `ms` or when the client goes: neither is a denial, and the hold
+   * lives on.
+   */
   async wait(hold: string, ms: number, signal: AbortSignal): Promise<HoldAnswer | 'timeout'> {
     if (signal.aborted) return 'timeout';
     const kept = this.#answers.get(hold);
@@ -152,7 +159,8 @@ export class Holds {
     this.#waiters.set(hold, waiters);
     signal.addEventListener('abort', stop, { once: true });
     const timer = setTimeout(stop, ms);
-    // Listening loses what was said before it began or while the bus was away: asking makes up for it.
+    // Listening loses what was said before it began or while the bus was away: asking makes up for
+    // it.
     const ask = () => void this.#ask(hold).then((a) => a && ended.resolve(a));
     const recheck = setInterval(ask, RECHECK_MS);
     ask();
@@ -167,7 +175,10 @@ export class Holds {
     }
   }
 
-  /** Uses the approval for this operation; a second redeem by the same operation answers as the first did. */
+  /**
+   * Uses the approval for this operation; a second redeem by the same operation answers as the
+   * first did.
+   */
   async redeem(hold: string, digest: string, agent: string, operation: string): Promise<Redeemed> {
     this.#check();
     let answer: RedeemedHold;
@@ -178,7 +189,7 @@ export class Holds {
       answer = (await this.#bus.request(HOLD_REDEEM, ask, ASK_MS)) as RedeemedHold;
     } catch (cause) {
       throw new HoldUnavailable(
-        `the approval of ${hold} can't be redeemed now: ${reasonOf(cause)}; send the statement again`,
+        `the approval of ${hold} can't be redeemed: ${reasonOf(cause)}; send the statement again`,
         { cause },
       );
     }

@@ -42,6 +42,34 @@ describe('the command line', () => {
     await r.close();
   });
 
+  async function verifies(receipt: string): Promise<void> {
+    await writeFile(join(r.folder, 'receipt.jws'), receipt);
+    await writeFile(join(r.folder, 'keys.json'), JSON.stringify(await r.approver.jwks()));
+    const verify = await run(r.folder, 'receipt', 'verify', 'receipt.jws', '--keys', 'keys.json');
+    assert.equal(verify.code, 0, verify.err);
+    assert.match(verify.out, /good {2}Ann Lee {2}ed25519/);
+    const url = `${r.approver.url}/.well-known/jwks.json`;
+    assert.equal((await run(r.folder, 'receipt', 'verify', receipt, '--keys', url)).code, 0);
+    await writeFile(join(r.folder, 'trusted'), 'nobody\n');
+    const untrusted = await run(
+      r.folder,
+      'receipt',
+      'verify',
+      receipt,
+      '--keys',
+      'keys.json',
+      '--signers',
+      'trusted',
+    );
+    assert.equal(untrusted.code, 1);
+    const [h, p, s] = receipt.split('.');
+    const claims = Buffer.from(p ?? '', 'base64url')
+      .toString()
+      .replace('billing-agent', 'billing-agenx');
+    const forged = `${h}.${Buffer.from(claims).toString('base64url')}.${s}`;
+    assert.equal((await run(r.folder, 'receipt', 'verify', forged, '--keys', 'keys.json')).code, 1);
+  }
+
   it('makes a signer, shows a hold whole, signs it, and checks the receipt offline', async () => {
     const added = await run(r.folder, 'signer', 'add', 'Ann Lee', '--group', 'db-owners', ...store);
     assert.equal(added.code, 0, added.err);
@@ -90,33 +118,7 @@ describe('the command line', () => {
       ...server,
     );
     assert.match(approved.out, /Ann Lee signed \(approve\)\. h-\w+ is approved/, approved.err);
-
-    const receipt = (await r.store.holds.get(request.id))?.receipt ?? '';
-    await writeFile(join(r.folder, 'receipt.jws'), receipt);
-    await writeFile(join(r.folder, 'keys.json'), JSON.stringify(await r.approver.jwks()));
-    const verify = await run(r.folder, 'receipt', 'verify', 'receipt.jws', '--keys', 'keys.json');
-    assert.equal(verify.code, 0, verify.err);
-    assert.match(verify.out, /good {2}Ann Lee {2}ed25519/);
-    const url = `${r.approver.url}/.well-known/jwks.json`;
-    assert.equal((await run(r.folder, 'receipt', 'verify', receipt, '--keys', url)).code, 0);
-    await writeFile(join(r.folder, 'trusted'), 'nobody\n');
-    const untrusted = await run(
-      r.folder,
-      'receipt',
-      'verify',
-      receipt,
-      '--keys',
-      'keys.json',
-      '--signers',
-      'trusted',
-    );
-    assert.equal(untrusted.code, 1);
-    const [h, p, s] = receipt.split('.');
-    const claims = Buffer.from(p ?? '', 'base64url')
-      .toString()
-      .replace('billing-agent', 'billing-agenx');
-    const forged = `${h}.${Buffer.from(claims).toString('base64url')}.${s}`;
-    assert.equal((await run(r.folder, 'receipt', 'verify', forged, '--keys', 'keys.json')).code, 1);
+    await verifies((await r.store.holds.get(request.id))?.receipt ?? '');
   });
 
   it('says what is wrong and what to do', async () => {

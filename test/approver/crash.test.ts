@@ -99,7 +99,7 @@ for (const store of storePlaces())
       assert.equal(answer !== 'timeout' && answer.state, 'approved');
     });
 
-    it('a redemption that can’t be recorded does not run, and the approval is not lost', async () => {
+    it('a redemption that can’t be recorded does not run; the approval is not lost', async () => {
       const ann = await r.person('Ann');
       const request = await opened(r);
       await r.approver.desk.decide(signed(ann, request, 'approve'));

@@ -114,7 +114,7 @@ for (const store of storePlaces())
       );
     });
 
-    it('a denial or withdrawal needs a reason and ends it; a withdrawn approval can not run', async () => {
+    it('a denial or withdrawal needs a reason; a withdrawn approval can not run', async () => {
       const ann = await r.person('Ann');
       const denied = await opened(r);
       for (const blank of [null, '', '  \n']) {

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startSession } from '../../approver/api/principal.ts';
 import { ApproverClient, loadPerson } from '../../approver/client.ts';
-import { openStore } from '../../approver/store.ts';
+import { openStore, type Store } from '../../approver/store.ts';
 import { openNatsBus } from '../../bus/nats.ts';
 import { addSigner } from '../../cli/signer.ts';
 import { Holds } from '../../proxy/hold/wait.ts';
@@ -38,62 +38,8 @@ async function overNats(): Promise<void> {
     const ann = new ApproverClient(url, await loadPerson('Ann', keyFile));
     const holds = new Holds({ bus, instance: 'f', keys: async () => ({ keys: [] }) });
     await holds.start();
-    const ms: number[] = [];
-    for (let i = 0; i < 200; i++) {
-      const op = operation({ statement: `DELETE FROM t WHERE a = ${i}` });
-      const request = holds.request(op, held());
-      await holds.open(request);
-      await until('shown', async () => (await ann.show(request.id).catch(() => null)) !== null);
-      const card = await ann.show(request.id);
-      const waiting = holds.wait(request.id, 10_000, new AbortController().signal);
-      const from = performance.now();
-      await Promise.all([
-        ann.decide(card, 'approve', null),
-        waiting
-          .then(() => holds.redeem(request.id, request.digest, op.agent.name, op.id))
-          .then(() => {
-            ms.push(performance.now() - from);
-          }),
-      ]);
-    }
-    const p99 = quantile(ms, 0.99);
-    rows.push([
-      'decision sent to approval redeemed, NATS, median',
-      `${quantile(ms, 0.5).toFixed(1)} ms`,
-      '',
-    ]);
-    rows.push(['decision sent to approval redeemed, NATS, p99', `${p99.toFixed(1)} ms`, '≤ 50 ms']);
-    const began = performance.now();
-    for (let i = 0; i < PENDING; i += 200) {
-      const some = Array.from({ length: Math.min(200, PENDING - i) }, (_, k) =>
-        holds.open(
-          holds.request(operation({ statement: `DELETE FROM u WHERE a = ${i + k}` }), held()),
-        ),
-      );
-      await Promise.all(some);
-    }
-    await until(
-      'all arrived',
-      async () => (await store.holds.count({ states: ['pending'] })) >= PENDING,
-      120_000,
-    );
-    const s = (performance.now() - began) / 1000;
-    rows.push([`${PENDING} holds opened and taken in`, `${(PENDING / s).toFixed(0)} a second`, '']);
-    const session = await startSession({ store, origins: [], now: Date.now }, 'Ann');
-    const pages: number[] = [];
-    for (let i = 0; i < 20; i++) {
-      const from = performance.now();
-      const answer = await fetch(`${url}/api/holds?state=pending&order=oldest`, {
-        headers: { cookie: `holdpoint_session=${session}` },
-      });
-      await answer.arrayBuffer();
-      pages.push(performance.now() - from);
-    }
-    rows.push([
-      `queue page with ${PENDING} pending, worst of 20`,
-      `${Math.max(...pages).toFixed(0)} ms`,
-      '≤ 200 ms',
-    ]);
+    await latency(holds, ann);
+    await queue(holds, store, url);
     child.send('memory');
     const { rss } = await new Promise<{ rss: number }>((resolve) =>
       child.once('message', (m) => resolve(m as { rss: number })),
@@ -108,6 +54,68 @@ async function overNats(): Promise<void> {
     await nats.close();
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+async function latency(holds: Holds, ann: ApproverClient): Promise<void> {
+  const ms: number[] = [];
+  for (let i = 0; i < 200; i++) {
+    const op = operation({ statement: `DELETE FROM t WHERE a = ${i}` });
+    const request = holds.request(op, held());
+    await holds.open(request);
+    await until('shown', async () => (await ann.show(request.id).catch(() => null)) !== null);
+    const card = await ann.show(request.id);
+    const waiting = holds.wait(request.id, 10_000, new AbortController().signal);
+    const from = performance.now();
+    await Promise.all([
+      ann.decide(card, 'approve', null),
+      waiting
+        .then(() => holds.redeem(request.id, request.digest, op.agent.name, op.id))
+        .then(() => {
+          ms.push(performance.now() - from);
+        }),
+    ]);
+  }
+  const p99 = quantile(ms, 0.99);
+  rows.push([
+    'decision sent to approval redeemed, NATS, median',
+    `${quantile(ms, 0.5).toFixed(1)} ms`,
+    '',
+  ]);
+  rows.push(['decision sent to approval redeemed, NATS, p99', `${p99.toFixed(1)} ms`, '≤ 50 ms']);
+}
+
+async function queue(holds: Holds, store: Store, url: string): Promise<void> {
+  const began = performance.now();
+  for (let i = 0; i < PENDING; i += 200) {
+    const some = Array.from({ length: Math.min(200, PENDING - i) }, (_, k) =>
+      holds.open(
+        holds.request(operation({ statement: `DELETE FROM u WHERE a = ${i + k}` }), held()),
+      ),
+    );
+    await Promise.all(some);
+  }
+  await until(
+    'all arrived',
+    async () => (await store.holds.count({ states: ['pending'] })) >= PENDING,
+    120_000,
+  );
+  const s = (performance.now() - began) / 1000;
+  rows.push([`${PENDING} holds opened and taken in`, `${(PENDING / s).toFixed(0)} a second`, '']);
+  const session = await startSession({ store, origins: [], now: Date.now }, 'Ann');
+  const pages: number[] = [];
+  for (let i = 0; i < 20; i++) {
+    const from = performance.now();
+    const answer = await fetch(`${url}/api/holds?state=pending&order=oldest`, {
+      headers: { cookie: `holdpoint_session=${session}` },
+    });
+    await answer.arrayBuffer();
+    pages.push(performance.now() - from);
+  }
+  rows.push([
+    `queue page with ${PENDING} pending, worst of 20`,
+    `${Math.max(...pages).toFixed(0)} ms`,
+    '≤ 200 ms',
+  ]);
 }
 
 async function decisions(): Promise<void> {

@@ -32,14 +32,11 @@ function random(seed: number): () => number {
   };
 }
 
-it(`survives ${KILLS} kills (seed ${SEED})`, { timeout: KILLS * 20_000 }, async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'holdpoint-kill-'));
-  const nats = await startNats();
-  const port = await freePort();
-  const chance = random(SEED);
+/** The approver, as often as it is killed. */
+function processOf(folder: string, nats: string, port: number) {
   let child: ChildProcess | null = null;
   const start = async () => {
-    child = fork(join(import.meta.dirname, 'process.ts'), [folder, nats.url, String(port)]);
+    child = fork(join(import.meta.dirname, 'process.ts'), [folder, nats, String(port)]);
     const up = child;
     await new Promise<void>((resolve, reject) => {
       up.once('message', () => resolve());
@@ -55,6 +52,35 @@ it(`survives ${KILLS} kills (seed ${SEED})`, { timeout: KILLS * 20_000 }, async 
     up.kill('SIGKILL');
     await gone;
   };
+  return { start, kill };
+}
+
+/** Each hold has one end, in the store and on record. */
+async function inOrder(folder: string, ids: readonly string[]): Promise<void> {
+  const after = await openStore(join(folder, 'approver.db'));
+  const ledger = await openLedger({
+    directory: join(folder, 'ledger'),
+    origin: 'example.com/killed',
+  });
+  const ends = new Map<string, number>();
+  for (let i = 0; i < ledger.size; i++) {
+    const e = await ledger.read(i);
+    if (e.kind === 'hold') ends.set(e.hold, (ends.get(e.hold) ?? 0) + 1);
+  }
+  for (const id of ids) {
+    assert.equal((await after.holds.get(id))?.state, 'approved');
+    assert.equal(ends.get(id), 1, `${id} is ${ends.get(id) ?? 0} times on record`);
+  }
+  await ledger.close();
+  await after.close();
+}
+
+it(`survives ${KILLS} kills (seed ${SEED})`, { timeout: KILLS * 20_000 }, async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'holdpoint-kill-'));
+  const nats = await startNats();
+  const port = await freePort();
+  const chance = random(SEED);
+  const { start, kill } = processOf(folder, nats.url, port);
   const bus = await openNatsBus({ servers: [nats.url] });
   try {
     const store = await openStore(join(folder, 'approver.db'));
@@ -108,22 +134,7 @@ it(`survives ${KILLS} kills (seed ${SEED})`, { timeout: KILLS * 20_000 }, async 
     await until('all told', () => ids.every((id) => answers.has(id)), 15_000);
     for (const id of ids) assert.equal(answers.get(id)?.size, 1, `${id} was answered in two ways`);
     await kill();
-    const after = await openStore(join(folder, 'approver.db'));
-    const ledger = await openLedger({
-      directory: join(folder, 'ledger'),
-      origin: 'example.com/killed',
-    });
-    const ends = new Map<string, number>();
-    for (let i = 0; i < ledger.size; i++) {
-      const e = await ledger.read(i);
-      if (e.kind === 'hold') ends.set(e.hold, (ends.get(e.hold) ?? 0) + 1);
-    }
-    for (const id of ids) {
-      assert.equal((await after.holds.get(id))?.state, 'approved');
-      assert.equal(ends.get(id), 1, `${id} is ${ends.get(id) ?? 0} times on record`);
-    }
-    await ledger.close();
-    await after.close();
+    await inOrder(folder, ids);
   } finally {
     await kill();
     await bus.close();

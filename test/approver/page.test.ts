@@ -18,7 +18,8 @@ const shots = process.env.HOLDPOINT_SHOTS;
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 const NASTY =
-  'DELETE FROM users\u202e WHERE id = $1 -- <img src=x onerror=alert(1)> \u0430dmin "\'</script><script>alert(2)</script>';
+  'DELETE FROM users\u202e WHERE id = $1 -- <img src=x onerror=alert(1)> \u0430dmin ' +
+  '"\'</script><script>alert(2)</script>';
 
 describe('the page', { skip: chromium === null ? 'no Chromium on this machine' : false }, () => {
   let r: Room;
@@ -74,7 +75,7 @@ describe('the page', { skip: chromium === null ? 'no Chromium on this machine' :
     assert.deepEqual(found, []);
   }
 
-  it('two people enrol, sign in again by passkey, and approve; the receipt holds both', async () => {
+  it('two people enrol, sign in again by passkey, approve; the receipt holds both', async () => {
     const ann = await enrolled('Ann');
     const bob = await enrolled('Bob', { width: 375, height: 800 });
     await shoot(ann.page, 'you');

@@ -79,7 +79,7 @@ describe('escalation and delegation', () => {
     );
   const at = () => ({ signed: new Date(Date.now() + ahead).toISOString() });
 
-  it('lets managers sign once it has waited long enough, and the receipt says for which group', async () => {
+  it('lets managers sign once it has waited long enough, and says for which group', async () => {
     const max = await r.person('Max', ['managers']);
     const request = await ask();
     const soon = r.approver.desk.decide(signed(max, request, 'approve', null, at()));

@@ -50,7 +50,7 @@ describe('webhooks', () => {
   const to = (name: string) => got.filter((g) => g.path === `/${name}`);
   const types = (name: string) => to(name).map((g) => JSON.parse(g.body).type as string);
 
-  it('tells every step of a hold, signed so that the specification’s library accepts it', async () => {
+  it('tells every step of a hold, signed as the specification’s library wants it', async () => {
     const ann = await r.person('Ann');
     const secret = await add('all', 'hmac');
     assert.match(secret, /^whsec_/);

@@ -45,7 +45,7 @@ function suite(open: () => Promise<Bus>): void {
     await sub.close();
   });
 
-  it('gives each message to one of several consumers of a durable name, to each name once', async () => {
+  it('gives each message to one of a durable name’s consumers, to each name once', async () => {
     const mark = randomUUID();
     const a: number[] = [];
     const b: number[] = [];
@@ -97,7 +97,7 @@ function suite(open: () => Promise<Bus>): void {
     assert.equal(two.length, 1);
   });
 
-  it('asks and answers; nobody there, a failing one and a slow one are BusUnavailable', async () => {
+  it('asks and answers; nobody, a failing one and a slow one are BusUnavailable', async () => {
     const subject = `holdpoint.holds.test-${randomUUID()}`;
     await assert.rejects(bus.request(subject, {}, 300), BusUnavailable);
     const sub = await bus.respond(subject, async (_, body) => {

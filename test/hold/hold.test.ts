@@ -1,4 +1,5 @@
-// The whole way of a hold over both buses: asked, found, signed, answered, redeemed once, its receipt checked.
+// The whole way of a hold over both buses: asked, found, signed, answered, redeemed once, its
+// receipt checked.
 // Invariant: every case runs with the real approver, ledger and (second time) a real NATS server.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
@@ -91,7 +92,7 @@ function suite(open: () => Promise<Room>): void {
     assert.ok(redeemed.ok && (await r.holds.checkReceipt(redeemed.receipt, again)).ok);
   });
 
-  it('a wait that begins after the answer still gets it, also without having heard it', async () => {
+  it('a wait that begins after the answer still gets it, heard or not', async () => {
     const ann = await r.person(`Ann ${randomUUID()}`);
     const { request } = await ask({ statement: `DELETE FROM t WHERE id = $1 -- ${randomUUID()}` });
     await r.approver.desk.decide(signed(ann, request, 'deny', 'not tonight'));
@@ -227,7 +228,7 @@ describe('holds when things are away', () => {
     }
   });
 
-  it('a bus that is away is told in words, and an answer published meanwhile arrives when it is back', async () => {
+  it('a bus that is away is told in words; an answer given meanwhile arrives later', async () => {
     const nats = await startNats();
     const r = await room({ makeBus: () => openNatsBus({ servers: [nats.url] }) });
     try {

@@ -13,7 +13,10 @@ export const NATS_SERVER = 'github.com/nats-io/nats-server/v2@v2.14.0';
 const CACHE = join(import.meta.dirname, '..', '..', '.cache', 'bin');
 let found: Promise<string> | null = null;
 
-/** Path of a nats-server: PATH, ~/go/bin, .cache/bin, Debian's; else built with Go from the module proxy. */
+/**
+ * Path of a nats-server: PATH, ~/go/bin, .cache/bin, Debian's; else built with Go from the module
+ * proxy.
+ */
 export function findNatsServer(): Promise<string> {
   found ??= find();
   return found;
@@ -37,7 +40,7 @@ async function find(): Promise<string> {
     });
   } catch (cause) {
     throw new Error(
-      `no nats-server on PATH, in ~/go/bin or in .cache/bin, and Go could not build ${NATS_SERVER}: ` +
+      `no nats-server on PATH, in ~/go/bin or .cache/bin, and Go could not build ${NATS_SERVER}: ` +
         'install one (Debian: apt-get install nats-server) and run again',
       { cause },
     );

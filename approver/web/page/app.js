@@ -124,7 +124,10 @@ function SignedIn({ me, hash, reload }) {
     </footer>`;
 }
 
-/** One-letter keys, never while somebody types. `a` and `d` only move there: pressing is a separate act. */
+/**
+ * One-letter keys, never while somebody types. `a` and `d` only move there: pressing is a separate
+ * act.
+ */
 function useKeys() {
   useEffect(() => {
     const pressed = (e) => {
@@ -172,7 +175,10 @@ function SignIn({ done, error }) {
     <p><button class="approve" onClick=${go}>Sign in with a passkey</button></p>
     ${ways.oidc && html`<p><a href="/api/session/oidc">Sign in with your company’s login</a></p>`}
     <${Problem} error=${problem} />
-    <p class="quiet">First time here? Ask an operator for an invitation: <code>holdpoint signer invite NAME</code> prints a link.</p>
+    <p class="quiet">
+      First time here? Ask an operator for an invitation:${' '}
+      <code>holdpoint signer invite NAME</code> prints a link.
+    </p>
   </main>`;
 }
 
@@ -201,12 +207,26 @@ function You({ me, reload }) {
   const passkeys = me.keys.filter((k) => k.method === 'passkey');
   return html`<section aria-labelledby="you-title">
     <h1 id="you-title">${me.name}</h1>
-    <p>You sign for ${me.groups.length > 0 ? me.groups.join(', ') : 'no group yet'}. Roles: ${me.roles.join(', ')}.</p>
+    <p>
+      You sign for ${me.groups.length > 0 ? me.groups.join(', ') : 'no group yet'}.
+      Roles: ${me.roles.join(', ')}.
+    </p>
     <h2>Your keys</h2>
-    ${passkeys.length === 0 && html`<p class="warning">You have no passkey yet: enrol one to sign in this page.</p>`}
-    <ul>${me.keys.map((k) => html`<li>${k.method === 'passkey' ? 'Passkey' : 'Ed25519 key'} “${k.label}” <code class="wrap">${k.thumbprint}</code></li>`)}</ul>
+    ${
+      passkeys.length === 0 &&
+      html`<p class="warning">
+      You have no passkey yet: enrol one to sign in this page.
+    </p>`
+    }
+    <ul>${me.keys.map(
+      (k) => html`<li>
+        ${k.method === 'passkey' ? 'Passkey' : 'Ed25519 key'} “${k.label}”${' '}
+        <code class="wrap">${k.thumbprint}</code>
+      </li>`,
+    )}</ul>
     <form class="row" onSubmit=${enrol}>
-      <label>Name of the new passkey <input value=${label} required maxlength="60" onInput=${(e) => setLabel(e.target.value)} /></label>
+      <label>Name of the new passkey <input value=${label} required maxlength="60"
+        onInput=${(e) => setLabel(e.target.value)} /></label>
       <button class="approve" id="enrol">Enrol a passkey</button>
     </form>
     <p role="status">${said}</p>

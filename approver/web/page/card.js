@@ -52,7 +52,12 @@ export function CardView({ id, me, changes }) {
       ${card.state === 'pending' && html`<p>Waits for <b>${card.waiting_for}</b>.</p>`}
       ${card.end_reason && html`<p>Reason given: <q>${card.end_reason}</q></p>`}
     </header>
-    ${altered && html`<p class="problem" role="alert">Do not sign: ${altered}. This card was altered on its way.</p>`}
+    ${
+      altered &&
+      html`<p class="problem" role="alert">
+      Do not sign: ${altered}. This card was altered on its way.
+    </p>`
+    }
     <h2>It would</h2>
     <ul class="sentences">${card.sentences.map((s) => html`<li>${plain(s)}</li>`)}</ul>
     <${Statement} card=${card} />
@@ -91,8 +96,14 @@ function Statement({ card }) {
   };
   return html`<section>
     <h2>Statement, byte for byte</h2>
-    ${odd > 0 && html`<p class="warning">${odd} hidden or look-alike ${odd === 1 ? 'character is' : 'characters are'} marked below.</p>`}
-    <pre class="statement" tabindex="0" aria-label="Statement"><code><${Pieces} pieces=${card.pieces} /></code></pre>
+    ${
+      odd > 0 &&
+      html`<p class="warning">
+      ${odd} hidden or look-alike ${odd === 1 ? 'character is' : 'characters are'} marked below.
+    </p>`
+    }
+    <pre class="statement" tabindex="0" aria-label="Statement"
+      ><code><${Pieces} pieces=${card.pieces} /></code></pre>
     <p class="row">
       <button class="plain" onClick=${copy}>Copy</button>
       <button class="plain" onClick=${download}>Download bytes</button>
@@ -102,13 +113,17 @@ function Statement({ card }) {
   </section>`;
 }
 
+function Columns({ of }) {
+  return html`<thead><tr>${of.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>`;
+}
+
 function Parameters({ of }) {
   if (of.length === 0) return null;
   return html`<section>
     <h2>Parameters</h2>
     <div class="scroll" tabindex="0" role="region" aria-label="Parameters">
     <table>
-      <thead><tr><th scope="col">#</th><th scope="col">Type</th><th scope="col">Value</th></tr></thead>
+      <${Columns} of=${['#', 'Type', 'Value']} />
       <tbody>
         ${of.map(
           (p, i) => html`<tr>
@@ -141,12 +156,19 @@ function Facts({ card }) {
       <dt>Its reason</dt><dd>${stated(card.stated.reason)}</dd>
       ${card.stated.task !== null && html`<dt>Its task</dt><dd>${stated(card.stated.task)}</dd>`}
       <dt>On behalf of</dt><dd>${stated(card.stated.on_behalf_of)}</dd>
-      <dt>Target</dt><dd>${card.target} (${card.environment}), database ${card.database}, ${card.engine}</dd>
+      <dt>Target</dt><dd>
+        ${card.target} (${card.environment}), database ${card.database}, ${card.engine}
+      </dd>
       <dt>Held by</dt><dd>${card.rule}: ${card.reason}</dd>
-      <dt>Session</dt><dd>${plain(card.session.application ?? 'no name')} from ${card.session.client_address}, since <${When} at=${card.session.started} /></dd>
+      <dt>Session</dt><dd>
+        ${plain(card.session.application ?? 'no name')} from ${card.session.client_address},
+        since${' '}
+        <${When} at=${card.session.started} />
+      </dd>
       <dt>Transaction</dt><dd>${
         card.in_transaction
-          ? html`open for ${span(card.transaction_age_ms ?? 0)}: it keeps its locks while you decide`
+          ? html`open for ${span(card.transaction_age_ms ?? 0)}:
+              it keeps its locks while you decide`
           : 'none open'
       }</dd>
       <dt>Impact</dt><dd><span class="quiet">locks, rows and rollback: not computed</span></dd>
@@ -174,12 +196,13 @@ function Objects({ of }) {
     <h2>Objects</h2>
     <div class="scroll" tabindex="0" role="region" aria-label="Objects">
     <table>
-      <thead><tr><th scope="col">Access</th><th scope="col">Object</th><th scope="col">Reached by</th></tr></thead>
+      <${Columns} of=${['Access', 'Object', 'Reached by']} />
       <tbody>
         ${of.map(
           (o) => html`<tr>
             <td>${o.access}</td>
-            <td>${o.kind} <b>${plain(o.name)}</b>${o.columns.length > 0 ? ` (${o.columns.join(', ')})` : ''}
+            <td>${o.kind} <b>${plain(o.name)}</b>
+              ${o.columns.length > 0 ? ` (${o.columns.join(', ')})` : ''}
               ${o.tags.map((t) => html` <span class="badge">${t}</span>`)}</td>
             <td>${o.via.length > 0 ? plain(o.via.join(' → ')) : 'its name'}</td>
           </tr>`,
@@ -192,7 +215,10 @@ function Objects({ of }) {
 function Previous({ of }) {
   if (!of) return null;
   return html`<details>
-    <summary>Against this agent’s attempt before (<${When} at=${of.asked} />, <a href=${`#/hold/${of.id}`}>${of.state}</a>)</summary>
+    <summary>
+      Against this agent’s attempt before (<${When} at=${of.asked} />,${' '}
+      <a href=${`#/hold/${of.id}`}>${of.state}</a>)
+    </summary>
     ${
       of.diff === null
         ? html`<p class="quiet">The two are too long to compare here.</p>`
@@ -214,14 +240,21 @@ function Around({ card }) {
     similar.length > 0 &&
     html`<details>
       <summary>Similar holds and how they ended (${similar.length})</summary>
-      <ul>${similar.map((h) => html`<li><a href=${`#/hold/${h.id}`}><${When} at=${h.asked} /></a>: ${h.state}${h.decided_by ? ` by ${h.decided_by}` : ''}</li>`)}</ul>
+      <ul>${similar.map(
+        (h) => html`<li>
+          <a href=${`#/hold/${h.id}`}><${When} at=${h.asked} /></a>: ${h.state}
+          ${h.decided_by ? ` by ${h.decided_by}` : ''}
+        </li>`,
+      )}</ul>
     </details>`
   }
     ${
       so_far.length > 0 &&
       html`<details>
       <summary>This session’s holds so far (${so_far.length})</summary>
-      <ul>${so_far.map((h) => html`<li><a href=${`#/hold/${h.id}`}>${h.sentence}</a>: ${h.state}</li>`)}</ul>
+      <ul>${so_far.map(
+        (h) => html`<li><a href=${`#/hold/${h.id}`}>${plain(h.sentence)}</a>: ${h.state}</li>`,
+      )}</ul>
     </details>`
     }`;
 }
@@ -234,9 +267,9 @@ function Signatures({ of }) {
     <h2>Signatures</h2>
     <ul>${of.map(
       (s) =>
-        html`<li><b>${s.signer}</b> ${SAID[s.decision]} (${s.method}, ${s.channel}), <${When} at=${s.signed} />${
-          s.reason ? html`: <q>${s.reason}</q>` : ''
-        }</li>`,
+        html`<li>
+        <b>${s.signer}</b> ${SAID[s.decision]} (${s.method}, ${s.channel}),${' '}
+        <${When} at=${s.signed} />${s.reason ? html`: <q>${s.reason}</q>` : ''}</li>`,
     )}</ul>
   </section>`;
 }
@@ -271,15 +304,25 @@ function Decision({ card, me, done }) {
     }
     setBusy(false);
   };
+  const button = (choice, looks, words) =>
+    html`<button id=${choice} class=${looks} disabled=${busy} onClick=${go(choice)}>
+      ${words}
+    </button>`;
   return html`<section class="decision" aria-label="Your decision">
     <h2>Your decision</h2>
-    ${card.state === 'pending' && !you.can_approve && you.why && html`<p class="warning">You can’t approve it: ${you.why}.</p>`}
+    ${
+      card.state === 'pending' &&
+      !you.can_approve &&
+      you.why &&
+      html`<p class="warning">You can’t approve it: ${you.why}.</p>`
+    }
     <label for="reason">Reason (needed to deny or withdraw)</label>
-    <textarea id="reason" ref=${box} rows="2" maxlength="2000" value=${reason} onInput=${(e) => setReason(e.target.value)}></textarea>
+    <textarea id="reason" ref=${box} rows="2" maxlength="2000" value=${reason}
+      onInput=${(e) => setReason(e.target.value)}></textarea>
     <p class="row">
-      ${you.can_approve && html`<button id="approve" class="approve" disabled=${busy} onClick=${go('approve')}>Approve with passkey</button>`}
-      ${you.can_deny && html`<button id="deny" class="deny" disabled=${busy} onClick=${go('deny')}>Deny</button>`}
-      ${canWithdraw && html`<button id="withdraw" class="deny" disabled=${busy} onClick=${go('withdraw')}>Withdraw</button>`}
+      ${you.can_approve && button('approve', 'approve', 'Approve with passkey')}
+      ${you.can_deny && button('deny', 'deny', 'Deny')}
+      ${canWithdraw && button('withdraw', 'deny', 'Withdraw')}
       <span role="status">${busy ? 'Waiting for your passkey …' : ''}</span>
     </p>
     <${Problem} error=${error} />
@@ -287,12 +330,19 @@ function Decision({ card, me, done }) {
 }
 
 function Proof({ card, me }) {
+  const line =
+    `holdpoint holds approve ${card.id} --as "${me.name}" ` +
+    `--server ${location.origin} --digest ${card.digest}`;
   return html`<details class="proof">
     <summary>Sign from a terminal, digest and receipt</summary>
     <p>The same, signed with your Ed25519 key; the digest makes sure it is what you see here:</p>
-    <pre class="line" tabindex="0"><code>holdpoint holds approve ${card.id} --as "${me.name}" --server ${location.origin} --digest ${card.digest}</code></pre>
+    <pre class="line" tabindex="0"><code>${line}</code></pre>
     <p>Digest of the binding: <code class="wrap">${card.digest}</code></p>
     <p>Policy: <code class="wrap">${card.binding.policy}</code></p>
-    ${card.receipt && html`<p>Receipt (check it offline with <code>holdpoint receipt verify</code>):</p><pre class="line" tabindex="0"><code>${card.receipt}</code></pre>`}
+    ${
+      card.receipt &&
+      html`<p>Receipt (check it offline with <code>holdpoint receipt verify</code>):</p>
+        <pre class="line" tabindex="0"><code>${card.receipt}</code></pre>`
+    }
   </details>`;
 }

@@ -92,7 +92,8 @@ function Chart({ of, days }) {
       plot.destroy();
     };
   }, [of, days]);
-  return html`<div ref=${place} class="chart" role="img" aria-label="Holds a day by how they ended"></div>`;
+  const words = 'Holds a day by how they ended';
+  return html`<div ref=${place} class="chart" role="img" aria-label=${words}></div>`;
 }
 
 function Tally({ title, of }) {

@@ -12,7 +12,13 @@ export function Queue({ changes }) {
   return html`<section aria-labelledby="queue-title">
     <h1 id="queue-title">Waiting</h1>
     <${Problem} error=${error} />
-    ${holds && holds.length === 0 && html`<p class="empty">Nothing waits. New holds appear here by themselves.</p>`}
+    ${
+      holds &&
+      holds.length === 0 &&
+      html`<p class="empty">
+      Nothing waits. New holds appear here by themselves.
+    </p>`
+    }
     ${mine.length > 0 && html`<h2>For you</h2><${List} holds=${mine} />`}
     ${others.length > 0 && html`<h2>For others, or signed by you</h2><${List} holds=${others} />`}
     ${cursor && html`<button class="plain" onClick=${more}>Show more</button>`}
@@ -34,7 +40,8 @@ export function History({ changes }) {
   return html`<section aria-labelledby="history-title">
     <h1 id="history-title">History</h1>
     <form class="search" role="search" onSubmit=${(e) => e.preventDefault()}>
-      <label>Search <input type="search" value=${search} placeholder="statement, agent, target, rule, id"
+      <label>Search <input type="search" value=${search}
+        placeholder="statement, agent, target, rule, id"
         onInput=${(e) => setSearch(e.target.value)} /></label>
       <label>State <select value=${state} onChange=${(e) => setState(e.target.value)}>
         <option value="">all</option>
@@ -92,7 +99,10 @@ function List({ holds, past }) {
             ${
               h.state === 'pending'
                 ? html`<span>${h.waiting_for}</span><${Left} until=${h.expires} />`
-                : html`<span>${h.decided_by ? `${h.decided_by}, ` : ''}<${When} at=${h.decided ?? h.asked} /></span>`
+                : html`<span
+                  >${h.decided_by ? `${h.decided_by}, ` : ''}
+                  <${When} at=${h.decided ?? h.asked}
+                /></span>`
             }
           </span>
         </a>

@@ -40,15 +40,7 @@ export function Settings({ me }) {
 }
 
 function People({ of, may, act }) {
-  const [name, setName] = useState('');
-  const [groups, setGroups] = useState('');
-  const [role, setRole] = useState('signer');
   const [link, setLink] = useState(null);
-  const list = groups
-    .split(',')
-    .map((g) => g.trim())
-    .filter((g) => g !== '');
-  const put = (who, body) => call('PUT', `/api/signers/${encodeURIComponent(who)}`, body);
   const invite = async (who) => {
     const made = await call('POST', `/api/signers/${encodeURIComponent(who)}/invite`, {});
     setLink({ who, link: made.link });
@@ -96,16 +88,29 @@ function People({ of, may, act }) {
         <code class="wrap">${link.link}</code>
       </p>`
     }
-    ${
-      may &&
-      html`<form
+    ${may && html`<${AddPerson} act=${act} />`}`;
+}
+
+const put = (who, body) => call('PUT', `/api/signers/${encodeURIComponent(who)}`, body);
+
+function AddPerson({ act }) {
+  const [name, setName] = useState('');
+  const [groups, setGroups] = useState('');
+  const [role, setRole] = useState('signer');
+  const list = groups
+    .split(',')
+    .map((g) => g.trim())
+    .filter((g) => g !== '');
+  return html`<form
         class="search"
         onSubmit=${(e) => {
           e.preventDefault();
           void act(() => put(name, { groups: list, roles: [role] }))();
         }}
       >
-        <label>Name <input required value=${name} onInput=${(e) => setName(e.target.value)} /></label>
+        <label
+          >Name <input required value=${name} onInput=${(e) => setName(e.target.value)}
+        /></label>
         <label
           >Groups, with commas
           <input value=${groups} onInput=${(e) => setGroups(e.target.value)}
@@ -117,8 +122,7 @@ function People({ of, may, act }) {
           </select></label
         >
         <button class="approve">Add or set</button>
-      </form>`
-    }`;
+      </form>`;
 }
 
 function rights(p) {

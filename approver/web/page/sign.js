@@ -1,4 +1,5 @@
-// Signing in this browser: the digest is computed here from the binding that is shown, and the passkey signs that.
+// Signing in this browser: the digest is computed here from the binding that is shown, and the
+// passkey signs that.
 
 import { call, now } from '/api.js';
 import canonicalize from '/vendor/canonicalize.js';
@@ -42,7 +43,9 @@ export async function checkCard(card) {
   return null;
 }
 
-/** Signs with one of the person's passkeys and hands it in; resolves with the card as it is then. */
+/**
+ * Signs with one of the person's passkeys and hands it in; resolves with the card as it is then.
+ */
 export async function decide(card, me, choice, reason) {
   const wrong = await checkCard(card);
   if (wrong) throw new Error(`This card can’t be signed: ${wrong}.`);

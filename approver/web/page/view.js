@@ -8,7 +8,9 @@ export function Pieces({ pieces }) {
   return pieces.map((p) =>
     p.mark === null
       ? p.text
-      : html`<mark class="odd" title=${p.mark}>${seen(p.text)}<span class="odd-name">${p.mark}</span></mark>`,
+      : html`<mark class="odd" title=${p.mark}
+          >${seen(p.text)}<span class="odd-name">${p.mark}</span></mark
+        >`,
   );
 }
 
