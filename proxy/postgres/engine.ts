@@ -16,6 +16,7 @@ import {
 import { acceptClient, type ClientGreeting, HandshakeFailed, sendLast } from './handshake.ts';
 import type { Asker } from './operation.ts';
 import { chooseTarget, type Setting } from './startup.ts';
+import { meaningfulSettings } from './state.ts';
 import type { SessionContext } from './statement.ts';
 import { connectUpstream, type Upstream, UpstreamFailed } from './upstream.ts';
 
@@ -192,7 +193,7 @@ function asker(
         task: stated('task'),
         on_behalf_of: stated('on_behalf_of'),
       },
-      settings: {},
+      settings: meaningfulSettings(parameters),
     },
     transaction_began: null,
   };

@@ -182,14 +182,12 @@ export class State {
   parameter(name: string, value: string): void {
     if (name === 'standard_conforming_strings') {
       this.context = { ...this.context, standard_conforming_strings: value === 'on' };
-      this.#view({ [name]: value });
     } else if (name === 'client_encoding') {
       this.context = { ...this.context, client_encoding: value };
-      this.#view({ [name]: value });
     } else if (name === 'session_authorization') {
       this.dirty = true;
-      this.#view({ [name]: value });
     }
+    if (MEANINGFUL.has(name)) this.#view({ [name]: value });
   }
 
   #view(settings: SessionView['settings']): void {
@@ -218,6 +216,21 @@ export class State {
     this.status = status;
     if (status === 'I') this.portals.clearConfirmed();
   }
+}
+
+/** Reported settings that change what statements and their literals mean: part of what people sign. */
+const MEANINGFUL = new Set([
+  'standard_conforming_strings',
+  'client_encoding',
+  'session_authorization',
+  'DateStyle',
+  'IntervalStyle',
+  'TimeZone',
+]);
+
+/** Those of a fresh session, from what the server reported. */
+export function meaningfulSettings(reported: ReadonlyMap<string, string>): SessionView['settings'] {
+  return Object.fromEntries([...reported].filter(([name]) => MEANINGFUL.has(name)));
 }
 
 const STATED: { readonly [name: string]: 'reason' | 'task' | 'on_behalf_of' } = {
