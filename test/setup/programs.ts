@@ -2,7 +2,7 @@
 // PostgreSQL).
 // Invariant: a missing program is a skip with the way to get it; under CI=true it is a failure,
 // never a skip.
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -12,7 +12,7 @@ const run = promisify(execFile);
 export const IN_CI = process.env.CI === 'true' || process.env.CI === '1';
 export const IS_ROOT = process.getuid?.() === 0;
 
-export type Program = 'psql' | 'pgbench' | 'pgbouncer' | 'chromium' | 'python3';
+export type Program = 'psql' | 'pgbench' | 'pgbouncer' | 'chromium' | 'psycopg';
 
 /** The Debian packages that carry each program, for the message and for the installation. */
 const PACKAGES: { readonly [P in Program]: readonly string[] } = {
@@ -20,7 +20,7 @@ const PACKAGES: { readonly [P in Program]: readonly string[] } = {
   pgbench: ['postgresql', 'postgresql-contrib'],
   pgbouncer: ['pgbouncer'],
   chromium: ['chromium'],
-  python3: ['python3', 'python3-venv'],
+  psycopg: ['python3-psycopg'],
 };
 
 const DEBIAN_POSTGRES = '/usr/lib/postgresql';
@@ -42,12 +42,23 @@ function searched(): string[] {
 }
 
 export function findProgram(program: Program): string | null {
+  if (program === 'psycopg') return pythonWith('psycopg');
   const names =
     program === 'chromium' ? ['chromium', 'chromium-browser', 'google-chrome'] : [program];
   for (const folder of searched()) {
     for (const name of names) {
       if (executable(join(folder, name))) return join(folder, name);
     }
+  }
+  return null;
+}
+
+/** A Python that can import the module; Debian's own first, since its packages are only for that one. */
+function pythonWith(module: string): string | null {
+  const found = ['/usr/bin', ...searched()].map((folder) => join(folder, 'python3'));
+  for (const python of new Set(found.filter(executable))) {
+    const tried = spawnSync(python, ['-c', `import ${module}`], { stdio: 'ignore' });
+    if (tried.status === 0) return python;
   }
   return null;
 }
