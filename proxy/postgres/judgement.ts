@@ -37,11 +37,15 @@ export class Judgement {
 
   query(frame: Buffer): Step {
     const conversation = this.#conversation;
-    const { text } = decodeQuery(frame);
-    const refused = this.#inHand === null ? this.#refusedByServer(text) : null;
-    if (refused === 'stay') return 'stay';
-    if (refused !== null) return this.#requests.refuse(refused, true);
-    const inHand = this.#inHand ?? this.#look(text);
+    let inHand: InHand | 'stay' | null = this.#inHand;
+    if (inHand === null) {
+      const { text } = decodeQuery(frame);
+      const parsed = conversation.understand(text);
+      const refused = this.#refusedByServer(text, parsed);
+      if (refused === 'stay') return 'stay';
+      if (refused !== null) return this.#requests.refuse(refused, true);
+      inHand = this.#look(text, parsed, null, null);
+    }
     if (inHand === 'stay' || inHand.passage === null) return 'stay';
     this.#inHand = null;
     this.#probe = null;
@@ -63,7 +67,7 @@ export class Judgement {
    * What our grammar does not take is shown to the server's first: a slip of the pen gets the server's own error at once, and
    * only what the server would run goes on to be judged as not understood.
    */
-  #refusedByServer(text: Buffer): Buffer | 'stay' | null {
+  #refusedByServer(text: Buffer, parsed: Parsed): Buffer | 'stay' | null {
     const conversation = this.#conversation;
     if (this.#probe === 'asked') return 'stay';
     if (this.#probe !== null) {
@@ -71,7 +75,6 @@ export class Judgement {
       if (error !== null) this.#probe = null;
       return error;
     }
-    const parsed = conversation.understand(text);
     if (!parsed.statements.some((statement) => statement.node === 'unknown')) return null;
     if (text.length > PARSER_LIMITS.statement_characters || conversation.state.status === 'E')
       return null;
@@ -102,7 +105,9 @@ export class Judgement {
       tally.count();
       return this.#bound(names.portal, null);
     }
-    const inHand = this.#inHand ?? this.#look(prepared.text, prepared, decodeBind(frame));
+    const inHand =
+      this.#inHand ??
+      this.#look(prepared.text, this.#understood(prepared), prepared, decodeBind(frame));
     if (inHand === 'stay' || inHand.passage === null) return 'stay';
     const { passage, parsed, operation } = inHand;
     if (passage.kind === 'refuse') {
@@ -147,29 +152,14 @@ export class Judgement {
   }
 
   /** Understands and judges the message in hand; a plain read passes at once, everything else goes through the flow. */
-  #look(text: Buffer, prepared?: Prepared, bind?: Bind): InHand | 'stay' {
-    const conversation = this.#conversation;
-    const { state, services, asker, catalog } = conversation;
-    let parsed: Parsed;
-    if (prepared === undefined) {
-      parsed = conversation.understand(text);
-    } else {
-      if (
-        prepared.understood !== state.stamp ||
-        prepared.parsed.catalog_version !== catalog.version
-      ) {
-        prepared.parsed = conversation.understand(prepared.text);
-        prepared.understood = state.stamp;
-      }
-      parsed = prepared.parsed;
-    }
-    const operation = new PostgresOperation(
-      asker,
-      text,
-      parsed,
-      bind ?? null,
-      prepared?.types ?? [],
-    );
+  #look(
+    text: Buffer,
+    parsed: Parsed,
+    prepared: Prepared | null,
+    bind: Bind | null,
+  ): InHand | 'stay' {
+    const { state, services, asker, catalog } = this.#conversation;
+    const operation = new PostgresOperation(asker, text, parsed, bind, prepared?.types ?? []);
     const mode = this.#mode();
     const decision = services.policy.decide(operation, mode);
     const inHand: InHand = { operation, parsed, passage: null, canceled: false };
@@ -180,7 +170,7 @@ export class Judgement {
     ) {
       const tally = this.#tally(operation, decision);
       tally.count();
-      if (prepared !== undefined && services.policy.keeps && !hasChanges(parsed)) {
+      if (prepared !== null && services.policy.keeps && !hasChanges(parsed)) {
         const in_transaction = asker.transaction_began !== null;
         const policy = services.policy.version;
         prepared.kept = {
@@ -196,6 +186,17 @@ export class Judgement {
       return inHand;
     }
     return this.#enter(inHand, decision, mode);
+  }
+
+  /** What a prepared statement means now, which is not always what it meant when it was parsed. */
+  #understood(prepared: Prepared): Parsed {
+    const { state, catalog } = this.#conversation;
+    const { understood, parsed } = prepared;
+    if (understood !== state.stamp || parsed.catalog_version !== catalog.version) {
+      prepared.parsed = this.#conversation.understand(prepared.text);
+      prepared.understood = state.stamp;
+    }
+    return prepared.parsed;
   }
 
   /** The session's one tally of this shape and rule. */
