@@ -60,6 +60,10 @@ export async function checkDecision(
   const roster = await loadRoster(parts.store.signers, parts.routing(), parts.now());
   const standing = roster.who(hold, signer);
   mayDecide(hold, standing, d);
+  const counter = counterOf(evidence);
+  if (key.method === 'passkey' && (counter > 0 || key.counter > 0) && counter <= key.counter) {
+    throw new ApproverError('bad-signature', 'this passkey was used before or copied: revoke it');
+  }
   return {
     signer,
     signature: {
@@ -76,6 +80,13 @@ export async function checkDecision(
       signed: d.signed,
     },
   };
+}
+
+/** How often the passkey says it was used; 0 from those that do not count. */
+export function counterOf(evidence: Signature['evidence']): number {
+  if (!evidence) return 0;
+  const data = Buffer.from(evidence.authenticator_data, 'base64url');
+  return data.length >= 37 ? data.readUInt32BE(33) : 0;
 }
 
 function mayDecide(hold: Hold, signer: Signer, d: SignedDecision): void {
@@ -129,5 +140,9 @@ export async function consequence(
   const expires = now + (hold.expires - hold.asked);
   const facts = { hold, signatures, jwks, issued: now, expires };
   const receipt = await issueReceipt(parts.key, facts);
+  if (receipt.length > limits.RECEIPT_BYTES) {
+    const most = limits.RECEIPT_BYTES;
+    throw new ApproverError('too-large', `the receipt is over ${most} bytes: give shorter reasons`);
+  }
   return { ...open, state: 'approved', receipt, expires, decided_by: [...counted].join(', ') };
 }

@@ -21,7 +21,7 @@ import {
   type RedeemedHold,
   type RedeemHold,
 } from './contract.ts';
-import { checkDecision, consequence, type GivenDecision } from './decide.ts';
+import { checkDecision, consequence, counterOf, type GivenDecision } from './decide.ts';
 import { ApproverError } from './errors.ts';
 import { demandStates, waitingFor } from './hold.ts';
 import * as limits from './limits.ts';
@@ -70,8 +70,16 @@ export class Desk {
    * A request from the bus. At least once: the same one twice is one hold; a second asking joins
    * the first.
    */
-  async receive(request: HoldRequest): Promise<Hold> {
+  async receive(request: HoldRequest): Promise<Hold | null> {
     const { store } = this.#p;
+    const most = limits.PENDING_PER_AGENT;
+    if (await store.holds.pendingReach(request.agent.name, most)) {
+      if (!(await store.holds.resolve(request.id))) {
+        const why = `${request.agent.name} has ${most} holds waiting: it has to wait for some to end`;
+        await this.refuse(request.id, why);
+        return null;
+      }
+    }
     const asked = Date.parse(request.asked);
     const life = Date.parse(request.expires) - asked;
     const expires =
@@ -104,7 +112,7 @@ export class Desk {
     const answer: HoldAnswer = {
       hold: id,
       state: 'withdrawn',
-      reason: `the approver can't show this request: ${why}`,
+      reason: `the approver does not take this request: ${why}`,
     };
     await this.#p.bus.publish(`${HOLD_DECIDED}.${id}`, answer, `${id}/refused`);
   }
@@ -196,6 +204,8 @@ export class Desk {
       const hold = await store.holds.resolve(given.decision.hold);
       if (!hold) throw new ApproverError('not-found', `there is no hold ${given.decision.hold}`);
       if (await this.#expireIfDue(hold)) continue;
+      // The same signature again is the same decision: an answer that got lost is given again.
+      if (await this.#signedBefore(hold, given)) return await this.#after(hold.id);
       const { signer, signature } = await checkDecision(this.#p, hold, given);
       const entry = {
         kind: 'signature',
@@ -219,10 +229,28 @@ export class Desk {
         throw new ApproverError('already-signed', `${signer.name} has already signed ${hold.id}`);
       }
       this.#p.told({ kind: 'signed', hold: hold.id, who: signer.name });
-      const after = await this.#load(hold.id);
-      return after.state === 'pending' ? after : await this.settle(after);
+      const { key, counter } = { key: signature.key, counter: counterOf(signature.evidence) };
+      if (counter > 0) await store.signers.raiseCounter(key, counter).catch(() => {});
+      return await this.#after(hold.id);
     }
     throw new ApproverError('conflict', `hold ${given.decision.hold} keeps changing: try again`);
+  }
+
+  async #signedBefore(hold: Hold, given: GivenDecision): Promise<boolean> {
+    const all = await this.#p.store.holds.signatures(hold.id);
+    const { decision, signer, reason } = given.decision;
+    return all.some(
+      (s) =>
+        s.signature === given.signature &&
+        s.signer === signer &&
+        s.decision === decision &&
+        s.reason === reason,
+    );
+  }
+
+  async #after(id: string): Promise<Hold> {
+    const hold = await this.#load(id);
+    return hold.state === 'pending' ? hold : await this.settle(hold);
   }
 
   /** Ledger, then bus, each marked when done. Safe to run again from wherever it stopped. */

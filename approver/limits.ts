@@ -26,7 +26,7 @@ export const PAGE_MOST = 200;
  * Most pending holds of one agent; more are refused, so that one agent can't bury the others'
  * holds.
  */
-export const PENDING_PER_AGENT = 10_000;
+export const PENDING_PER_AGENT = 1_000;
 /** A command-line call's own signature counts this long. */
 export const CALL_TOKEN_MS = MINUTE;
 /** Life of a one-time invitation, of a signed-in session, and of a passkey challenge. */
@@ -85,3 +85,5 @@ export const WEBHOOK_KEEP_MS = 7 * DAY;
 export const DELEGATION_MOST_MS = 30 * DAY;
 /** Decisions that the dashboard's waiting times look at. */
 export const FIGURES_WAITS = 10_000;
+/** Largest receipt; with the rest of its entry it has to fit the ledger's 65,535 bytes. */
+export const RECEIPT_BYTES = 60_000;

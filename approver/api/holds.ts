@@ -82,8 +82,8 @@ const decisionBody = z.strictObject({
   signature: z.string().max(2000),
   evidence: z
     .strictObject({
-      authenticator_data: z.string().max(4000),
-      client_data: z.string().max(4000),
+      authenticator_data: z.string().max(2000),
+      client_data: z.string().max(2000),
     })
     .nullable()
     .default(null),

@@ -211,7 +211,9 @@ async function passkeySignIn(
   }).catch(() => null);
   if (!verified?.verified) throw refused();
   const counter = verified.authenticationInfo.newCounter;
-  if (!(await p.store.signers.raiseCounter(key.thumbprint, key.counter, counter))) throw refused();
+  if (counter > 0 && !(await p.store.signers.raiseCounter(key.thumbprint, counter))) {
+    throw refused();
+  }
   return signer.name;
 }
 

@@ -162,6 +162,18 @@ export class HoldStore {
     return row && toHold(row);
   }
 
+  /** Does this agent have that many holds waiting? */
+  async pendingReach(agent: string, most: number): Promise<boolean> {
+    const row = await one(
+      this.#db,
+      `SELECT COUNT(*) AS n FROM
+         (SELECT 1 FROM holds WHERE agent = ? AND state = 'pending' LIMIT ?) AS waiting`,
+      agent,
+      most,
+    );
+    return row !== null && integer(row, 'n') >= most;
+  }
+
   async addAlias(alias: string, hold: string): Promise<void> {
     await this.#db.run(
       'INSERT INTO aliases (alias, hold) VALUES (?, ?) ON CONFLICT DO NOTHING',

@@ -63,6 +63,7 @@ const STEPS: readonly (readonly string[])[] = [
       place TEXT NOT NULL)`,
     `CREATE INDEX records_hold ON records (hold)`,
   ],
+  [`CREATE INDEX holds_pending_agent ON holds (agent) WHERE state = 'pending'`],
 ];
 
 export async function migrate(db: Db): Promise<void> {

@@ -164,10 +164,12 @@ export class SignerStore {
     return (await this.#db.run(sql, now, thumbprint)) === 1;
   }
 
-  /** A passkey's counter may only grow; a clone shows itself by one that does not. */
-  async raiseCounter(thumbprint: string, from: number, to: number): Promise<boolean> {
-    const sql = 'UPDATE signer_keys SET counter = ? WHERE thumbprint = ? AND counter = ?';
-    return (await this.#db.run(sql, to, thumbprint, from)) === 1;
+  /**
+   * A passkey's counter only grows; a copy shows itself by one that does not. false: it did not.
+   */
+  async raiseCounter(thumbprint: string, to: number): Promise<boolean> {
+    const sql = 'UPDATE signer_keys SET counter = ? WHERE thumbprint = ? AND counter < ?';
+    return (await this.#db.run(sql, to, thumbprint, to)) === 1;
   }
 
   async keepSecret(secret: string, kept: Secret): Promise<boolean> {

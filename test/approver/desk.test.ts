@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { ApproverError, type Code } from '../../approver/errors.ts';
+import { PENDING_PER_AGENT } from '../../approver/limits.ts';
 import {
   held,
   opened,
@@ -191,7 +192,12 @@ for (const store of storePlaces())
         await assert.rejects(r.approver.desk.decide(given), refused(code), what);
       }
       assert.equal((await r.approver.desk.decide(good)).state, 'approved');
-      await assert.rejects(r.approver.desk.decide(good), refused('decided'));
+      // The same once more changes nothing: an answer that got lost is given again.
+      const again = await r.approver.desk.decide(good);
+      assert.equal(again.receipt, (await r.store.holds.get(request.id))?.receipt);
+      assert.equal((await r.store.holds.signatures(request.id)).length, 1);
+      const other2 = { ...good, decision: { ...d, reason: 'changed' } };
+      await assert.rejects(r.approver.desk.decide(other2), refused('decided'));
     });
 
     it('expires what nobody signs and what nobody uses, and it can be asked again', async () => {
@@ -214,6 +220,26 @@ for (const store of storePlaces())
       await until('unused', async () => (await r.store.holds.get(again.id))?.state === 'expired');
     });
   });
+
+describe('what is too much', () => {
+  it('is refused to an agent that buries others, and to nobody else', async () => {
+    const r = await room();
+    try {
+      const agentName = 'flood';
+      for (let i = 0; i < PENDING_PER_AGENT; i++) await opened(r, { agentName });
+      const request = r.holds.request(operation({ agentName, statement: 'DELETE 1' }), held());
+      const waiting = r.holds.wait(request.id, 5000, new AbortController().signal);
+      await r.holds.open(request);
+      const answer = await waiting;
+      assert.ok(answer !== 'timeout' && answer.state === 'withdrawn');
+      assert.match(answer.reason, /flood has 1000 holds waiting/);
+      const other = await opened(r, { agentName: 'quiet' });
+      assert.ok(await r.store.holds.get(other.id));
+    } finally {
+      await r.close();
+    }
+  });
+});
 
 describe('what is no request', () => {
   it('is refused to its proxy, never shown', async () => {

@@ -89,7 +89,13 @@ async function queue(holds: Holds, store: Store, url: string): Promise<void> {
   for (let i = 0; i < PENDING; i += 200) {
     const some = Array.from({ length: Math.min(200, PENDING - i) }, (_, k) =>
       holds.open(
-        holds.request(operation({ statement: `DELETE FROM u WHERE a = ${i + k}` }), held()),
+        holds.request(
+          operation({
+            statement: `DELETE FROM u WHERE a = ${i + k}`,
+            agentName: `agent-${k % 20}`,
+          }),
+          held(),
+        ),
       ),
     );
     await Promise.all(some);
@@ -124,7 +130,10 @@ async function decisions(): Promise<void> {
     const ann = await r.person('Ann');
     const requests = [];
     for (let i = 0; i < 2000; i++) {
-      const request = r.holds.request(operation({ statement: `DELETE FROM t${i}` }), held());
+      const request = r.holds.request(
+        operation({ statement: `DELETE FROM t${i}`, agentName: `agent-${i % 20}` }),
+        held(),
+      );
       await r.approver.desk.receive(request);
       requests.push(request);
     }
