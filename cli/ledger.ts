@@ -2,7 +2,7 @@
 // Invariant: only `serve` and `reindex` write; an error is one line and exit status 1.
 import { Command } from 'commander';
 import { reasonOf } from '../ledger/errors.ts';
-import { legalHoldCommand, retainCommand } from './ledger/keep.ts';
+import { adoptCommand, legalHoldCommand, retainCommand } from './ledger/keep.ts';
 import {
   exportCommand,
   reindexCommand,
@@ -151,6 +151,12 @@ function keeping(ledger: Command): void {
     .option('--to <time>')
     .option('--release', 'end the hold of this name')
     .action(guarded(legalHoldCommand));
+  ledger
+    .command('adopt')
+    .description('go on from the published log when the journal is lost, and record that')
+    .requiredOption('--directory <path>', "the ledger's directory")
+    .requiredOption('--who <name>', 'who decides it; stands in the entry')
+    .action(guarded(adoptCommand));
   ledger
     .command('serve')
     .description('run the ledger as a service of its own')

@@ -36,6 +36,8 @@ export interface LedgerOptions {
   readonly files?: Files;
   /** false: after a failed write stay unavailable until {@link Ledger.reopen} is called. */
   readonly reopen?: boolean;
+  /** true: the journal is lost; go on from the published log. An operator's decision. */
+  readonly adopt?: boolean;
   /** Size of a journal segment; tests make it small. */
   readonly segmentBytes?: number;
   /** Told what an operator should know; never an entry's content. */
@@ -372,7 +374,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   const lock = files.lock(layout.lock);
   try {
     const signer = await loadSigner(files, layout, options.origin, options.key);
-    const recovered = await recover(files, layout, signer, options.segmentBytes);
+    const recovered = await recover(files, layout, signer, options.segmentBytes, options.adopt);
     const ledger = new FileLedger(options, files, layout, signer, lock, recovered);
     await ledger.ready();
     return ledger;

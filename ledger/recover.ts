@@ -10,11 +10,12 @@ import type { Files } from './files.ts';
 import { type BaseRecord, type CommitRecord, readSegment, type Segment } from './journal.ts';
 import type { Layout } from './layout.ts';
 import { SEGMENT_BYTES, TILE_WIDTH } from './limits.ts';
+import { PublishedLog } from './log.ts';
 import { EMPTY_ROOT, hashLeaf, treeRoot } from './merkle.ts';
-import type { Signer } from './note.ts';
+import type { Signer, Verifier } from './note.ts';
 import { Publisher, snapshot } from './publish.ts';
 import { Segments } from './segments.ts';
-import { tilePath } from './tile.ts';
+import { hashesAt, tilePath } from './tile.ts';
 import { type TileReader, Tree } from './tree.ts';
 
 export interface Recovered {
@@ -45,7 +46,7 @@ function published(files: Files, layout: Layout, signer: Signer): Checkpoint | n
   }
 }
 
-interface Replayed {
+export interface Replayed {
   readonly tree: Tree;
   readonly checkpoint: string;
   /** true when a checkpoint of this size and root was passed on the way. */
@@ -66,7 +67,12 @@ function corrupt(name: string, why: string): LedgerError {
 }
 
 /** Runs the journal's commits through the tree again; each must give the root that was signed. */
-function replay(files: Files, layout: Layout, signer: Signer, read: TileReader): Replayed | null {
+export function replay(
+  files: Files,
+  layout: Layout,
+  signer: Verifier,
+  read: TileReader,
+): Replayed | null {
   let tree: Tree | null = null;
   let checkpoint = '';
   let ended: string | null = null;
@@ -113,12 +119,75 @@ function replay(files: Files, layout: Layout, signer: Signer, read: TileReader):
   return { tree, checkpoint, passed };
 }
 
-/** Opens what is there, or makes an empty log. */
+/** The published log as a tree, for when the journal is lost: its own checkpoint vouches for it. */
+function fromPublished(files: Files, layout: Layout, signer: Verifier): Replayed {
+  const log = new PublishedLog(layout.log, signer, files);
+  const tiles: Buffer[] = [];
+  for (let level = 0; hashesAt(level, log.size) > 0; level++) {
+    const index = Math.floor(hashesAt(level, log.size) / TILE_WIDTH);
+    tiles.push(log.width(level, index) === 0 ? Buffer.alloc(0) : log.tile(level, index));
+  }
+  const last = Math.floor(log.size / TILE_WIDTH);
+  const entries = log.width(0, last) === 0 ? [] : log.bundle(last).map(framed);
+  const tree = Tree.from({ size: log.size, tiles, entries }, tileReader(files, layout));
+  const leaves = entries.map((entry) => hashLeaf(entry.subarray(2)));
+  if (
+    !tree.root().equals(log.checkpoint.root) ||
+    !Buffer.concat(leaves).equals(tiles[0] ?? Buffer.alloc(0))
+  ) {
+    throw new LedgerError(
+      'tile-invalid',
+      'The published files do not give their own root; run: holdpoint ledger verify.',
+    );
+  }
+  return { tree, checkpoint: log.note, passed: (at) => at.size === log.size };
+}
+
+function framed(entry: Uint8Array): Buffer {
+  const bytes = Buffer.alloc(2 + entry.length);
+  bytes.writeUInt16BE(entry.length);
+  bytes.set(entry, 2);
+  return bytes;
+}
+
+/** Journal and published checkpoint against each other; null for a new log. */
+function readAll(
+  files: Files,
+  layout: Layout,
+  signer: Signer,
+  before: Checkpoint | null,
+  adopt: boolean,
+): Replayed | null {
+  const replayed = replay(files, layout, signer, tileReader(files, layout));
+  if (before === null) return replayed;
+  const size = replayed?.tree.size ?? 0;
+  if (replayed !== null && size >= before.size) {
+    if (replayed.passed(before)) return replayed;
+    throw new LedgerError(
+      'rolled-back',
+      `The published checkpoint of ${before.size} entries is not a state of this journal: they ` +
+        'are of different histories.',
+    );
+  }
+  if (adopt) return fromPublished(files, layout, signer);
+  const code = replayed === null ? 'journal-missing' : 'rolled-back';
+  throw new LedgerError(
+    code,
+    `The published checkpoint has ${before.size} entries, the journal ` +
+      `${replayed === null ? 'is not there' : `only ${size}`}; ` +
+      'entries that were answered may be missing. Restore the journal from the standby or a ' +
+      'backup; ' +
+      'if it is lost, go on from the published log with: holdpoint ledger adopt.',
+  );
+}
+
+/** Opens what is there, or makes an empty log. `adopt`: go on without a lost journal. */
 export async function recover(
   files: Files,
   layout: Layout,
   signer: Signer,
   segmentBytes: number = SEGMENT_BYTES,
+  adopt = false,
 ): Promise<Recovered> {
   await files.makeDirectory(layout.journal);
   await files.makeDirectory(layout.log);
@@ -126,30 +195,8 @@ export async function recover(
   const before = published(files, layout, signer);
   const old = segmentsOf(files, layout);
   // 1. Read. Nothing is written yet; a crash changes nothing.
-  const replayed = replay(files, layout, signer, read);
-  if (replayed === null && before !== null) {
-    throw new LedgerError(
-      'journal-missing',
-      `${layout.checkpoint} is signed for ${before.size} entries, but ${layout.journal} has no ` +
-        'journal; entries may be missing. Restore the journal from the standby or a backup.',
-    );
-  }
+  const replayed = readAll(files, layout, signer, before, adopt);
   const tree = replayed?.tree ?? new Tree(read);
-  if (before !== null && before.size > tree.size) {
-    throw new LedgerError(
-      'rolled-back',
-      `The published checkpoint has ${before.size} entries, journal and tiles only ` +
-        `${tree.size}: the journal is older than the log. Restore the journal; appending now ` +
-        'would fork the log.',
-    );
-  }
-  if (before !== null && replayed?.passed(before) === false) {
-    throw new LedgerError(
-      'rolled-back',
-      `The published checkpoint of ${before.size} entries is not a state of this journal: they ` +
-        'are of different histories.',
-    );
-  }
   const checkpoint =
     replayed?.checkpoint ??
     signCheckpoint({ origin: signer.name, size: 0, root: EMPTY_ROOT }, signer);

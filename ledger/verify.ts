@@ -7,10 +7,12 @@ import { Worker } from 'node:worker_threads';
 import { type Checkpoint, openCheckpoint } from './checkpoint.ts';
 import { reasonOf } from './errors.ts';
 import { DiskFiles, type Files } from './files.ts';
+import { Layout } from './layout.ts';
 import { HASH_BYTES, TILE_WIDTH } from './limits.ts';
 import { PublishedLog } from './log.ts';
 import { type NodeSource, rangeRoot } from './merkle.ts';
 import { openNote, type Verifier } from './note.ts';
+import { replay, tileReader } from './recover.ts';
 import { hashesAt, parseTilePath, TileNodes, type TilePlace } from './tile.ts';
 import { checkRange, type Finding, type RangeResult } from './verify-range.ts';
 
@@ -33,6 +35,8 @@ export interface Verified {
   readonly entries: number;
   /** Entries whose bundles a recorded retention act removed; their hashes are still proven. */
   readonly removed: number;
+  /** Entries that are committed in the journal beyond the published checkpoint. */
+  readonly journal: number;
   readonly findings: readonly Finding[];
 }
 
@@ -206,6 +210,31 @@ function bundleBytes(log: PublishedLog, index: number, width: number): Buffer {
   return Buffer.concat(parts);
 }
 
+/** A running ledger may put a segment to use again between listing and reading: look again. */
+const JOURNAL_TRIES = 3;
+
+/** Where the ledger's own directory was given: the journal must go on from the published log. */
+function checkJournal(options: VerifyOptions, log: PublishedLog, findings: Finding[]): number {
+  const files = new DiskFiles();
+  const layout = new Layout(options.directory);
+  if (log.directory !== layout.log || !files.exists(layout.journal)) return 0;
+  let wrong = '';
+  for (let attempt = 0; attempt < JOURNAL_TRIES; attempt++) {
+    try {
+      const replayed = replay(files, layout, options.verifier, tileReader(files, layout));
+      if (replayed === null) return 0;
+      const more = replayed.tree.size - log.size;
+      if (more < 0) wrong = `the journal ends at ${replayed.tree.size}, before the checkpoint`;
+      else if (!replayed.passed(log.checkpoint)) wrong = 'the journal is of another history';
+      else return more;
+    } catch (error) {
+      wrong = reasonOf(error);
+    }
+  }
+  findings.push({ entry: null, what: wrong });
+  return 0;
+}
+
 function checkEarlier(
   log: PublishedLog,
   verifier: Verifier,
@@ -265,6 +294,7 @@ export async function verifyLog(options: VerifyOptions): Promise<Verified> {
       checkpoint: null,
       entries: 0,
       removed: 0,
+      journal: 0,
       findings: [{ entry: null, what: reasonOf(error) }],
     };
   }
@@ -284,6 +314,7 @@ export async function verifyLog(options: VerifyOptions): Promise<Verified> {
     });
   }
   checkFiles(log, options.files ?? new DiskFiles(), findings);
+  const journal = options.files === undefined ? checkJournal(options, log, findings) : 0;
   const witnessed =
     (options.files ?? new DiskFiles()).read(join(log.directory, 'witnessed'))?.toString() ?? null;
   const earlier = [...(options.earlier ?? []), ...(witnessed === null ? [] : [witnessed])];
@@ -305,6 +336,7 @@ export async function verifyLog(options: VerifyOptions): Promise<Verified> {
     checkpoint: log.checkpoint,
     entries: log.size,
     removed,
+    journal,
     findings: order(findings),
   };
 }

@@ -52,6 +52,37 @@ export async function retainCommand(options: {
   });
 }
 
+/** Goes on from the published log when the journal is lost, and says so in the log. */
+export async function adoptCommand(options: {
+  readonly directory: string;
+  readonly who: string;
+}): Promise<void> {
+  const { directory, who } = options;
+  const ledger = await openLedger({
+    directory,
+    origin: keyOf(publicKeyOf(directory)).name,
+    adopt: true,
+  });
+  try {
+    const { size, root } = ledger;
+    const time = new Date().toISOString();
+    const entry: AdministrationEntry = {
+      v: 1,
+      time,
+      by: BY,
+      kind: 'administration',
+      act: 'journal-lost',
+      who,
+      what: `went on from the published log of ${size} entries`,
+      detail: { size, root },
+    };
+    await ledger.append([{ key: `journal-lost/${time}`, entry }]);
+    console.log(`The log goes on after entry ${size - 1}; entry ${size} says so.`);
+  } finally {
+    await ledger.close();
+  }
+}
+
 export async function legalHoldCommand(
   name: string,
   options: {

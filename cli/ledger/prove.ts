@@ -30,6 +30,9 @@ function tell(result: Verified, seconds: number): void {
     const took = `${seconds.toFixed(1)} s, ${rate} entries/s`;
     console.log(`${checkpoint?.origin}: ${entries} entries, all as signed (${took}).`);
     console.log(`root ${checkpoint?.root.toString('base64')}`);
+    if (result.journal > 0) {
+      console.log(`${result.journal} more are in the journal, signed, and not published yet.`);
+    }
     if (result.removed > 0) {
       console.log(
         `${result.removed} of them were removed by recorded retention; their hashes are proven.`,
@@ -61,9 +64,9 @@ export async function verify(options: {
   });
   const seconds = (performance.now() - started) / 1000;
   if (options.json === true) {
-    const { ok, entries, removed, findings, checkpoint } = result;
+    const { ok, entries, removed, journal, findings, checkpoint } = result;
     const root = checkpoint?.root.toString('base64') ?? null;
-    console.log(JSON.stringify({ ok, entries, removed, root, seconds, findings }));
+    console.log(JSON.stringify({ ok, entries, removed, journal, root, seconds, findings }));
   } else {
     tell(result, seconds);
   }
