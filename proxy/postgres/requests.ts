@@ -236,7 +236,9 @@ export class Requests {
   /** true when the session's settings are known, so that text can be understood; else it is being seen to. */
   settled(): boolean {
     const conversation = this.#conversation;
-    if (conversation.unsettled > 0) {
+    // Between units: an error in the one before takes back what it had set.
+    const between = !this.unitOpen && conversation.owed.length > 0;
+    if (conversation.unsettled > 0 || (between && conversation.state.provisional)) {
       this.drain();
       return false;
     }

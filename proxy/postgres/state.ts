@@ -53,6 +53,7 @@ export class State {
   stamp = 1;
   /** The settings may have changed since they were read. */
   dirty = true;
+  /** Something since the last end of a transaction may have changed settings: that end may take it back. */
   #unsettledInTransaction = false;
   /** An operation failed since the last ReadyForQuery. */
   #failed = false;
@@ -83,6 +84,7 @@ export class State {
       }
     });
     if (this.context !== before) this.stamp++;
+    if (endsTransaction(run)) this.#transactionEnded();
     if (!unsettles) return;
     if (run.operation?.analysis.class === 'unknown' && this.asker.target.enforce)
       this.#forgetNames();
@@ -196,17 +198,24 @@ export class State {
     this.stamp++;
   }
 
+  /** The open transaction, or one whose end is not known yet, set something that its end may take back. */
+  get provisional(): boolean {
+    return this.#unsettledInTransaction;
+  }
+
+  /** SET LOCAL, and what a rolled back transaction had set or made, is gone. */
+  #transactionEnded(): void {
+    if (this.#unsettledInTransaction) this.guard.unsettle();
+    if (this.#unsettledInTransaction || this.context.temporary.size > 0) this.dirty = true;
+  }
+
   ready(status: TransactionStatus): void {
-    if (status !== 'I') {
-      this.asker.transaction_began ??= Date.now();
-    } else if (this.asker.transaction_began !== null) {
-      this.asker.transaction_began = null;
-      // SET LOCAL, and what a rolled back transaction had set, is gone.
-      if (this.#unsettledInTransaction) this.dirty = true;
-      if (this.context.temporary.size > 0) this.dirty = true;
-      if (this.#unsettledInTransaction) this.guard.unsettle();
-    }
+    if (status !== 'I') this.asker.transaction_began ??= Date.now();
     if (status === 'I') {
+      if (this.asker.transaction_began !== null || this.#failed || this.provisional) {
+        this.#transactionEnded();
+      }
+      this.asker.transaction_began = null;
       // What an implicit transaction made is committed now, or gone.
       const end = this.#failed ? 'rollback' : 'commit';
       if (this.context.local.size > 0) this.#applyOne({ kind: end, chain: false });
@@ -231,6 +240,13 @@ const MEANINGFUL = new Set([
 /** Those of a fresh session, from what the server reported. */
 export function meaningfulSettings(reported: ReadonlyMap<string, string>): SessionView['settings'] {
   return Object.fromEntries([...reported].filter(([name]) => MEANINGFUL.has(name)));
+}
+
+/** A transaction ended in it, whatever the session's status is afterwards: AND CHAIN, or the rest of a unit. */
+function endsTransaction(run: Run): boolean {
+  return run.changes
+    .slice(0, run.completed)
+    .some((changes) => changes.some(({ kind }) => kind === 'commit' || kind === 'rollback'));
 }
 
 const STATED: { readonly [name: string]: 'reason' | 'task' | 'on_behalf_of' } = {
