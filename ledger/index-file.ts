@@ -5,6 +5,7 @@ import { hash } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import type { Logged } from './canonical.ts';
+import { reasonOf } from './errors.ts';
 import { INDEX_BATCH, INDEX_CACHE_KIB } from './limits.ts';
 import { type Removed, SHARD_REMOVED, shardOf } from './removed.ts';
 
@@ -87,16 +88,8 @@ export class IndexFile {
    * that has more than the log is begun anew.
    */
   constructor(path: string, publicKey: string, sizeMax = Number.MAX_SAFE_INTEGER) {
-    let database = open(path);
     const mark = `${INDEX_VERSION} ${publicKey}`;
-    if (meta(database, 'mark') !== mark || Number(meta(database, 'size')) > sizeMax) {
-      database.close();
-      removeIndex(path);
-      database = open(path);
-      database.exec(SCHEMA);
-      setMeta(database, 'mark', mark);
-      setMeta(database, 'size', 0);
-    }
+    const database = openMarked(path, mark, sizeMax);
     this.#database = database;
     this.#size = Number(meta(database, 'size') ?? 0);
     this.#findKey = database.prepare('SELECT place FROM key WHERE digest = ?');
@@ -171,6 +164,28 @@ export class IndexFile {
   close(): void {
     this.#database.close();
   }
+}
+
+/** The database as it is, or a new one where it is damaged, another's or too large. */
+function openMarked(path: string, mark: string, sizeMax: number): DatabaseSync {
+  let database: DatabaseSync | null = null;
+  try {
+    database = open(path);
+    if (meta(database, 'mark') === mark && Number(meta(database, 'size')) <= sizeMax) {
+      database.exec(SCHEMA);
+      return database;
+    }
+  } catch (error) {
+    // Only damage is mended by beginning anew; a full or failing disk is not.
+    if (!/malformed|not a database|disk image|no such/i.test(reasonOf(error))) throw error;
+  }
+  database?.close();
+  removeIndex(path);
+  const fresh = open(path);
+  fresh.exec(SCHEMA);
+  setMeta(fresh, 'mark', mark);
+  setMeta(fresh, 'size', 0);
+  return fresh;
 }
 
 function open(path: string): DatabaseSync {

@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 import type { Keys } from './append.ts';
 import { reasonOf } from './errors.ts';
 import { IndexFile } from './index-file.ts';
-import { INDEX_EVERY_MS, KEYS_LAG_MAX } from './limits.ts';
+import { INDEX_EVERY_MS, KEYS_LAG_MAX, KEYS_RECENT_MAX } from './limits.ts';
 
 /** All keys in memory: for tests and for logs without an index. */
 export class MemoryKeys implements Keys {
@@ -53,6 +53,7 @@ export class IndexedKeys implements Keys {
   #again = false;
   #waiting: (() => void)[] = [];
   #failed: string | null = null;
+  #unreadable = false;
 
   constructor(options: IndexedKeysOptions) {
     this.#options = options;
@@ -86,7 +87,7 @@ export class IndexedKeys implements Keys {
   get(key: string): number | undefined {
     const recent = this.#recent.get(key);
     if (recent !== undefined) return recent;
-    const index = this.#index.find(key);
+    const index = this.#find(key);
     if (index === undefined) return undefined;
     // Of what retention removed, only the index still knows the keys.
     const there = this.#options.keyAt(index);
@@ -98,8 +99,28 @@ export class IndexedKeys implements Keys {
     return undefined;
   }
 
+  /** A damaged index must not stop an append: what it can't tell is taken as new. */
+  #find(key: string): number | undefined {
+    if (this.#unreadable) return undefined;
+    try {
+      return this.#index.find(key);
+    } catch (error) {
+      this.#unreadable = true;
+      this.#options.warn(
+        `The index can't be read (${reasonOf(error)}): an older entry that is sent again is ` +
+          'written twice. Stop the ledger and rebuild it: holdpoint ledger reindex.',
+      );
+      return undefined;
+    }
+  }
+
   add(key: string, index: number): void {
     this.#recent.set(key, index);
+    if (this.#recent.size <= KEYS_RECENT_MAX) return;
+    for (const oldest of this.#recent.keys()) {
+      this.#recent.delete(oldest);
+      break;
+    }
   }
 
   /**

@@ -56,6 +56,8 @@ export const INDEX_EVERY_MS = 200;
 export const INDEX_CACHE_KIB = 16 * 1024;
 /** Keys held in memory at start because the index lacks them; more are indexed first. */
 export const KEYS_LAG_MAX = 100_000;
+/** Keys held in memory while the index can't be written; then the oldest are forgotten. */
+export const KEYS_RECENT_MAX = 1_000_000;
 /** Search results on one page, by default and at most. */
 export const SEARCH_PAGE = 50;
 export const SEARCH_PAGE_MAX = 1_000;

@@ -1,7 +1,7 @@
 // Search, story and the index: found through SQLite, read from the log, made again from the log
 // alone.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -187,4 +187,21 @@ test('an index of another log, or with more than this one, is begun anew', async
   await again.publish(true);
   assert.equal((await again.search({})).entries.length, 2);
   await again.close();
+});
+
+test('a damaged index is made again at the start, and does not stop an append', async () => {
+  const where = join(directory, 'damaged');
+  let ledger = await openLedger({ directory: where, origin });
+  await ledger.append(Array.from({ length: 300 }, (_, i) => appendOf(i)));
+  await ledger.publish(true);
+  await ledger.close();
+  const path = join(where, 'index.sqlite');
+  removeIndex(path);
+  writeFileSync(path, 'this is not a database'.repeat(1000));
+  ledger = await openLedger({ directory: where, origin });
+  const [known] = await ledger.append([appendOf(5)]);
+  assert.equal(known?.index, 5);
+  await ledger.publish(true);
+  assert.equal((await ledger.search({ limit: 1000 })).entries.length, 300);
+  await ledger.close();
 });

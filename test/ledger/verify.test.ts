@@ -108,7 +108,7 @@ test('a lost journal stops the ledger; an operator may go on from the published 
   }
 });
 
-test('the command: exit status, one line of JSON, earlier checkpoints, words for mistakes', async () => {
+test('the command: exit status, JSON, earlier checkpoints, words for mistakes', async () => {
   const where = join(directory, 'command');
   const ledger = await openLedger({ directory: where, origin });
   await ledger.append([appendOf(1)]);
