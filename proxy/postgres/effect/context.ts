@@ -36,6 +36,7 @@ export function initialContext(startup: Startup): SessionContext {
     prepared: NOTHING,
     cursors: NOTHING,
     local: NOTHING,
+    revertible: false,
   };
 }
 
@@ -43,21 +44,27 @@ function isOn(value: string): boolean {
   return /^(on|t|tr|tru|true|y|ye|yes|1)$/i.test(value.trim());
 }
 
-/** `"$user", public` → names, folded and unquoted as the server does; null when it is not a list of names. */
+/**
+ * `"$user", public` → names, folded and unquoted as the server does (SplitIdentifierString: ASCII white space, ASCII folding,
+ * 63 bytes); null when it is not a list of names that both would read alike.
+ */
 export function splitNames(list: string): readonly string[] | null {
   const names: string[] = [];
-  const pattern = /\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(,|$)/y;
-  if (list.trim() === '') return names;
+  const pattern = /[ \t\n\v\f\r]*(?:"((?:[^"]|"")*)"|([!-+\--~]+))[ \t\n\v\f\r]*(,|$)/y;
+  if (/^[ \t\n\v\f\r]*$/.test(list)) return names;
   while (pattern.lastIndex < list.length) {
     const match = pattern.exec(list);
     if (match === null) return null;
     const quoted = match[1];
-    names.push(
-      quoted === undefined ? (match[2] ?? '').toLowerCase() : quoted.replaceAll('""', '"'),
-    );
-    if (match[3] === '') break;
+    if (quoted === undefined && match[2]?.includes('"')) return null;
+    const name =
+      quoted === undefined ? (match[2] ?? '').toLowerCase() : quoted.replaceAll('""', '"');
+    if (Buffer.byteLength(name) > 63) return null;
+    names.push(name);
+    if (match[3] === '') return names;
   }
-  return names;
+  // It ended in a comma.
+  return null;
 }
 
 function settingChanged(
@@ -141,8 +148,28 @@ function unsettled(context: SessionContext): SessionContext {
   return { ...context, search_path: null, temporary: new Set([...context.temporary, '*']) };
 }
 
+/** Changes of what a transaction's end, or a savepoint, may bring back. */
+const REVERTS: ReadonlySet<SessionChange['kind']> = new Set([
+  'set',
+  'reset',
+  'reset-all',
+  'discard',
+  'temporary',
+  'unsettled',
+]);
+
+/** Settings and temporary names after a point where they may have gone back to what they were. */
+function reverted(context: SessionContext, over: boolean): SessionContext {
+  return context.revertible ? { ...unsettled(context), revertible: !over } : context;
+}
+
 /** The context after a statement that made this change has succeeded. */
 export function applyChange(context: SessionContext, change: SessionChange): SessionContext {
+  const after = applied(context, change);
+  return REVERTS.has(change.kind) && !after.revertible ? { ...after, revertible: true } : after;
+}
+
+function applied(context: SessionContext, change: SessionChange): SessionContext {
   switch (change.kind) {
     case 'set':
       return settingChanged(context, change.name, change.value);
@@ -159,11 +186,11 @@ export function applyChange(context: SessionContext, change: SessionChange): Ses
     case 'release':
       return context;
     case 'commit':
-      return settle(context, true);
+      return reverted(settle(context, true), true);
     case 'rollback':
-      return settle(context, false);
+      return reverted(settle(context, false), true);
     case 'rollback-to':
-      return context;
+      return reverted(context, false);
     case 'prepare':
       // The server refuses a name that is taken, so the first meaning stands.
       if (context.prepared.has(change.name)) return context;
@@ -229,6 +256,7 @@ export function contextKey(context: SessionContext): string | null {
           context.standard_conforming_strings,
           context.client_encoding,
           [...context.temporary].sort(),
+          context.revertible,
         ]);
   keys.set(context, key);
   return key;

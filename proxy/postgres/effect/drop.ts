@@ -194,8 +194,7 @@ function viewOf(
 }
 
 function lose(judge: Judge, draft: Draft, catalogName: string, oid: string, sub: number): void {
-  if (catalogName === 'pg_policy' || catalogName === 'pg_event_trigger')
-    judge.worsen(draft, 'admin');
+  if (catalogName === 'pg_event_trigger') judge.worsen(draft, 'admin');
   if (catalogName !== 'pg_class') return;
   const relation = judge.catalog?.relations.get(oid);
   if (relation === undefined) return;

@@ -142,11 +142,13 @@ export function overloads(
   const builtin =
     meaning.builtin !== null &&
     (twins.length === 0 || twins.some((t) => fits(judge, t, given, flexible)));
-  if (flexible || given.length === 0 || given.some((type) => type === null || type === LITERAL)) {
+  if (flexible || given.length === 0 || given.some((type) => type === null))
     return { routines, builtin };
-  }
-  const exact = routines.filter((r) => same(r.arguments, given));
-  const twin = twins.some((t) => same(t.arguments, given));
+  // Of several types that a literal could take, text is the one that is preferred.
+  const text = given.includes(LITERAL) ? named(judge, 'text') : null;
+  const wanted = given.map((type) => (type === LITERAL ? text : type));
+  const exact = routines.filter((r) => same(r.arguments, wanted));
+  const twin = twins.some((t) => same(t.arguments, wanted));
   if (exact.length === 0 && !twin) return { routines, builtin };
   if (twin && exact.every((r) => rank('pg_catalog') <= rank(r.schema)))
     return { routines: [], builtin: true };

@@ -97,6 +97,8 @@ export class Judge {
   scope: Scope | null = null;
   /** Variables of the PL/pgSQL body at hand that hold constants. */
   constants: Candidates = new Map();
+  /** What fired the trigger function at hand: TG_OP. */
+  operation: string | null = null;
 
   constructor(root: Root, frame: Required<Frame>) {
     this.root = root;

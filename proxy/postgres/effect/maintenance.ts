@@ -9,18 +9,24 @@ import type {
 } from '@pgsql/types';
 import type { Relation } from '../catalog/snapshot.ts';
 import { ParseFailure, parse } from '../parser.ts';
+import { option, optionText } from './ddl.ts';
 import { walk } from './expression.ts';
 import type { Judge } from './judge.ts';
 import { DEPARSED_PATH, findRelation } from './names.ts';
 import { indexExpressions, label } from './relation.ts';
 
-function touch(judge: Judge, range: RangeVar | undefined): void {
+function isOn(node: VacuumStmt, name: string): boolean {
+  const found = option(node.options, name);
+  return found !== null && !/^(off|false|no|0)$/i.test(optionText(found));
+}
+
+function touch(judge: Judge, range: RangeVar | undefined, computes = true): void {
   if (range === undefined) return;
   const meaning = findRelation(judge, range.schemaname ?? null, range.relname ?? '');
   for (const relation of meaning.relations) {
     judge.relation(relation, 'alter');
-    indexExpressions(judge, relation);
-    if (relation.kind === 'm') query(judge, relation);
+    if (computes) indexExpressions(judge, relation);
+    if (computes && relation.kind === 'm') query(judge, relation);
   }
   if (meaning.relations.length === 0) judge.object('table', meaning.schema, meaning.name, 'alter');
 }
@@ -47,11 +53,13 @@ function query(judge: Judge, view: Relation): void {
 export function maintainVacuum(judge: Judge, node: VacuumStmt): void {
   judge.open(node.is_vacuumcmd === true ? 'vacuum' : 'analyze', 'ddl');
   judge.findings.own_transaction = node.is_vacuumcmd === true;
+  // A plain VACUUM computes nothing; FULL and ANALYZE do.
+  const computes = node.is_vacuumcmd !== true || isOn(node, 'full') || isOn(node, 'analyze');
   const relations = (node.rels ?? []).flatMap((n) =>
     'VacuumRelation' in n ? [n.VacuumRelation.relation] : [],
   );
-  for (const relation of relations) touch(judge, relation);
-  if (relations.length === 0) everyTable(judge, null);
+  for (const relation of relations) touch(judge, relation, computes);
+  if (relations.length === 0 && computes) everyTable(judge, null);
 }
 
 export function maintainCluster(judge: Judge, node: ClusterStmt): void {

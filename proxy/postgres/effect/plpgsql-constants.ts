@@ -77,18 +77,24 @@ function collect(value: unknown, writes: Writes): void {
   }
 }
 
+function bodyOf(tree: unknown): { datums: readonly unknown[]; action: unknown } | null {
+  const list: unknown = isTree(tree) ? tree.plpgsql_funcs : undefined;
+  const first: unknown = Array.isArray(list) ? list[0] : undefined;
+  const body = isTree(first) && isTree(first.PLpgSQL_function) ? first.PLpgSQL_function : null;
+  return body !== null && Array.isArray(body.datums)
+    ? { datums: body.datums, action: body.action }
+    : null;
+}
+
 /** Looks through a parsed body for variables that hold nothing but constants. */
 export function constantVariables(tree: unknown): Candidates {
   const found = new Map<string, readonly string[]>();
-  const list =
-    isTree(tree) && Array.isArray(tree.plpgsql_funcs) ? (tree.plpgsql_funcs as unknown[]) : [];
-  const first: unknown = list[0];
-  const body = isTree(first) && isTree(first.PLpgSQL_function) ? first.PLpgSQL_function : null;
-  if (body === null || !Array.isArray(body.datums)) return found;
+  const body = bodyOf(tree);
+  if (body === null) return found;
   const writes: Writes = { assigned: new Map(), numbers: new Set(), names: new Set() };
   collect(body.action, writes);
   const seen = new Set<string>();
-  (body.datums as unknown[]).forEach((datum, number) => {
+  body.datums.forEach((datum, number) => {
     const variable = isTree(datum) && isTree(datum.PLpgSQL_var) ? datum.PLpgSQL_var : null;
     if (variable === null) return;
     const name = String(variable.refname ?? '');
@@ -107,4 +113,20 @@ export function constantVariables(tree: unknown): Candidates {
       found.set(name, values);
   });
   return found;
+}
+
+/** Whether the body may write to TG_OP, which it is allowed to, or has another variable of that name. */
+export function writesOperation(tree: unknown): boolean {
+  const body = bodyOf(tree);
+  if (body === null) return true;
+  const writes: Writes = { assigned: new Map(), numbers: new Set(), names: new Set() };
+  collect(body.action, writes);
+  const numbers = body.datums.flatMap((datum, number) =>
+    isTree(datum) && isTree(datum.PLpgSQL_var) && datum.PLpgSQL_var.refname === 'tg_op'
+      ? [number]
+      : [],
+  );
+  const [only] = numbers;
+  if (only === undefined || numbers.length > 1 || writes.names.has('tg_op')) return true;
+  return writes.numbers.has(only) || writes.assigned.has(only);
 }

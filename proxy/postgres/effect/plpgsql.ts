@@ -6,7 +6,12 @@ import { walk } from './expression.ts';
 import { constantText } from './fold.ts';
 import { type Judge, noFindings } from './judge.ts';
 import { findTypes } from './names.ts';
-import { type Candidates, constantVariables, expressionNode } from './plpgsql-constants.ts';
+import {
+  type Candidates,
+  constantVariables,
+  expressionNode,
+  writesOperation,
+} from './plpgsql-constants.ts';
 import { statementsText } from './routine.ts';
 import { OPENED } from './session.ts';
 import { judgeStatement } from './statements.ts';
@@ -44,6 +49,7 @@ export function judgePlpgsql(judge: Judge, definition: string, what: string): vo
     return;
   }
   judge.constants = constantVariables(tree);
+  if (judge.operation !== null && writesOperation(tree)) judge.operation = null;
   descend(judge, tree, what);
 }
 
@@ -75,8 +81,40 @@ function descend(judge: Judge, value: unknown, what: string): void {
   }
 }
 
+/** IF TG_OP = '…': the branches that this trigger's event does not take are left out. */
+function branches(judge: Judge, node: Tree, operation: string, what: string): void {
+  const arms: { cond: unknown; body: unknown }[] = [{ cond: node.cond, body: node.then_body }];
+  for (const item of Array.isArray(node.elsif_list) ? (node.elsif_list as unknown[]) : []) {
+    const arm = isTree(item) && isTree(item.PLpgSQL_if_elsif) ? item.PLpgSQL_if_elsif : {};
+    arms.push({ cond: arm.cond, body: arm.stmts });
+  }
+  for (const { cond, body } of arms) {
+    descend(judge, cond, what);
+    const taken = isTaken(cond, operation);
+    if (taken !== false) descend(judge, body, what);
+    if (taken === true) return;
+  }
+  descend(judge, node.else_body, what);
+}
+
+/** Whether a condition on TG_OP alone holds; null when it is not only that. */
+function isTaken(cond: unknown, operation: string): boolean | null {
+  const text =
+    isTree(cond) && isTree(cond.PLpgSQL_expr) ? String(cond.PLpgSQL_expr.query ?? '') : '';
+  const equals = /^\s*\(?\s*tg_op\s*=\s*'([A-Za-z]+)'\s*\)?\s*$/i.exec(text);
+  if (equals !== null) return equals[1] === operation;
+  const among = /^\s*\(?\s*tg_op\s+in\s*\(((?:\s*'[A-Za-z]+'\s*,?)+)\)\s*\)?\s*$/i.exec(text);
+  if (among !== null) return (among[1] ?? '').includes(`'${operation}'`);
+  const either = /^\s*\(?(\s*tg_op\s*=\s*'[A-Za-z]+'\s*(?:or\s+(?=tg_op)|\)?\s*$))+/i.exec(text);
+  return either !== null && either[0] === text ? text.includes(`'${operation}'`) : null;
+}
+
 function judgeNode(judge: Judge, kind: string, node: unknown, what: string): void {
   if (!isTree(node)) return;
+  if (kind === 'PLpgSQL_stmt_if' && judge.operation !== null) {
+    branches(judge, node, judge.operation, what);
+    return;
+  }
   if (kind === 'PLpgSQL_stmt_open') opened(judge, node, what);
   if (kind === 'PLpgSQL_stmt_commit' || kind === 'PLpgSQL_stmt_rollback')
     judge.findings.own_transaction = true;

@@ -108,6 +108,8 @@ function uniqueRows(
 class Conditions {
   readonly #judge: Judge;
   readonly #target: Target;
+  /** FROM lists of the sub-selects that are being looked into. */
+  readonly #inner: { aliases: Set<string>; columns: Set<string> }[] = [];
   constructor(judge: Judge, target: Target) {
     this.#judge = judge;
     this.#target = target;
@@ -233,7 +235,7 @@ class Conditions {
     const names = parts(node.name);
     const name = names[names.length - 1] ?? '';
     const plain = names.length === 1 || names[0] === 'pg_catalog';
-    if (!plain || findOperators(this.#judge, null, name).length > 0) return bound('open');
+    if (!plain || this.#redefined(name)) return bound('open');
     switch (node.kind) {
       case 'AEXPR_OP':
         return name === '=' ? this.#equality(node.lexpr, node.rexpr) : bound('open');
@@ -245,6 +247,14 @@ class Conditions {
       default:
         return bound('open');
     }
+  }
+
+  /** A user made an operator of this name; those of extensions mean what they say. */
+  #redefined(name: string): boolean {
+    const { catalog } = this.#judge;
+    return findOperators(this.#judge, null, name).some(
+      (operator) => catalog?.routines.get(operator.code)?.extension == null,
+    );
   }
 
   #equality(left: Node | undefined, right: Node | undefined): Bound {
@@ -380,11 +390,35 @@ class Conditions {
     for (const [key, child] of Object.entries(node)) {
       // A volatile function gives another value for each row.
       if (key === 'FuncCall' && this.#isVolatile(child as FuncCall)) return 'target';
-      const found = key === 'ColumnRef' ? this.#owner(child as ColumnRef) : this.#dependence(child);
+      const found =
+        key === 'SelectStmt'
+          ? this.#dependenceOfQuery(child as SelectStmt)
+          : key === 'ColumnRef'
+            ? this.#owner(child as ColumnRef)
+            : this.#dependence(child);
       if (found === 'target') return 'target';
       if (found === 'others') worst = 'others';
     }
     return worst;
+  }
+
+  /** In a query of its own, names mean its FROM list before they mean the target. */
+  #dependenceOfQuery(query: SelectStmt): 'none' | 'others' | 'target' {
+    const aliases = new Set<string>();
+    const columns = new Set<string>();
+    for (const range of relationsIn(query.fromClause)) {
+      aliases.add(range.alias?.aliasname ?? range.relname ?? '');
+      const { relations } = findRelation(
+        this.#judge,
+        range.schemaname ?? null,
+        range.relname ?? '',
+      );
+      for (const relation of relations) for (const c of relation.columns) columns.add(c.name);
+    }
+    this.#inner.push({ aliases, columns });
+    const found = this.#dependence(query);
+    this.#inner.pop();
+    return found;
   }
 
   #isVolatile(call: FuncCall): boolean {
@@ -397,6 +431,13 @@ class Conditions {
 
   #owner(ref: ColumnRef): 'none' | 'others' | 'target' {
     const names = parts(ref.fields);
+    for (const { aliases, columns } of this.#inner) {
+      if (
+        names.length > 1 ? aliases.has(names[names.length - 2] ?? '') : columns.has(names[0] ?? '')
+      ) {
+        return 'none';
+      }
+    }
     const [first = ''] = names;
     const last = names[names.length - 1] ?? '';
     if (names.length > 1) {

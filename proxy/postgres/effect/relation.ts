@@ -296,7 +296,7 @@ function fireTriggers(judge: Judge, relation: Relation, write: Write): void {
   for (const trigger of relation.triggers) {
     if (!fires(relation, trigger, write)) continue;
     const via = `trigger ${trigger.name} on ${label(relation)}`;
-    absorbFunction(judge, trigger.function, [via]);
+    absorbFunction(judge, trigger.function, [via], write.event.toUpperCase());
     if (trigger.definition !== null) whenClause(judge, trigger.definition, via);
   }
 }

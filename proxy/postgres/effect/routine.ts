@@ -109,11 +109,16 @@ function bodyPath(judge: Judge, routine: Routine): readonly string[] | null {
 }
 
 /** Everything running this function may do, its own name left to the caller. */
-export function routineFindings(judge: Judge, routine: Routine): Findings {
+export function routineFindings(
+  judge: Judge,
+  routine: Routine,
+  operation: string | null = null,
+): Findings {
   const path = bodyPath(judge, routine);
-  const key = `f${routine.oid} ${path === null ? '*' : path.join(',')}`;
+  const key = `f${routine.oid} ${operation ?? ''} ${path === null ? '*' : path.join(',')}`;
   return remembered(judge, key, (findings) => {
     const inner = apart(judge, findings, path);
+    inner.operation = operation;
     judgeBody(inner, routine);
     const own = routine.settings ?? [];
     if (own.length > 0) dropOwnSettings(findings, own);
@@ -210,10 +215,18 @@ function reading(judge: Judge, work: () => void): void {
 }
 
 /** Runs a function known by its OID on behalf of something else (an operator, a cast, a trigger). */
-export function absorbFunction(judge: Judge, oid: string, via: readonly string[]): void {
+export function absorbFunction(
+  judge: Judge,
+  oid: string,
+  via: readonly string[],
+  operation: string | null = null,
+): void {
   const routine = judge.catalog?.routines.get(oid);
   if (routine !== undefined) {
-    takeIn(judge, routineFindings(judge, routine), [...via, `function ${labelOf(routine)}`]);
+    takeIn(judge, routineFindings(judge, routine, operation), [
+      ...via,
+      `function ${labelOf(routine)}`,
+    ]);
     return;
   }
   const name = judge.catalog?.builtins.get(oid);

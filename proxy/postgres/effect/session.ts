@@ -75,7 +75,7 @@ export function transaction(judge: Judge, node: TransactionStmt): void {
       judge.change({ kind: 'rollback-to', name });
       return;
     case 'TRANS_STMT_PREPARE':
-      judge.open('prepare', 'admin');
+      judge.open('prepare', 'session');
       judge.object('other', null, node.gid ?? '', 'create');
       judge.change({ kind: 'commit', chain: false });
       return;

@@ -196,8 +196,9 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
   AlterDomainStmt: (judge, node) => {
     judge.open('alter', 'ddl');
     judge.object('type', null, parts(node.typeName).at(-1) ?? '', 'alter');
-    // Checks are run over the rows that are there.
-    for (const type of findTypes(judge, parts(node.typeName))) meetType(judge, type.oid);
+    // VALIDATE runs the checks over the rows that are there; ADD runs the new one.
+    if (node.subtype === 'V')
+      for (const type of findTypes(judge, parts(node.typeName))) meetType(judge, type.oid);
     walk(judge, node.def);
   },
   AlterSeqStmt: (judge, node) => {
