@@ -88,15 +88,22 @@ export class IndexedKeys implements Keys {
     const recent = this.#recent.get(key);
     if (recent !== undefined) return recent;
     const index = this.#find(key);
-    if (index === undefined) return undefined;
-    // Of what retention removed, only the index still knows the keys.
-    const there = this.#options.keyAt(index);
-    if (there === undefined || there === key) return index;
+    if (index === undefined || this.#stands(key, index)) return index;
     this.#options.warn(
       `The index names entry ${index} for a key that does not stand there; rebuild it: ` +
         'holdpoint ledger reindex.',
     );
     return undefined;
+  }
+
+  #stands(key: string, index: number): boolean {
+    try {
+      // Of what retention removed, only the index still knows the keys.
+      const there = this.#options.keyAt(index);
+      return there === undefined || there === key;
+    } catch {
+      return false;
+    }
   }
 
   /** A damaged index must not stop an append: what it can't tell is taken as new. */
