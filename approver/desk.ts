@@ -1,17 +1,13 @@
 // The desk: a hold's whole way, from the request on the bus to the answer on the bus.
-// Invariant: no record, no approval. A state is in the ledger before anybody outside this file
-// hears of it.
+// Invariant: no record, no approval; nobody hears of a state that is not in the ledger.
 //
-//   request → pending → signature recorded → state changed (compare-and-set) → state recorded →
-// answer published
+//   request → pending → signature recorded → state changed (compare-and-set)
+//           → state recorded → answer published            (the last two: settle.ts)
 //
 // What if we crash between two steps? After "signature recorded" the person signs again. After
-// "state changed" the
-// sweep finds the hold unrecorded or unpublished and goes on from there: both steps are idempotent
-// by their keys.
+// "state changed" the sweep finds the hold unrecorded or unpublished and goes on from there: both
+// steps are idempotent by their keys.
 import { createHash } from 'node:crypto';
-import type { Bus } from '../bus/bus.ts';
-import type { Appended, HoldEntry, LedgerWriter, SignatureEntry } from '../ledger/contract.ts';
 import type { HoldAnswer } from '../proxy/contract.ts';
 import {
   type FoundHold,
@@ -27,43 +23,24 @@ import { demandStates, waitingFor } from './hold.ts';
 import * as limits from './limits.ts';
 import type { ApproverKey } from './receipt.ts';
 import { loadRoster, type Routing } from './routing.ts';
+import { reasonOf, type SettleParts, Settler } from './settle.ts';
 import type { PasskeyRules } from './sign.ts';
 import type { Hold } from './store/holds.ts';
-import type { Store } from './store.ts';
 
-export type DeskEvent =
-  | {
-      readonly kind: 'requested' | 'signed' | 'outcome';
-      readonly hold: string;
-      readonly who?: string;
-    }
-  | {
-      readonly kind: 'approved' | 'denied' | 'expired' | 'withdrawn' | 'redeemed';
-      readonly hold: string;
-    };
-
-export interface DeskParts {
-  readonly store: Store;
-  readonly bus: Bus;
-  readonly ledger: LedgerWriter;
+export interface DeskParts extends SettleParts {
   readonly key: ApproverKey;
-  /** `approver/<instance>` in every entry. */
-  readonly instance: string;
   readonly passkeys: PasskeyRules;
-  readonly now: () => number;
   /** Duty, escalation: as configured now. */
   readonly routing: () => Routing;
-  /** Told of everything that changes; must not throw. */
-  readonly told: (event: DeskEvent) => void;
-  /** A line for the service's log. */
-  readonly log: (message: string, detail: { readonly [name: string]: unknown }) => void;
 }
 
 export class Desk {
   readonly #p: DeskParts;
+  readonly #settler: Settler;
 
   constructor(parts: DeskParts) {
     this.#p = parts;
+    this.#settler = new Settler(parts);
   }
 
   /**
@@ -95,15 +72,21 @@ export class Desk {
         const first = await store.holds.active(request.digest, request.agent.name);
         if (!first || (await this.#expireIfDue(first))) continue;
         await store.holds.addAlias(request.id, first.id);
-        if (first.state !== 'pending' && first.recorded) await this.#publish(first, [request.id]);
+        if (first.state !== 'pending' && first.recorded)
+          await this.#settler.publish(first, [request.id]);
         return first;
       }
       const hold = await this.#load(request.id);
       if (how === 'inserted' && !late) this.#p.told({ kind: 'requested', hold: hold.id });
-      if (late || (how === 'known' && hold.state !== 'pending')) await this.settle(hold);
+      if (late || (how === 'known' && hold.state !== 'pending')) await this.#settler.settle(hold);
       return hold;
     }
     throw new Error(`hold ${request.id}: the hold before it keeps changing`);
+  }
+
+  /** Tells what is left to tell; see {@link Settler.settle}. */
+  async settle(hold: Hold): Promise<Hold> {
+    return await this.#settler.settle(hold);
   }
 
   /** A request that can't be shown: its proxy is told, so that nobody waits for it. */
@@ -136,7 +119,7 @@ export class Desk {
     const hold = await this.#p.store.holds.resolve(id);
     if (!hold) return { hold: id, state: 'unknown' };
     if (!hold.recorded) return { hold: id, state: 'pending' };
-    return (await this.#answer(hold, id)) ?? { hold: id, state: 'pending' };
+    return (await this.#settler.answer(hold, id)) ?? { hold: id, state: 'pending' };
   }
 
   /** Compare-and-set: one operation wins, and asks again as often as it likes. */
@@ -166,7 +149,7 @@ export class Desk {
     const { store } = this.#p;
     const redeemed = await this.#load(id);
     try {
-      await this.#record(redeemed);
+      await this.#settler.record(redeemed);
     } catch (e) {
       // Nothing was written and nobody was told: the approval is given back, to be used when the
       // ledger is there again.
@@ -199,7 +182,7 @@ export class Desk {
   /** One person signs. Resolves with the hold as it is then. */
   async decide(given: GivenDecision): Promise<Hold> {
     const { store, ledger } = this.#p;
-    if (ledger.unavailable !== null) throw this.#noLedger(ledger.unavailable);
+    if (ledger.unavailable !== null) throw this.#settler.noLedger(ledger.unavailable);
     for (let attempt = 0; attempt < limits.DECIDE_ATTEMPTS; attempt++) {
       const hold = await store.holds.resolve(given.decision.hold);
       if (!hold) throw new ApproverError('not-found', `there is no hold ${given.decision.hold}`);
@@ -209,7 +192,7 @@ export class Desk {
       const { signer, signature } = await checkDecision(this.#p, hold, given);
       const entry = {
         kind: 'signature',
-        ...this.#stamp(),
+        ...this.#settler.stamp(),
         hold: hold.id,
         operation: hold.request.operation,
         binding: hold.request.digest,
@@ -220,8 +203,9 @@ export class Desk {
         signature: signature.signature,
         reason: signature.reason,
       } as const;
-      await this.#append(`signature/${hold.id}/${hash(signature.signature)}`, entry);
-      const result = await store.holds.sign(hold, signature, (all, people) =>
+      const key = `signature/${hold.id}/${hash(signature.signature)}`;
+      const record = await this.#settler.append(key, entry);
+      const result = await store.holds.sign(hold, signature, record, (all, people) =>
         consequence(this.#p, hold, signature, all, people),
       );
       if (result === 'moved') continue;
@@ -229,8 +213,8 @@ export class Desk {
         throw new ApproverError('already-signed', `${signer.name} has already signed ${hold.id}`);
       }
       this.#p.told({ kind: 'signed', hold: hold.id, who: signer.name });
-      const { key, counter } = { key: signature.key, counter: counterOf(signature.evidence) };
-      if (counter > 0) await store.signers.raiseCounter(key, counter).catch(() => {});
+      const used = counterOf(signature.evidence);
+      if (used > 0) await store.signers.raiseCounter(signature.key, used).catch(() => {});
       return await this.#after(hold.id);
     }
     throw new ApproverError('conflict', `hold ${given.decision.hold} keeps changing: try again`);
@@ -239,48 +223,16 @@ export class Desk {
   async #signedBefore(hold: Hold, given: GivenDecision): Promise<boolean> {
     const all = await this.#p.store.holds.signatures(hold.id);
     const { decision, signer, reason } = given.decision;
-    return all.some(
-      (s) =>
-        s.signature === given.signature &&
-        s.signer === signer &&
-        s.decision === decision &&
-        s.reason === reason,
-    );
+    const mine = all.find((s) => s.signer === signer && s.decision === decision);
+    if (!mine) return false;
+    if (mine.signature === given.signature && mine.reason === reason) return true;
+    if (hold.state !== 'pending') return false;
+    throw new ApproverError('already-signed', `${signer} has already signed ${hold.id}`);
   }
 
   async #after(id: string): Promise<Hold> {
     const hold = await this.#load(id);
-    return hold.state === 'pending' ? hold : await this.settle(hold);
-  }
-
-  /** Ledger, then bus, each marked when done. Safe to run again from wherever it stopped. */
-  async settle(hold: Hold): Promise<Hold> {
-    const { store } = this.#p;
-    let now = hold;
-    if (!now.recorded) {
-      try {
-        await this.#record(now);
-      } catch (e) {
-        const why = `hold ${hold.id} is ${hold.state}, but the ledger can't record it yet`;
-        this.#p.log(why, { hold: hold.id, error: reasonOf(e) });
-        throw this.#noLedger(`${why}; it will be recorded and published when the ledger is back`);
-      }
-      now = await this.#load(hold.id);
-      if (isEnd(now.state)) this.#p.told({ kind: now.state, hold: now.id });
-    }
-    if (!now.published && now.state !== 'redeemed') {
-      try {
-        await this.#publish(now, [now.id, ...(await store.holds.aliases(now.id))]);
-        await store.holds.change(now.id, now.version, { published: true });
-      } catch (e) {
-        // Decided and on record: the sweep publishes it when the bus is back.
-        this.#p.log('answer not yet published', { hold: hold.id, error: reasonOf(e) });
-      }
-      now = await this.#load(hold.id);
-    } else if (!now.published) {
-      await store.holds.change(now.id, now.version, { published: true });
-    }
-    return now;
+    return hold.state === 'pending' ? hold : await this.#settler.settle(hold);
   }
 
   /** Expired holds end, and what a crash or an outage left half-told is told. */
@@ -290,7 +242,7 @@ export class Desk {
       await this.#expireIfDue(hold).catch(() => {});
     }
     for (const hold of await store.holds.unsettled(limits.SWEEP_BATCH)) {
-      await this.settle(hold).catch(() => {});
+      await this.#settler.settle(hold).catch(() => {});
     }
     await store.signers.dropExpired(now());
   }
@@ -322,73 +274,8 @@ export class Desk {
       recorded: false,
       published: false,
     });
-    if (done) await this.settle(await this.#load(hold.id)).catch(() => {});
+    if (done) await this.#settler.settle(await this.#load(hold.id)).catch(() => {});
     return true;
-  }
-
-  async #record(hold: Hold): Promise<void> {
-    if (!isEnd(hold.state)) return;
-    const entry: HoldEntry = {
-      kind: 'hold',
-      ...this.#stamp(),
-      hold: hold.id,
-      operation: hold.redeemed_by ?? hold.request.operation,
-      binding: hold.request.digest,
-      state: hold.state,
-      receipt: hold.state === 'approved' ? hold.receipt : null,
-      reason: hold.reason,
-    };
-    const by = hold.redeemed_by === null ? '' : `/${hold.redeemed_by}`;
-    await this.#append(`hold/${hold.id}/${hold.state}${by}`, entry);
-    const marked = await this.#p.store.holds.change(hold.id, hold.version, { recorded: true });
-    if (!marked) this.#p.log('hold moved on while it was recorded', { hold: hold.id });
-  }
-
-  async #publish(hold: Hold, ids: readonly string[]): Promise<void> {
-    for (const id of ids) {
-      const answer = await this.#answer(hold, id);
-      if (!answer) continue;
-      await this.#p.bus.publish(`${HOLD_DECIDED}.${id}`, answer, `${id}/${hold.state}`);
-    }
-  }
-
-  async #answer(hold: Hold, as: string): Promise<HoldAnswer | null> {
-    const { state, receipt, decided_by, reason } = hold;
-    if (state === 'approved' && receipt !== null) {
-      const signatures = await this.#p.store.holds.signatures(hold.id);
-      const signers = signatures.filter((s) => s.decision === 'approve').map((s) => s.signer);
-      return { hold: as, state, receipt, signers };
-    }
-    if (state === 'denied') return { hold: as, state, by: decided_by ?? '', reason: reason ?? '' };
-    if (state === 'expired') return { hold: as, state };
-    if (state === 'withdrawn') return { hold: as, state, reason: reason ?? '' };
-    if (state === 'redeemed') {
-      return { hold: as, state: 'withdrawn', reason: 'its approval was used by another asking' };
-    }
-    return null;
-  }
-
-  async #append(key: string, entry: HoldEntry | SignatureEntry): Promise<void> {
-    let place: Appended | undefined;
-    try {
-      [place] = await this.#p.ledger.append([{ key, entry }]);
-    } catch (e) {
-      throw this.#noLedger(reasonOf(e));
-    }
-    // Kept for the page, which checks it; the ledger is the record, so a failure here is no matter.
-    if (place)
-      await this.#p.store.holds.addRecord(entry.hold, { key, entry, place }).catch(() => {});
-  }
-
-  #noLedger(why: string): ApproverError {
-    return new ApproverError(
-      'ledger-unavailable',
-      `${why}: nothing is approved without its record`,
-    );
-  }
-
-  #stamp() {
-    return { v: 1, time: new Date(this.#p.now()).toISOString(), by: this.#p.instance } as const;
   }
 
   async #load(id: string): Promise<Hold> {
@@ -398,14 +285,6 @@ export class Desk {
   }
 }
 
-function isEnd(state: Hold['state']): state is HoldEntry['state'] {
-  return state !== 'pending';
-}
-
 function hash(s: string): string {
   return createHash('sha256').update(s).digest('base64url').slice(0, 22);
-}
-
-function reasonOf(e: unknown): string {
-  return e instanceof Error ? e.message : String(e);
 }

@@ -18,12 +18,13 @@ import {
   HOLD_STATE,
   type HoldOutcome,
 } from './contract.ts';
-import { Desk, type DeskEvent } from './desk.ts';
+import { Desk } from './desk.ts';
 import { ApproverError } from './errors.ts';
 import { INVITE_MS, SWEEP_MS } from './limits.ts';
 import { approverKey } from './receipt.ts';
 import { parseFind, parseOutcome, parseRedeem, parseRequest, parseState } from './request.ts';
 import { NO_ROUTING, type Routing } from './routing.ts';
+import type { DeskEvent } from './settle.ts';
 import type { PasskeyRules } from './sign.ts';
 import type { Store } from './store.ts';
 import { Dispatcher } from './webhook/dispatch.ts';

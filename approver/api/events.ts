@@ -2,9 +2,9 @@
 // rights.
 // Invariant: a slow or dead reader costs a bounded amount and is dropped.
 import type { ServerResponse } from 'node:http';
-import type { DeskEvent } from '../desk.ts';
 import { ApproverError } from '../errors.ts';
 import { STREAM_BEAT_MS, STREAMS_MOST } from '../limits.ts';
+import type { DeskEvent } from '../settle.ts';
 import { type AnyRoute, route } from './route.ts';
 
 interface Reader {

@@ -196,6 +196,7 @@ export class HoldStore {
   async sign(
     hold: Hold,
     signature: Signature,
+    record: HoldRecord | null,
     decide: (all: readonly Signature[], people: SignerStore) => Promise<HoldChange>,
   ): Promise<'done' | 'moved' | 'already'> {
     return await this.#db.transaction(async (tx) => {
@@ -219,6 +220,7 @@ export class HoldStore {
         s.signed,
       );
       if (added === 0) return 'already';
+      if (record) await addRecord(tx, hold.id, record);
       const all = await signaturesOf(tx, hold.id);
       if (!(await changeHold(tx, hold.id, hold.version, await decide(all, new SignerStore(tx))))) {
         throw new Error(`hold ${hold.id} changed inside its own transaction`);
@@ -231,18 +233,15 @@ export class HoldStore {
     return await signaturesOf(this.#db, hold);
   }
 
-  /** Where an entry about this hold stands in the ledger, with its proof. */
-  async addRecord(hold: string, record: HoldRecord): Promise<void> {
-    await this.#db.run(
-      `INSERT INTO records (entry_key, hold, entry, place) VALUES (?, ?, ?, ?)
-       ON CONFLICT DO NOTHING`,
-      record.key,
-      hold,
-      JSON.stringify(record.entry),
-      JSON.stringify(record.place),
-    );
+  /** The state is on record now; false when the hold moved on meanwhile. */
+  async setRecorded(hold: Hold, record: HoldRecord | null): Promise<boolean> {
+    return await this.#db.transaction(async (tx) => {
+      if (record) await addRecord(tx, hold.id, record);
+      return await changeHold(tx, hold.id, hold.version, { recorded: true });
+    });
   }
 
+  /** Entries about this hold with their proofs, in the ledger's order. */
   async records(hold: string): Promise<readonly HoldRecord[]> {
     const rows = await this.#db.all('SELECT * FROM records WHERE hold = ?', hold);
     const found = rows.map((r) => ({
@@ -306,6 +305,17 @@ async function changeHold(db: Db, id: string, version: number, c: HoldChange): P
   }
   const sql = `UPDATE holds SET ${sets.join(', ')} WHERE id = ? AND version = ?`;
   return (await db.run(sql, ...values, id, version)) === 1;
+}
+
+async function addRecord(db: Db, hold: string, record: HoldRecord): Promise<void> {
+  await db.run(
+    `INSERT INTO records (entry_key, hold, entry, place) VALUES (?, ?, ?, ?)
+     ON CONFLICT DO NOTHING`,
+    record.key,
+    hold,
+    JSON.stringify(record.entry),
+    JSON.stringify(record.place),
+  );
 }
 
 async function signaturesOf(db: Db, hold: string): Promise<readonly Signature[]> {

@@ -2,10 +2,10 @@
 // Invariant: an event is queued once for each webhook whatever is delivered twice, and none is sent
 // unsigned.
 import { cardOf } from '../card.ts';
-import type { DeskEvent } from '../desk.ts';
 import { ApproverError } from '../errors.ts';
 import * as limits from '../limits.ts';
 import { loadRoster, type Routing } from '../routing.ts';
+import type { DeskEvent } from '../settle.ts';
 import type { Delivery, Webhook } from '../store/webhooks.ts';
 import type { Store } from '../store.ts';
 import { newSecret, receiverKey, type Sealer, type SecretKind, signatures } from './secret.ts';

@@ -1,0 +1,152 @@
+// Ledger, then bus: how a state that the store has reached becomes known.
+// Invariant: a state is on record before anybody is told of it, and both steps may be done again.
+import type { Bus } from '../bus/bus.ts';
+import type { Appended, HoldEntry, LedgerWriter, SignatureEntry } from '../ledger/contract.ts';
+import type { HoldAnswer } from '../proxy/contract.ts';
+import { HOLD_DECIDED } from './contract.ts';
+import { ApproverError } from './errors.ts';
+import type { Hold, HoldRecord } from './store/holds.ts';
+import type { Store } from './store.ts';
+
+/** What happened to a hold, for pages and webhooks. */
+export type DeskEvent =
+  | {
+      readonly kind: 'requested' | 'signed' | 'outcome';
+      readonly hold: string;
+      readonly who?: string;
+    }
+  | {
+      readonly kind: 'approved' | 'denied' | 'expired' | 'withdrawn' | 'redeemed';
+      readonly hold: string;
+    };
+
+export interface SettleParts {
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly ledger: LedgerWriter;
+  /** `approver/<instance>` in every entry. */
+  readonly instance: string;
+  readonly now: () => number;
+  /** Told of everything that changes; must not throw. */
+  readonly told: (event: DeskEvent) => void;
+  /** A line for the service's log. */
+  readonly log: (message: string, detail: { readonly [name: string]: unknown }) => void;
+}
+
+export class Settler {
+  readonly #p: SettleParts;
+
+  constructor(parts: SettleParts) {
+    this.#p = parts;
+  }
+
+  /** Ledger, then bus, each marked when done. Safe to run again from wherever it stopped. */
+  async settle(hold: Hold): Promise<Hold> {
+    const { store } = this.#p;
+    let now = hold;
+    if (!now.recorded) {
+      try {
+        await this.record(now);
+      } catch (e) {
+        const why = `hold ${hold.id} is ${hold.state}, but the ledger can't record it yet`;
+        this.#p.log(why, { hold: hold.id, error: reasonOf(e) });
+        throw this.noLedger(`${why}; it will be recorded and published when the ledger is back`);
+      }
+      now = await this.#load(hold.id);
+      if (isEnd(now.state)) this.#p.told({ kind: now.state, hold: now.id });
+    }
+    if (!now.published && now.state !== 'redeemed') {
+      try {
+        await this.publish(now, [now.id, ...(await store.holds.aliases(now.id))]);
+        await store.holds.change(now.id, now.version, { published: true });
+      } catch (e) {
+        // Decided and on record: the sweep publishes it when the bus is back.
+        this.#p.log('answer not yet published', { hold: hold.id, error: reasonOf(e) });
+      }
+      now = await this.#load(hold.id);
+    } else if (!now.published) {
+      await store.holds.change(now.id, now.version, { published: true });
+    }
+    return now;
+  }
+
+  /** Puts the state on record and marks it so. */
+  async record(hold: Hold): Promise<void> {
+    if (!isEnd(hold.state)) return;
+    const entry: HoldEntry = {
+      kind: 'hold',
+      ...this.stamp(),
+      hold: hold.id,
+      operation: hold.redeemed_by ?? hold.request.operation,
+      binding: hold.request.digest,
+      state: hold.state,
+      receipt: hold.state === 'approved' ? hold.receipt : null,
+      reason: hold.reason,
+    };
+    const by = hold.redeemed_by === null ? '' : `/${hold.redeemed_by}`;
+    const record = await this.append(`hold/${hold.id}/${hold.state}${by}`, entry);
+    const marked = await this.#p.store.holds.setRecorded(hold, record);
+    if (!marked) this.#p.log('hold moved on while it was recorded', { hold: hold.id });
+  }
+
+  async publish(hold: Hold, ids: readonly string[]): Promise<void> {
+    for (const id of ids) {
+      const answer = await this.answer(hold, id);
+      if (!answer) continue;
+      await this.#p.bus.publish(`${HOLD_DECIDED}.${id}`, answer, `${id}/${hold.state}`);
+    }
+  }
+
+  /** What a waiting proxy is told; null while there is nothing to tell. */
+  async answer(hold: Hold, as: string): Promise<HoldAnswer | null> {
+    const { state, receipt, decided_by, reason } = hold;
+    if (state === 'approved' && receipt !== null) {
+      const signatures = await this.#p.store.holds.signatures(hold.id);
+      const signers = signatures.filter((s) => s.decision === 'approve').map((s) => s.signer);
+      return { hold: as, state, receipt, signers };
+    }
+    if (state === 'denied') return { hold: as, state, by: decided_by ?? '', reason: reason ?? '' };
+    if (state === 'expired') return { hold: as, state };
+    if (state === 'withdrawn') return { hold: as, state, reason: reason ?? '' };
+    if (state === 'redeemed') {
+      return { hold: as, state: 'withdrawn', reason: 'its approval was used by another asking' };
+    }
+    return null;
+  }
+
+  /** Rejects when it is not on record. The proof is kept for the page, which checks it. */
+  async append(key: string, entry: HoldEntry | SignatureEntry): Promise<HoldRecord | null> {
+    let place: Appended | undefined;
+    try {
+      [place] = await this.#p.ledger.append([{ key, entry }]);
+    } catch (e) {
+      throw this.noLedger(reasonOf(e));
+    }
+    return place ? { key, entry, place } : null;
+  }
+
+  noLedger(why: string): ApproverError {
+    return new ApproverError(
+      'ledger-unavailable',
+      `${why}: nothing is approved without its record`,
+    );
+  }
+
+  stamp() {
+    return { v: 1, time: new Date(this.#p.now()).toISOString(), by: this.#p.instance } as const;
+  }
+
+  async #load(id: string): Promise<Hold> {
+    const hold = await this.#p.store.holds.get(id);
+    if (!hold) throw new Error(`hold ${id} is gone from the store`);
+    return hold;
+  }
+}
+
+function isEnd(state: Hold['state']): state is HoldEntry['state'] {
+  return state !== 'pending';
+}
+
+export function reasonOf(e: unknown): string {
+  return e instanceof Error ? e.message : String(e);
+}
