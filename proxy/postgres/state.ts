@@ -25,7 +25,7 @@ const UNSETTLES: { readonly [K in SessionChange['kind']]: boolean } = {
   deallocate: false,
   declare: false,
   close: false,
-  temporary: false,
+  temporary: true,
   object: false,
   discard: true,
   unsettled: true,
@@ -153,6 +153,7 @@ export class State {
     const temporary = columns[2];
     this.#settings(columns[0] ?? null, columns[1] ?? null, {
       temporary: new Set(temporary ? temporary.split(SEPARATOR) : []),
+      revertible: false,
     });
   }
 

@@ -19,6 +19,11 @@ export interface SessionContext {
   readonly cursors: ReadonlyMap<string, Statement>;
   /** Objects this session made or changed that the catalog snapshot may not show yet, by {@link localKey}. */
   readonly local: ReadonlyMap<string, LocalObject>;
+  /**
+   * A setting or a temporary object was changed since the transaction began: when the transaction ends, or goes back to a
+   * savepoint, it may be as before.
+   */
+  readonly revertible: boolean;
   /** The search path that RESET and DISCARD ALL bring back. */
   readonly default_search_path: readonly string[] | null;
 }

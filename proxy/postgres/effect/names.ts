@@ -85,12 +85,12 @@ export function findRelation(judge: Judge, schema: string | null, name: string):
     return withLocal(judge, plain(schema, name, found));
   }
   // Temporary relations come first, before pg_catalog, unless pg_temp stands in the path itself.
-  if (session.temporary.has(name)) return temporaryMeaning(judge, name);
+  // Where it is not known whether they are still there, what they hide is meant as well.
+  const sure = !session.temporary.has('*');
+  if (sure && session.temporary.has(name)) return temporaryMeaning(judge, name);
   const path = judge.path;
   if (path === null) return anywhere(judge, name);
-  const shadow = session.temporary.has('*')
-    ? (catalog?.relations_named.get(name) ?? []).filter((r) => r.temporary)
-    : [];
+  const shadow = !sure ? (catalog?.relations_named.get(name) ?? []).filter((r) => r.temporary) : [];
   const found = onPath(judge, path, name);
   return shadow.length === 0 ? found : { ...found, relations: [...shadow, ...found.relations] };
 }
