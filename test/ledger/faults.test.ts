@@ -161,3 +161,24 @@ test('the power cut at each call, what was not synced torn or gone', async () =>
 test('a failed write, and then the power cut', async () => {
   for (let at = 0; at < CALLS; at++) await run(at % 2 === 0 ? 'EIO-done' : 'EIO-half', at, at * 17);
 });
+
+test('a ledger recovers by itself when the disk takes writes again', async () => {
+  const files = new FaultyDisk();
+  const warnings: string[] = [];
+  const warn = (message: string): number => warnings.push(message);
+  const ledger = await openLedger({ directory, origin, files, warn });
+  await ledger.append([appendOf(1)]);
+  await ledger.publish();
+  files.plan = { at: files.calls, fault: 'EIO' };
+  await assert.rejects(ledger.append([appendOf(2)]), { code: 'unavailable' });
+  assert.match(ledger.unavailable ?? '', /EIO/);
+  await assert.rejects(ledger.append([appendOf(2)]), { code: 'unavailable' });
+  const until = performance.now() + 10_000;
+  while (ledger.unavailable !== null && performance.now() < until) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const [again] = await ledger.append([appendOf(2)]);
+  assert.equal(again?.index, 1);
+  assert.match(warnings.join('\n'), /stopped[\s\S]*recovered with 1 entries/);
+  await ledger.close();
+});
