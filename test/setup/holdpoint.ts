@@ -88,8 +88,8 @@ export class Holdpoint {
   complaints = '';
   readonly #options: HoldpointOptions;
   #close: (() => Promise<void>) | null = null;
-  #vkey = '';
-  readonly #file: string;
+  vkey = '';
+  readonly file: string;
 
   constructor(
     state: string,
@@ -100,7 +100,7 @@ export class Holdpoint {
     options: HoldpointOptions,
   ) {
     this.state = state;
-    this.#file = file;
+    this.file = file;
     this.#options = options;
     const at = { host: '127.0.0.1', port, database: 'shop' };
     this.login = { ...at, user: 'agent', password: passwords[0] };
@@ -119,17 +119,17 @@ export class Holdpoint {
     if (parts !== undefined) {
       const stack = new AsyncDisposableStack();
       this.#close = () => stack.disposeAsync();
-      this.#vkey = await compose(this.#file, parts, stack);
+      this.vkey = await compose(this.file, parts, stack);
       return;
     }
     if (this.#options.child !== true) {
-      const running = await startAll({ config: this.#file, state: this.state });
-      this.#vkey = /ledger\s+(\S+)/.exec(running.welcome(0))?.[1] ?? '';
+      const running = await startAll({ config: this.file, state: this.state });
+      this.vkey = /ledger\s+(\S+)/.exec(running.welcome(0))?.[1] ?? '';
       this.#close = () => running.close();
       return;
     }
     const args = ['--disable-warning=ExperimentalWarning', join(ROOT, 'cli', 'main.ts')];
-    const child = spawn(process.execPath, [...args, 'start', '--config', this.#file], {
+    const child = spawn(process.execPath, [...args, 'start', '--config', this.file], {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       env: { ...process.env, ...this.#options.env },
     });
@@ -149,7 +149,7 @@ export class Holdpoint {
         reject(new Error(`holdpoint ended (${code ?? signal}):\n${out}${this.complaints}`));
       });
     });
-    this.#vkey = /ledger\s+(\S+)/.exec(out)?.[1] ?? '';
+    this.vkey = /ledger\s+(\S+)/.exec(out)?.[1] ?? '';
     this.#close = () => endOf(child, 'SIGTERM');
   }
 
@@ -215,7 +215,7 @@ export class Holdpoint {
 
   /** Checks the whole log from files and public key, as `holdpoint ledger verify` does. */
   async verifyLedger(): Promise<Verified> {
-    return await verifyLog({ directory: this.ledgerDirectory, verifier: parseVkey(this.#vkey) });
+    return await verifyLog({ directory: this.ledgerDirectory, verifier: parseVkey(this.vkey) });
   }
 }
 
@@ -236,14 +236,15 @@ async function compose(file: string, parts: Parts, stack: AsyncDisposableStack):
   return ledger.publicKey;
 }
 
-async function endOf(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+export async function endOf(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exit = new Promise((resolve) => child.once('exit', resolve));
   child.kill(signal);
   await exit;
 }
 
-export async function startHoldpoint(options: HoldpointOptions): Promise<Holdpoint> {
+/** Its state and configuration, ready to be started. */
+export async function prepareHoldpoint(options: HoldpointOptions): Promise<Holdpoint> {
   const state = await mkdtemp(join(tmpdir(), 'holdpoint-state-'));
   const port = await freePort();
   const page = await freePort();
@@ -264,7 +265,11 @@ export async function startHoldpoint(options: HoldpointOptions): Promise<Holdpoi
   const data = options.data ?? (await readFile(join(ROOT, 'policies.json'), 'utf8'));
   await writeFile(join(state, 'policy-source', 'policies.json'), data);
   await writeFile(file, yaml(options, port, page));
-  const holdpoint = new Holdpoint(state, file, port, page, passwords, options);
+  return new Holdpoint(state, file, port, page, passwords, options);
+}
+
+export async function startHoldpoint(options: HoldpointOptions): Promise<Holdpoint> {
+  const holdpoint = await prepareHoldpoint(options);
   try {
     await holdpoint.start();
   } catch (cause) {
