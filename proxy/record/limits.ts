@@ -16,6 +16,8 @@ export const OBJECTS_KEPT = 16;
 
 /** Reads are summed up for this long. */
 export const READS_EVERY_MS = 1_000;
+/** A decision that is not on record after this long counts as not recorded. */
+export const DECISION_WAIT_MS = 10_000;
 /** Outcomes wait this long for company. */
 export const OUTCOME_PAUSE_MS = 5;
 /** Entries in one append. */

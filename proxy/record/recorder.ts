@@ -7,6 +7,7 @@ import type { Append, Appended, Entry, LedgerWriter, OutcomeEntry } from '../../
 import { type DecisionRecord, decisionKey } from './decision.ts';
 import {
   BATCH_ENTRIES,
+  DECISION_WAIT_MS,
   MEMORY_ENTRIES,
   OUTCOME_PAUSE_MS,
   READS_EVERY_MS,
@@ -30,6 +31,7 @@ export interface RecorderOptions {
   /** Told what went wrong and what is done about it; never a statement. */
   readonly warn?: (message: string) => void;
   readonly spoolBytes?: number;
+  readonly decisionWaitMs?: number;
 }
 
 /** A decision could not be put on record: the change must be refused. */
@@ -55,6 +57,7 @@ export class Recorder implements TallySink {
   readonly #warn: (message: string) => void;
   readonly #spool: Spool;
   readonly #spoolReadsBytes: number;
+  readonly #waitMs: number;
   /** Names this run, so that reads of two runs never share a key. */
   readonly #run = randomUUID();
   #number = 0;
@@ -80,6 +83,7 @@ export class Recorder implements TallySink {
     this.#warn = options.warn ?? (() => {});
     this.#spool = spool;
     this.#spoolReadsBytes = options.spoolBytes ?? SPOOL_READS_BYTES;
+    this.#waitMs = options.decisionWaitMs ?? DECISION_WAIT_MS;
     this.#behind = behind;
     this.#readsTimer = setInterval(() => this.#takeReads(), READS_EVERY_MS);
     this.#readsTimer.unref();
@@ -109,14 +113,24 @@ export class Recorder implements TallySink {
   async decision(record: DecisionRecord): Promise<Appended> {
     const { entry, body } = record;
     const append: Append = { key: decisionKey(entry), entry, ...(body === null ? {} : { body }) };
-    return this.#durable(append, entry.session);
+    return this.#inTime(this.#durable(append, entry.session));
   }
 
   /**
    * Any other entry that must be durable before its deed: a mode change, a policy change, a drill.
    */
   async entry(key: string, entry: Entry): Promise<Appended> {
-    return this.#durable({ key, entry }, 'session' in entry ? entry.session : null);
+    return this.#inTime(this.#durable({ key, entry }, 'session' in entry ? entry.session : null));
+  }
+
+  /** A disk may hang without an error: a change is refused then, whatever becomes of its record. */
+  #inTime<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const refuse = (): void =>
+        reject(new RecordUnavailable(`The ledger has not answered in ${this.#waitMs} ms.`));
+      const timer = setTimeout(refuse, this.#waitMs);
+      work.then(resolve, reject).finally(() => clearTimeout(timer));
+    });
   }
 
   async #durable(append: Append, session: string | null): Promise<Appended> {

@@ -309,3 +309,15 @@ test('an entry always fits: long statements, many parameters, many effects, odd 
   assert.equal(none.body, null);
   assert.doesNotMatch(JSON.stringify(none.entry), /value 0|id = 'o3'/);
 });
+
+test('a ledger that does not answer is one that has not recorded', async () => {
+  const hung: LedgerWriter = {
+    append: () => new Promise(() => {}),
+    unavailable: null,
+    close: async () => {},
+  };
+  const spool = join(directory, 'hung-spool');
+  const recorder = await Recorder.open({ writer: hung, by: 'p', spool, decisionWaitMs: 50 });
+  const record = decisionEntry(operation('o1'), allow, detail);
+  await assert.rejects(recorder.decision(record), /has not answered in 50 ms/);
+});

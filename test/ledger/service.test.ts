@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -281,4 +282,51 @@ test('the standby waits, takes over, and goes on with the same log', async () =>
   assert.equal((await remote.append([appendOf(1)]))[0]?.index, 0);
   await remote.close();
   await second.close();
+});
+
+/** A line to the service that loses the answer of every second append. */
+async function lossyLine(
+  port: number,
+): Promise<{ port: number; lost: () => number; close: () => void }> {
+  let number = 0;
+  let lost = 0;
+  const server = createTcpServer((client) => {
+    const service = connect(port, '127.0.0.1');
+    client.on('data', (chunk) => {
+      if (chunk.includes('POST /v1/append')) number++;
+      service.write(chunk);
+    });
+    service.on('data', (chunk) => {
+      if (number % 2 === 0) client.write(chunk);
+      else if (chunk.includes('"answers"')) {
+        lost++;
+        client.destroy();
+      }
+    });
+    client.on('close', () => service.destroy()).on('error', () => {});
+    service.on('close', () => client.destroy()).on('error', () => {});
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  const at = typeof address === 'object' && address !== null ? address.port : 0;
+  return { port: at, lost: () => lost, close: () => server.close() };
+}
+
+test('an answer lost on the way does not double an entry, nor change the order', async () => {
+  const serving = await serve('lossy');
+  const line = await lossyLine(serving.port);
+  const remote = new RemoteLedger({ urls: [`http://127.0.0.1:${line.port}`], token: TOKENS.proxy });
+  for (let at = 0; at < 20; at++) {
+    const calls = [appendOf(2 * at), appendOf(2 * at + 1)].map((append) => remote.append([append]));
+    const answers = (await Promise.all(calls)).flat();
+    assert.deepEqual(
+      answers.map((answer) => answer.index),
+      [2 * at, 2 * at + 1],
+    );
+  }
+  assert.ok(line.lost() > 5, `${line.lost()} answers were lost`);
+  assert.equal(serving.ledger?.size, 40);
+  await remote.close();
+  line.close();
+  await serving.close();
 });
