@@ -81,18 +81,28 @@ function others(judge: Judge): readonly Source[] {
   return (judge.scope?.sources ?? []).filter((source) => !source.target);
 }
 
-function targetOf(judge: Judge, changed: Changed): Target {
+function targetOf(judge: Judge, changed: Changed, from?: readonly Node[]): Target {
   return {
     alias: changed.alias,
     name: changed.meaning.name,
     relation: changed.relation,
     others: others(judge),
+    from,
   };
 }
 
 function begin(judge: Judge, verb: string, effect: EffectClass): Draft {
   const draft = judge.open(verb, judge.planning ? 'read' : effect);
   return draft;
+}
+
+/** The relations that a change is joined with. */
+function usedBy(node: UpdateStmt | DeleteStmt): readonly Node[] | undefined {
+  return 'usingClause' in node
+    ? node.usingClause
+    : 'fromClause' in node
+      ? node.fromClause
+      : undefined;
 }
 
 /** The rest of a change is walked with reads going to the same effect. */
@@ -109,7 +119,7 @@ export function deleteStatement(judge: Judge, node: DeleteStmt): void {
     judge.draft = draft;
     addTarget(judge, changed);
     rest(judge, draft, node.usingClause, node.whereClause, node.returningClause);
-    const found = narrowing(judge, node.whereClause, targetOf(judge, changed));
+    const found = narrowing(judge, node.whereClause, targetOf(judge, changed, usedBy(node)));
     predicateOf(draft, found.predicate, found.scoped, found.rows_max);
     write(judge, draft, changed, 'delete', null, node.relation?.inh !== true);
   });
@@ -134,7 +144,7 @@ export function updateStatement(judge: Judge, node: UpdateStmt): void {
     judge.draft = draft;
     addTarget(judge, changed);
     rest(judge, draft, node.fromClause, node.targetList, node.whereClause, node.returningClause);
-    const found = narrowing(judge, node.whereClause, targetOf(judge, changed));
+    const found = narrowing(judge, node.whereClause, targetOf(judge, changed, usedBy(node)));
     predicateOf(draft, found.predicate, found.scoped, found.rows_max);
     if (!judge.planning) judge.worsen(draft, updateClass(found));
     write(
@@ -206,7 +216,11 @@ export function mergeStatement(judge: Judge, node: MergeStmt): void {
     const source = node.sourceRelation;
     addTarget(judge, changed);
     rest(judge, draft, node.joinCondition, node.returningClause);
-    const found = narrowing(judge, node.joinCondition, targetOf(judge, changed));
+    const found = narrowing(
+      judge,
+      node.joinCondition,
+      targetOf(judge, changed, source === undefined ? [] : [source]),
+    );
     const whole =
       source !== undefined && 'RangeVar' in source && !isLiteralSource(judge, source.RangeVar);
     predicateOf(draft, found.predicate, found.scoped || (found.joined && !whole), null);

@@ -161,7 +161,7 @@ function runText(judge: Judge, expression: string, what: string): void {
     return;
   }
   walk(judge, node);
-  const texts = shadowed(judge) ? [null] : possibleTexts(node, judge.constants);
+  const texts = shadowed(judge, node) ? [null] : possibleTexts(node, judge.constants);
   for (const text of texts) {
     if (text === null) judge.opaque(`dynamic SQL in ${what}`);
     else statementsText(judge, text);
@@ -181,13 +181,15 @@ function possibleTexts(node: Node, variables: Candidates): readonly (string | nu
 }
 
 /** A user's function or operator may stand where the folding takes the built-in one. */
-function shadowed(judge: Judge): boolean {
+function shadowed(judge: Judge, node: Node): boolean {
   const { catalog } = judge;
   if (catalog === null) return false;
+  const text = JSON.stringify(node);
   const folded = ['format', 'concat', 'quote_ident', 'quote_literal'];
-  return (
-    folded.some((name) => catalog.routines_named.has(name)) || catalog.operators_named.has('||')
-  );
+  if (folded.some((name) => text.includes(`"${name}"`) && catalog.routines_named.has(name)))
+    return true;
+  const joins = catalog.operators_named.get('||') ?? [];
+  return joins.some((o) => catalog.routines.get(o.code)?.extension == null);
 }
 
 /** parseMode: 0 a statement, 2 an expression, 3 to 5 an assignment. */

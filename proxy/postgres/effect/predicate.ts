@@ -53,6 +53,10 @@ export interface Target {
   readonly name: string;
   readonly relation: Relation | null;
   readonly others: readonly Source[];
+  /** The FROM or USING list besides the target. */
+  readonly from?: readonly Node[] | undefined;
+  /** Names of rows outside the query at hand. */
+  readonly outer?: readonly string[];
 }
 
 const SYSTEM_COLUMNS = new Set(['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid']);
@@ -297,27 +301,30 @@ class Conditions {
   /** A join narrows only with a relation other than the target itself. */
   #joins(other: Node): boolean {
     if (!('ColumnRef' in other)) return false;
+    // A series can be made to meet every row.
+    if (JSON.stringify(this.#target.from ?? []).includes('"RangeFunction"')) return false;
     const names = parts(other.ColumnRef.fields);
     const qualifier = names.length > 1 ? names[names.length - 2] : undefined;
     const source = this.#target.others.find((s) => s.alias === qualifier) ?? this.#target.others[0];
-    return (
-      source !== undefined &&
-      (source.relation === null || source.relation !== this.#target.relation)
-    );
+    if (source === undefined) return this.#target.from !== undefined;
+    return source.relation === null || source.relation !== this.#target.relation;
   }
 
   #in(left: Node | undefined, right: Node | undefined): Bound {
     if (left === undefined || right === undefined) return bound('open');
     if ('RowExpr' in left) {
-      const columns = (left.RowExpr.args ?? []).map((arg) => this.#column(arg));
-      if (columns.every((c) => c === null)) return bound('open');
-      return this.#fixed(right)
-        ? bound('key', new Map(columns.flatMap((c) => (c === null ? [] : [[c, null]]))))
-        : bound('open');
+      const columns = (left.RowExpr.args ?? []).flatMap((arg) => {
+        const name = this.#column(arg);
+        return name === null || this.#isBoolean(name, false) ? [] : [name];
+      });
+      if (columns.length === 0 || !this.#fixed(right)) return bound('open');
+      return bound('key', new Map(columns.map((name) => [name, null])));
     }
     const column = this.#column(left);
     if (column === null) return bound('open');
     if (SYSTEM_COLUMNS.has(column) && column !== 'ctid') return bound('open');
+    // Both values of a boolean may stand in any list.
+    if (!('List' in right) && this.#isBoolean(column, false)) return bound('open');
     if ('SelectStmt' in right) {
       const reach = this.#subselect(right.SelectStmt);
       return reach === 'key' ? bound('key', new Map([[column, null]])) : bound(reach);
@@ -365,7 +372,10 @@ class Conditions {
     if (again || views) {
       if (node.whereClause === undefined || views) return 'open';
       const alias = innerAlias(node, this.#target.name);
-      const inner: Target = { ...this.#target, alias, others: [] };
+      const outer = [...(this.#target.outer ?? []), this.#target.alias].filter(
+        (name) => name !== alias,
+      );
+      const inner: Target = { ...this.#target, alias, others: [], from: undefined, outer };
       const found = new Conditions(this.#judge, inner).reach(node.whereClause);
       return found.reach === 'key' || found.reach === 'none' ? 'key' : 'open';
     }
@@ -443,7 +453,9 @@ class Conditions {
     if (names.length > 1) {
       const qualifier = names[names.length - 2] ?? '';
       if (qualifier === this.#target.alias || first === this.#target.alias) return 'target';
+      if (this.#target.outer?.includes(qualifier)) return 'target';
       if (this.#target.others.some((source) => source.alias === qualifier)) return 'others';
+      if (this.#target.from !== undefined && !/^(old|new)$/i.test(qualifier)) return 'others';
       // OLD and NEW of a trigger or rule, a record of a function, an outer row: fixed for this statement.
       return 'none';
     }
@@ -452,7 +464,7 @@ class Conditions {
     const { relation } = this.#target;
     if (relation === null) return 'target';
     if (this.#columnFact(last) !== null) return 'target';
-    if (this.#target.others.length > 0) return 'others';
+    if (this.#target.others.length > 0 || this.#target.from !== undefined) return 'others';
     return 'none';
   }
 
