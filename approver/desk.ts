@@ -52,7 +52,7 @@ export class Desk {
     const most = limits.PENDING_PER_AGENT;
     if (await store.holds.pendingReach(request.agent.name, most)) {
       if (!(await store.holds.resolve(request.id))) {
-        const why = `${request.agent.name} has ${most} holds waiting: it has to wait for some to end`;
+        const why = `${request.agent.name} has ${most} holds waiting: some have to end first`;
         await this.refuse(request.id, why);
         return null;
       }

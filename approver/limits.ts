@@ -87,3 +87,5 @@ export const DELEGATION_MOST_MS = 30 * DAY;
 export const FIGURES_WAITS = 10_000;
 /** Largest receipt; with the rest of its entry it has to fit the ledger's 65,535 bytes. */
 export const RECEIPT_BYTES = 60_000;
+/** Characters of a statement in a chat message; the page has all of it. */
+export const CHAT_STATEMENT_CHARACTERS = 2_500;

@@ -13,6 +13,7 @@ const shown = z.object({
   url: z.string(),
   events: z.array(z.string()),
   private: z.boolean(),
+  format: z.string(),
   active: z.boolean(),
 });
 const delivery = z.object({
@@ -45,9 +46,11 @@ export function webhookRoutes(
       handle: async () => ({
         webhooks: (await store.webhooks.list()).map((w) => ({
           name: w.name,
-          url: w.url,
+          // A chat's address is itself a secret.
+          url: w.format === 'standard' ? w.url : `${new URL(w.url).origin}/…`,
           events: w.events,
           private: w.allowPrivate,
+          format: w.format,
           active: w.active,
         })),
       }),
@@ -64,6 +67,7 @@ export function webhookRoutes(
         url: z.string().max(2000),
         events: z.array(z.enum([...EVENTS, '*'])).min(1),
         signing: z.enum(['hmac', 'ed25519']).default('hmac'),
+        format: z.enum(['standard', 'slack', 'teams']).default('standard'),
         private: z.boolean().default(false),
       }),
       answer: secret,

@@ -64,6 +64,7 @@ const STEPS: readonly (readonly string[])[] = [
     `CREATE INDEX records_hold ON records (hold)`,
   ],
   [`CREATE INDEX holds_pending_agent ON holds (agent) WHERE state = 'pending'`],
+  [`ALTER TABLE webhooks ADD COLUMN format TEXT NOT NULL DEFAULT 'standard'`],
 ];
 
 export async function migrate(db: Db): Promise<void> {

@@ -10,6 +10,8 @@ export interface Webhook {
   /** Sealed; the first one is in force, later ones until their time. */
   readonly secrets: readonly { readonly sealed: string; readonly until: number | null }[];
   readonly allowPrivate: boolean;
+  /** Standard Webhooks, or a chat's own message. */
+  readonly format: 'standard' | 'slack' | 'teams';
   readonly active: boolean;
   readonly created: number;
 }
@@ -48,10 +50,10 @@ export class WebhookStore {
 
   async put(w: Webhook): Promise<void> {
     await this.#db.run(
-      `INSERT INTO webhooks (name, url, events, secrets, private, active, created)
-       VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET url = excluded.url,
+      `INSERT INTO webhooks (name, url, events, secrets, private, active, created, format)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET url = excluded.url,
          events = excluded.events, secrets = excluded.secrets, private = excluded.private,
-         active = excluded.active`,
+         active = excluded.active, format = excluded.format`,
       w.name,
       w.url,
       JSON.stringify(w.events),
@@ -59,6 +61,7 @@ export class WebhookStore {
       Number(w.allowPrivate),
       Number(w.active),
       w.created,
+      w.format,
     );
   }
 
@@ -134,7 +137,12 @@ function toWebhook(row: Row): Webhook {
     allowPrivate: integer(row, 'private') === 1,
     active: integer(row, 'active') === 1,
     created: integer(row, 'created'),
+    format: formatOf(text(row, 'format')),
   };
+}
+
+function formatOf(text: string): Webhook['format'] {
+  return text === 'slack' || text === 'teams' ? text : 'standard';
 }
 
 function toDelivery(row: Row): Delivery {

@@ -8,6 +8,7 @@ import { loadRoster, type Routing } from '../routing.ts';
 import type { DeskEvent } from '../settle.ts';
 import type { Delivery, Webhook } from '../store/webhooks.ts';
 import type { Store } from '../store.ts';
+import { type ChatCard, slackMessage, teamsMessage } from './chat.ts';
 import { newSecret, receiverKey, type Sealer, type SecretKind, signatures } from './secret.ts';
 import { checkAddress, Sender } from './send.ts';
 
@@ -52,6 +53,7 @@ export class Dispatcher {
     readonly events: readonly string[];
     readonly kind: SecretKind;
     readonly allowPrivate: boolean;
+    readonly format?: Webhook['format'];
   }): Promise<string> {
     if (given.allowPrivate && !this.#p.allowPrivate) {
       const what = 'private addresses are switched off in this approver’s configuration';
@@ -71,6 +73,7 @@ export class Dispatcher {
       allowPrivate: given.allowPrivate,
       active: true,
       created: this.#p.now(),
+      format: given.format ?? 'standard',
     });
     return receiverKey(secret);
   }
@@ -116,10 +119,11 @@ export class Dispatcher {
     const roster = await loadRoster(store.signers, this.#p.routing(), now);
     const nobody = { name: '', groups: [], roles: [], identities: [], active: false };
     const { you, yours, receipt, ...card } = await cardOf(hold, store, nobody, roster, now);
-    const body = JSON.stringify({
+    const url = `${this.#p.page()}/holds/${hold.id}`;
+    const standard = JSON.stringify({
       type,
       timestamp: new Date(now).toISOString(),
-      data: { ...card, url: `${this.#p.page()}/holds/${hold.id}` },
+      data: { ...card, url },
     });
     const who = 'who' in event && event.who !== undefined ? `.${event.who}` : '';
     for (const w of hooks) {
@@ -130,7 +134,7 @@ export class Dispatcher {
         webhook: w.name,
         event: type,
         hold: hold.id,
-        body,
+        body: bodyFor(w.format, standard, type, card, url),
         created: now,
       });
     }
@@ -234,4 +238,16 @@ export class Dispatcher {
     if (webhook) return webhook;
     throw new ApproverError('not-found', `there is no webhook ${name}`);
   }
+}
+
+function bodyFor(
+  format: Webhook['format'],
+  standard: string,
+  type: string,
+  card: ChatCard,
+  url: string,
+): string {
+  if (format === 'slack') return JSON.stringify(slackMessage(type, card, url));
+  if (format === 'teams') return JSON.stringify(teamsMessage(type, card, url));
+  return standard;
 }

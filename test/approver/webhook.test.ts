@@ -164,6 +164,39 @@ describe('webhooks', () => {
     );
   });
 
+  it('writes to Slack and Teams in their own cards, others’ words never as markup', async () => {
+    for (const format of ['slack', 'teams'] as const) {
+      const given = { name: format, url: `${base}/${format}`, kind: 'hmac', format } as const;
+      await r.approver.webhooks.add({ ...given, events: ['hold.requested'], allowPrivate: true });
+    }
+    const nasty = '```\n<!channel> *bold* </code> [x](http://evil) \u202e';
+    const asked = new Date(Date.now() + ahead).toISOString();
+    await opened(r, { statement: nasty, reason: nasty, agentName: '<!here>', asked });
+    const long = `-- ${'x'.repeat(5000)}\nDROP TABLE users`;
+    await opened(r, { statement: long, asked });
+    await until('told', () => to('slack').length === 2 && to('teams').length === 2);
+    const slack = JSON.parse(to('slack')[0]?.body ?? '') as SlackMessage;
+    assert.equal(slack.text, '&lt;!here&gt; on shop: waits for a signature');
+    const kinds = new Set(all(slack.blocks, 'type'));
+    assert.ok(!kinds.has('mrkdwn') && kinds.has('rich_text_preformatted'));
+    assert.ok(all(slack.blocks, 'text').some((t) => String(t).includes('<!channel> *bold*')));
+    assert.ok(!JSON.stringify(slack).includes('\u202e'));
+    assert.match(String(all(slack.blocks, 'url')[0]), /\/holds\/h-/);
+    for (const g of to('slack')) {
+      const { blocks } = JSON.parse(g.body) as SlackMessage;
+      assert.ok(blocks.length <= 50);
+      for (const text of all(blocks, 'text')) {
+        assert.ok(typeof text !== 'string' || text.length <= 3000);
+      }
+    }
+    const cut = to('slack')[1]?.body ?? '';
+    assert.match(cut, /Only its beginning; all 5020 bytes are on the page/);
+    const teams = to('teams')[0]?.body ?? '';
+    const elements = new Set(all(JSON.parse(teams), 'type'));
+    assert.ok(!elements.has('TextBlock'), 'a TextBlock reads markdown');
+    assert.ok(elements.has('AdaptiveCard') && Buffer.byteLength(teams) < 28_000);
+  });
+
   it('never goes where it must not', async () => {
     const bad = [
       'http://example.com/',
@@ -206,6 +239,18 @@ describe('webhooks', () => {
     }
   });
 });
+
+interface SlackMessage {
+  readonly text: string;
+  readonly blocks: readonly unknown[];
+}
+
+/** Every value of that name, however deep. */
+function all(value: unknown, name: string): readonly unknown[] {
+  if (Array.isArray(value)) return value.flatMap((v) => all(v, name));
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([k, v]) => [...(k === name ? [v] : []), ...all(v, name)]);
+}
 
 async function waitingOf(r: Room, webhook: string): Promise<number> {
   const all = await r.store.webhooks.deliveries('waiting', 100);

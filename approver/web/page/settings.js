@@ -134,14 +134,11 @@ function keysOf(p) {
   return good.length === 0 ? 'none' : good.map((k) => `${k.method} “${k.label}”`).join(', ');
 }
 
+/** A chat hears of what people want to know, not of every step. */
+const CHAT_EVENTS = ['hold.requested', 'hold.approved', 'hold.denied', 'hold.expired'];
+
 function Webhooks({ of, may, act }) {
-  const [name, setName] = useState('');
-  const [url, setUrl] = useState('');
   const [secret, setSecret] = useState(null);
-  const add = async () => {
-    const made = await call('POST', '/api/webhooks', { name, url, events: ['*'] });
-    setSecret({ name, secret: made.secret });
-  };
   const rotate = async (which) => {
     const made = await call('POST', `/api/webhooks/${which}/secret`, {});
     setSecret({ name: which, secret: made.secret });
@@ -176,9 +173,19 @@ function Webhooks({ of, may, act }) {
         Secret of ${secret.name}, shown this once: <code class="wrap">${secret.secret}</code>
       </p>`
     }
-    ${
-      may &&
-      html`<form
+    ${may && html`<${AddWebhook} act=${act} made=${setSecret} />`}`;
+}
+
+function AddWebhook({ act, made }) {
+  const [name, setName] = useState('');
+  const [url, setUrl] = useState('');
+  const [format, setFormat] = useState('standard');
+  const add = async () => {
+    const events = format === 'standard' ? ['*'] : CHAT_EVENTS;
+    const { secret } = await call('POST', '/api/webhooks', { name, url, format, events });
+    if (format === 'standard') made({ name, secret });
+  };
+  return html`<form
         class="search"
         onSubmit=${(e) => {
           e.preventDefault();
@@ -192,9 +199,16 @@ function Webhooks({ of, may, act }) {
         <label
           >Address <input required type="url" value=${url} onInput=${(e) => setUrl(e.target.value)}
         /></label>
+        <label
+          >For
+          <select value=${format} onChange=${(e) => setFormat(e.target.value)}>
+            <option value="standard">a program</option>
+            <option value="slack">Slack</option>
+            <option value="teams">Teams</option>
+          </select></label
+        >
         <button class="approve">Add webhook</button>
-      </form>`
-    }`;
+      </form>`;
 }
 
 function Dead({ of, may, act }) {
