@@ -139,14 +139,8 @@ export function references(judge: Judge, elements: readonly Node[] | undefined):
   }
 }
 
-/** The relation was changed in a way whose later effect is not worked out: until the catalog shows it, it is `unknown`. */
-export function altered(
-  judge: Judge,
-  schema: string | null,
-  name: string,
-  effects?: readonly Effect[],
-): void {
-  const why: Effect = {
+function notShown(what: string): Effect {
+  return {
     class: 'unknown',
     verb: 'unknown',
     objects: [],
@@ -154,14 +148,53 @@ export function altered(
     scoped: false,
     rows_max: null,
     reversible: false,
-    opaque: `${name} was changed in this session, and the catalog does not show it yet`,
+    opaque: `${what} was changed in this session, and the catalog does not show it yet`,
   };
+}
+
+/**
+ * A relation was changed so that using it may do more than the catalog says. What writing to it does besides is given, or it is
+ * `unknown`, for reading too.
+ */
+export function altered(
+  judge: Judge,
+  schema: string | null,
+  name: string,
+  effects?: readonly Effect[],
+): void {
+  const why = [notShown(name)];
   remember(judge, {
     kind: 'relation',
     schema,
     name,
-    on_read: [],
-    on_write: effects ?? [why],
+    on_read: effects === undefined ? why : [],
+    on_write: effects ?? why,
+    fresh: false,
+  });
+}
+
+/** A function or operator of this name is not what the catalog says. */
+export function alteredCode(judge: Judge, kind: 'function' | 'operator', name: string): void {
+  remember(judge, {
+    kind,
+    schema: null,
+    name,
+    on_read: [notShown(name)],
+    on_write: [],
+    fresh: false,
+  });
+}
+
+/** Casts, operator classes, event triggers, schemas: any later statement may run what was changed. */
+export const ANYTHING = '*';
+
+export function alteredEverything(judge: Judge, what: string): void {
+  remember(judge, {
+    kind: 'operator',
+    schema: null,
+    name: ANYTHING,
+    on_read: [notShown(what)],
+    on_write: [],
     fresh: false,
   });
 }

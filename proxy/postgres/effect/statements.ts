@@ -4,7 +4,10 @@ import type { Node, RoleSpec } from '@pgsql/types';
 import type { Access, EffectClass, ObjectKind } from '../../effect/effect.ts';
 import { alterTable } from './alter.ts';
 import {
+  ANYTHING,
   altered,
+  alteredCode,
+  alteredEverything,
   createFunction,
   createIndex,
   createRule,
@@ -27,9 +30,9 @@ import {
 import { DROPS, dropStatement, nameParts } from './drop.ts';
 import { fireEventTriggers } from './event-trigger.ts';
 import { type BodyOf, type NodeKind, walk } from './expression.ts';
-import type { Judge } from './judge.ts';
+import { absorb, type Judge } from './judge.ts';
 import { maintainCluster, maintainReindex, maintainVacuum, refreshView } from './maintenance.ts';
-import { findRelation, findTypes, parts } from './names.ts';
+import { findRelation, findTypes, localNamed, parts } from './names.ts';
 import { select, selectStatement } from './select.ts';
 import {
   closeCursor,
@@ -165,23 +168,29 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     judge.open('create', 'ddl');
     judge.object(kind, words.length > 1 ? (words[0] ?? null) : null, last, 'create');
     // What an operator or aggregate made here would run is not worked out: until the catalog shows it, using it is `unknown`.
-    if (node.kind === 'OBJECT_OPERATOR' || node.kind === 'OBJECT_AGGREGATE')
-      judge.change(unseen(judge, node.kind, last));
+    if (node.kind === 'OBJECT_OPERATOR') alteredCode(judge, 'operator', last);
+    if (node.kind === 'OBJECT_AGGREGATE') alteredCode(judge, 'function', last);
   },
   CreateDomainStmt: (judge, node) => {
     judge.open('create', 'ddl');
     judge.object('type', null, parts(node.domainname).at(-1) ?? '', 'create');
+    if (JSON.stringify(node.constraints ?? []).includes('"FuncCall"'))
+      alteredEverything(judge, 'a domain');
   },
   CompositeTypeStmt: one('create', 'ddl', 'type', 'create', (n) => n.typevar?.relname),
   CreateEnumStmt: one('create', 'ddl', 'type', 'create', (n) => parts(n.typeName)),
   CreateRangeStmt: one('create', 'ddl', 'type', 'create', (n) => parts(n.typeName)),
   CreateCastStmt: (judge) => {
     judge.open('create', 'ddl');
-    judge.change({ kind: 'unsettled', why: 'a cast was made' });
+    alteredEverything(judge, 'a cast');
   },
   CreateTransformStmt: one('create', 'ddl', 'other', 'create', (n) => n.lang),
   CreateConversionStmt: one('create', 'ddl', 'other', 'create', (n) => parts(n.conversion_name)),
-  CreateOpClassStmt: one('create', 'ddl', 'operator', 'create', (n) => parts(n.opclassname)),
+  CreateOpClassStmt: (judge, node) => {
+    judge.open('create', 'ddl');
+    judge.object('operator', null, parts(node.opclassname).at(-1) ?? '', 'create');
+    alteredEverything(judge, 'an operator class');
+  },
   CreateOpFamilyStmt: one('create', 'ddl', 'operator', 'create', (n) => parts(n.opfamilyname)),
   CreateStatsStmt: (judge, node) => {
     judge.open('create', 'ddl');
@@ -200,6 +209,8 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     if (node.subtype === 'V')
       for (const type of findTypes(judge, parts(node.typeName))) meetType(judge, type.oid);
     walk(judge, node.def);
+    if (JSON.stringify(node.def ?? null).includes('"FuncCall"'))
+      alteredEverything(judge, 'a domain');
   },
   AlterSeqStmt: (judge, node) => {
     const restarts = option(node.options, 'restart') !== null;
@@ -225,6 +236,10 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
   AlterObjectSchemaStmt: (judge, node) => {
     judge.open('alter', node.objectType === 'OBJECT_EXTENSION' ? 'admin' : 'ddl');
     moved(judge, node.relation, node.object, node.objectType);
+    const name =
+      node.relation?.relname ??
+      (node.object === undefined ? undefined : nameParts(node.object).at(-1));
+    renamed(judge, node.objectType, name);
   },
   RenameStmt: (judge, node) => {
     const [, effect] = DROPS[node.renameType ?? 'OBJECT_TABLE'];
@@ -236,8 +251,9 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     moved(judge, node.relation, node.object, node.renameType);
     if (node.subname !== undefined && node.renameType === 'OBJECT_ROLE')
       judge.object('role', null, node.subname, 'alter');
-    if (node.newname !== undefined && node.renameType === 'OBJECT_TABLE')
-      altered(judge, null, node.newname);
+    renamed(judge, node.renameType, node.newname);
+    if (node.relation?.relname !== undefined)
+      renamed(judge, node.renameType, node.relation.relname);
   },
   AlterOwnerStmt: (judge, node) => {
     judge.open('alter', 'admin');
@@ -327,7 +343,7 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
   CreateEventTrigStmt: (judge, node) => {
     judge.open('create', 'admin');
     judge.object('event-trigger', null, node.trigname ?? '', 'create');
-    judge.change({ kind: 'unsettled', why: 'an event trigger was made' });
+    alteredEverything(judge, 'an event trigger');
   },
   AlterEventTrigStmt: one('alter', 'admin', 'event-trigger', 'alter', (n) => n.trigname),
 
@@ -362,31 +378,6 @@ function foreignClass(judge: Judge, server: string): EffectClass {
   return judge.catalog.servers.get(server) === 'file_fdw' ? 'admin' : 'ddl';
 }
 
-function unseen(judge: Judge, kind: 'OBJECT_OPERATOR' | 'OBJECT_AGGREGATE', name: string) {
-  const why = `${name} was made in this session, and the catalog does not show it yet`;
-  const effect = {
-    class: 'unknown' as const,
-    verb: 'call',
-    objects: [],
-    predicate: 'not-applicable' as const,
-    scoped: false,
-    rows_max: null,
-    reversible: false,
-    opaque: why,
-  };
-  const object = {
-    kind: kind === 'OBJECT_OPERATOR' ? ('operator' as const) : ('function' as const),
-    schema: null,
-    name,
-    on_read: [effect],
-    on_write: [],
-    fresh: true,
-    committed: false,
-    catalog_version: judge.catalog?.version ?? 0,
-  };
-  return { kind: 'object' as const, object };
-}
-
 type Ranged = { schemaname?: string; relname?: string } | undefined;
 
 function named(
@@ -405,6 +396,20 @@ function named(
   else judge.object(kind, schema, name, access);
 }
 
+/** What the new name stands for is not followed: using it is `unknown` until the catalog shows it. */
+function renamed(
+  judge: Judge,
+  type: keyof typeof DROPS | undefined,
+  name: string | undefined,
+): void {
+  if (type === undefined || name === undefined) return;
+  const [kind] = DROPS[type];
+  if (kind === 'table' || kind === 'view' || kind === 'materialized-view')
+    altered(judge, null, name);
+  else if (kind === 'function') alteredCode(judge, 'function', name);
+  else if (kind === 'schema' || kind === 'type') alteredEverything(judge, name);
+}
+
 /** The thing that gets another name, schema or owner. */
 function moved(
   judge: Judge,
@@ -414,9 +419,6 @@ function moved(
 ): void {
   if (relation !== undefined) about(judge, relation, 'alter');
   else named(judge, type, object, 'alter');
-  // What an old name means afterwards is not followed.
-  if (relation?.relname !== undefined)
-    altered(judge, relation.schemaname ?? null, relation.relname);
 }
 
 // Typed line by line above; looked up by a key that is only known when it runs.
@@ -430,6 +432,17 @@ export function kindOf(node: Node): readonly [kind: string, body: unknown] {
   return ['', undefined];
 }
 
+/** Statements whose rows and expressions may meet changed casts and operators. */
+const RUNS_CODE = new Set([
+  'SelectStmt',
+  'InsertStmt',
+  'UpdateStmt',
+  'DeleteStmt',
+  'MergeStmt',
+  'CopyStmt',
+  'CallStmt',
+]);
+
 /** Judges one statement, wherever it stands: at the top, in a CTE, in a body, under EXPLAIN. */
 export function judgeStatement(judge: Judge, node: Node): void {
   judge.visit();
@@ -440,6 +453,9 @@ export function judgeStatement(judge: Judge, node: Node): void {
     return;
   }
   const before = judge.draft;
+  const changed =
+    judge.scope === null && RUNS_CODE.has(kind) ? localNamed(judge, 'operator', ANYTHING) : null;
+  if (changed !== null) absorb(judge, changed.on_read, []);
   // A sub-select reads for the statement that it stands in; a statement of a body has an effect of its own.
   if (kind === 'SelectStmt' && judge.scope !== null)
     select(judge, body as Parameters<typeof select>[1]);
