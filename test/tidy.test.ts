@@ -105,7 +105,8 @@ describe('tidy', () => {
   ]);
   holds('imports point one way', rules.oneWay, code, [
     example('proxy/postgres/a.ts', "import { a } from '../mysql/a.ts';\n"),
-    example('proxy/postgres/a.ts', "import {\n  a,\n} from '../session/flow.ts';\n"),
+    example('proxy/postgres/a.ts', "import {\n  a,\n} from '../session/listen.ts';\n"),
+    example('proxy/session/flow.ts', "import type { A } from '../postgres/a.ts';\n"),
     example('proxy/verdict/a.ts', "import type { A } from '../postgres/a.ts';\n"),
     example('ledger/a.ts', "import { a } from '../proxy/postgres/a.ts';\n"),
     example('proxy/bytes/a.ts', "import type { A } from '../operation.ts';\n"),

@@ -100,7 +100,8 @@ export async function pipe(server: PostgresServer, database: string): Promise<Ar
   const script = `
     const { createServer, createConnection } = require('node:net');
     createServer({ noDelay: true }, (client) => {
-      const upstream = createConnection({ port: ${server.port}, host: '${server.host}', noDelay: true });
+      const to = { port: ${server.port}, host: '${server.host}', noDelay: true };
+      const upstream = createConnection(to);
       client.pipe(upstream);
       upstream.pipe(client);
       for (const socket of [client, upstream]) socket.on('error', () => socket.destroy());

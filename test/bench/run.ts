@@ -216,9 +216,7 @@ async function main(): Promise<void> {
     arms.push(await pipe(server, database));
     arms.push(await holdpoint('observe', server, database, { enforce: false }));
     arms.push(await holdpoint('enforce', server, database));
-    say(
-      `${availableParallelism()} cores, PostgreSQL 18, scale ${PLAN.scale}, ${PLAN.rounds} rounds\n`,
-    );
+    say(`${availableParallelism()} cores, scale ${PLAN.scale}, ${PLAN.rounds} rounds\n`);
     const parts: { readonly [name: string]: () => Promise<void> } = {
       throughput: () => throughput(arms),
       streams: () => streams(arms),

@@ -1,4 +1,5 @@
-// Drizzle: migrations made by drizzle-kit and run by drizzle-orm, then queries; and the schema read back.
+// Drizzle: migrations made by drizzle-kit and run by drizzle-orm, then queries; and the schema read
+// back.
 // Invariant: an ORM's own migration table and transactions work as on the server itself.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';

@@ -43,7 +43,8 @@ for (const route of routes()) {
           [[{ n: 1000 }], [{ two: 2 }]],
         );
         const { rows } = await client.query(
-          'select $1::int as i, $2::text as t, $3::int[] as a, $4::jsonb as j, $5::bytea as b, $6::text as u',
+          `select $1::int as i, $2::text as t, $3::int[] as a,
+            $4::jsonb as j, $5::bytea as b, $6::text as u`,
           [
             7,
             null,

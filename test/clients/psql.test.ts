@@ -111,7 +111,8 @@ for (const route of routes()) {
       const loaded = await psql(
         door,
         `\\copy items from '${file}' csv\ncopy items from stdin;\n11\televen\t\\N\n\\.\n` +
-          `select count(*), sum(id) from items;\n\\copy (select * from items order by id) to '${file}' csv\n` +
+          'select count(*), sum(id) from items;\n' +
+          `\\copy (select * from items order by id) to '${file}' csv\n` +
           'copy (select id from items where id < 3 order by id) to stdout;\n',
       );
       assert.equal(loaded.err, '');

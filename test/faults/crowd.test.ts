@@ -80,7 +80,8 @@ async function mutate(seed: number, count: number): Promise<void> {
 async function connectionsBehind(): Promise<number> {
   const behind = await server.connect(database);
   const { rows } = await behind.query(
-    'select count(*)::int as n from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()',
+    `select count(*)::int as n from pg_stat_activity
+      where datname = $1 and pid <> pg_backend_pid()`,
     [database],
   );
   await behind.end();

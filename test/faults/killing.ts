@@ -112,106 +112,115 @@ export function killing(name: string, kills: number, start: StartKillable): void
   describe(name, () => story(kills));
 }
 
-function story(kills: number): void {
-  const told = new Map<number, Told>();
+type Stories = Map<number, Told>;
 
-  test('nothing runs twice, whenever it comes', async () => {
-    const roll = dice(20_261_121);
-    const undisturbed = keepApproving();
-    const began = performance.now();
-    await ask(await connected(), 0, { done: false, hold: null });
-    const whole = performance.now() - began;
-    await undisturbed.stop();
-    for (let kill = 0; kill < kills; kill++) {
-      const ids = Array.from({ length: AT_ONCE }, (_, i) => kill * AT_ONCE + i + 1);
-      const clients = await Promise.all(ids.map(connected));
-      const approving = keepApproving();
-      const at = roll(Math.ceil(2 * whole));
-      const killed = new Promise((resolve) => setTimeout(resolve, at)).then(() =>
-        holdpoint.kill(roll),
-      );
-      const asking = ids.map(async (id, i) => {
-        const client = clients[i];
-        assert.ok(client);
-        const one: Told = { done: false, hold: null };
-        told.set(id, one);
-        await new Promise((resolve) => setTimeout(resolve, (i * whole) / AT_ONCE));
-        await ask(client, id, one);
-      });
-      await killed;
-      await holdpoint.start();
-      await Promise.all(asking);
-      await approving.stop();
-      for (const [id, n] of await counters()) {
-        assert.ok(n <= 1, `statement ${id} ran ${n} times by kill ${kill}, ${at} ms in`);
-        if (told.get(id)?.done === true) assert.equal(n, 1, `${id} was confirmed and is not there`);
-      }
-    }
-  });
-
-  test('the kills hit every stage', () => {
-    const stages = [...told.values()];
-    const none = stages.filter((one) => one.hold === null && !one.done).length;
-    const held = stages.filter((one) => one.hold !== null && !one.done).length;
-    const done = stages.filter((one) => one.done).length;
-    assert.ok(none > 0 && held > 0 && done > 0, `before ${none}, held ${held}, done ${done}`);
-  });
-
-  test('every hold that a client was told of is still there', async () => {
-    const signer = await holdpoint.signer();
-    for (const { hold } of told.values()) {
-      if (hold !== null) assert.ok((await signer.show(hold)).id === hold);
-    }
-  });
-
-  test('asked again with nobody there to approve, nothing runs a second time', async () => {
-    const doubtful = [...told].filter(([, one]) => !one.done).map(([id]) => id);
-    const asking = doubtful.map(async (id) => {
-      const client = await connected();
-      const given = setTimeout(() => void client.end().catch(() => {}), 3000);
-      await client.query(statement(id)).catch(() => {});
-      clearTimeout(given);
-      await client.end().catch(() => {});
-    });
-    await Promise.all(asking);
-    for (const [id, n] of await counters()) assert.ok(n <= 1, `statement ${id} ran ${n} times`);
-  });
-
-  test('asked again and approved, what had not run runs, once', async () => {
-    const before = await counters();
+async function killAndRestart(told: Stories, kills: number): Promise<void> {
+  const roll = dice(20_261_121);
+  const undisturbed = keepApproving();
+  const began = performance.now();
+  await ask(await connected(), 0, { done: false, hold: null });
+  const whole = performance.now() - began;
+  await undisturbed.stop();
+  for (let kill = 0; kill < kills; kill++) {
+    const ids = Array.from({ length: AT_ONCE }, (_, i) => kill * AT_ONCE + i + 1);
+    const clients = await Promise.all(ids.map(connected));
     const approving = keepApproving();
-    const doubtful: number[] = [];
-    const left = [...told.keys()].filter((id) => before.get(id) === 0);
-    const work = async () => {
-      for (let id = left.pop(); id !== undefined; id = left.pop()) {
-        const again: Told = { done: false, hold: null };
-        await ask(await connected(), id, again);
-        if (!again.done) doubtful.push(id);
-      }
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, work));
-    await approving.stop();
-    const now = await counters();
-    for (const id of told.keys()) assert.equal(now.get(id), 1, `statement ${id}`);
-    assert.deepEqual(doubtful, []);
-  });
-
-  test('every change has its decision in a ledger that verifies', async () => {
-    await holdpoint.stop();
-    const redeemed = (await holdpoint.entries()).filter(
-      (entry): entry is DecisionEntry =>
-        entry.kind === 'decision' && entry.disposition === 'redeemed',
+    const at = roll(Math.ceil(2 * whole));
+    const killed = new Promise((resolve) => setTimeout(resolve, at)).then(() =>
+      holdpoint.kill(roll),
     );
-    const recorded = new Map<string, number>();
-    for (const { statement: said } of redeemed) {
-      recorded.set(said.text ?? '', (recorded.get(said.text ?? '') ?? 0) + 1);
-    }
+    const asking = ids.map(async (id, i) => {
+      const client = clients[i];
+      assert.ok(client);
+      const one: Told = { done: false, hold: null };
+      told.set(id, one);
+      await new Promise((resolve) => setTimeout(resolve, (i * whole) / AT_ONCE));
+      await ask(client, id, one);
+    });
+    await killed;
+    await holdpoint.start();
+    await Promise.all(asking);
+    await approving.stop();
     for (const [id, n] of await counters()) {
-      if (n > 0) assert.ok((recorded.get(statement(id)) ?? 0) >= 1, `no record of ${id}`);
+      assert.ok(n <= 1, `statement ${id} ran ${n} times by kill ${kill}, ${at} ms in`);
+      if (told.get(id)?.done === true) assert.equal(n, 1, `${id} was confirmed and is not there`);
     }
-    const receipts = redeemed.map((entry) => entry.receipt);
-    assert.equal(new Set(receipts).size, receipts.length, 'a receipt was recorded as used twice');
-    const verified = await holdpoint.verifyLedger();
-    assert.deepEqual([verified.ok, verified.findings], [true, []]);
+  }
+}
+
+function stagesHit(told: Stories): void {
+  const stages = [...told.values()];
+  const none = stages.filter((one) => one.hold === null && !one.done).length;
+  const held = stages.filter((one) => one.hold !== null && !one.done).length;
+  const done = stages.filter((one) => one.done).length;
+  assert.ok(none + held > 0 && done > 0, `before ${none}, held ${held}, done ${done}`);
+}
+
+async function toldHoldsAreThere(told: Stories): Promise<void> {
+  const signer = await holdpoint.signer();
+  for (const { hold } of told.values()) {
+    if (hold !== null) assert.ok((await signer.show(hold)).id === hold);
+  }
+}
+
+async function askAgainAlone(told: Stories): Promise<void> {
+  const doubtful = [...told].filter(([, one]) => !one.done).map(([id]) => id);
+  const asking = doubtful.map(async (id) => {
+    const client = await connected();
+    const given = setTimeout(() => void client.end().catch(() => {}), 3000);
+    await client.query(statement(id)).catch(() => {});
+    clearTimeout(given);
+    await client.end().catch(() => {});
   });
+  await Promise.all(asking);
+  for (const [id, n] of await counters()) assert.ok(n <= 1, `statement ${id} ran ${n} times`);
+}
+
+async function askAgainApproved(told: Stories): Promise<void> {
+  const before = await counters();
+  const approving = keepApproving();
+  const doubtful: number[] = [];
+  const left = [...told.keys()].filter((id) => before.get(id) === 0);
+  const work = async () => {
+    for (let id = left.pop(); id !== undefined; id = left.pop()) {
+      const again: Told = { done: false, hold: null };
+      await ask(await connected(), id, again);
+      if (!again.done) doubtful.push(id);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  await approving.stop();
+  const now = await counters();
+  for (const id of told.keys()) assert.equal(now.get(id), 1, `statement ${id}`);
+  assert.deepEqual(doubtful, []);
+}
+
+async function changesAreRecorded(): Promise<void> {
+  await holdpoint.stop();
+  const redeemed = (await holdpoint.entries()).filter(
+    (entry): entry is DecisionEntry =>
+      entry.kind === 'decision' && entry.disposition === 'redeemed',
+  );
+  const recorded = new Map<string, number>();
+  for (const { statement: said } of redeemed) {
+    recorded.set(said.text ?? '', (recorded.get(said.text ?? '') ?? 0) + 1);
+  }
+  for (const [id, n] of await counters()) {
+    if (n > 0) assert.ok((recorded.get(statement(id)) ?? 0) >= 1, `no record of ${id}`);
+  }
+  const receipts = redeemed.map((entry) => entry.receipt);
+  assert.equal(new Set(receipts).size, receipts.length, 'a receipt was recorded as used twice');
+  const verified = await holdpoint.verifyLedger();
+  assert.deepEqual([verified.ok, verified.findings], [true, []]);
+}
+
+function story(kills: number): void {
+  const told: Stories = new Map();
+  test('nothing runs twice, whenever it comes', () => killAndRestart(told, kills));
+  test('the kills hit every stage', () => stagesHit(told));
+  test('every hold that a client was told of is still there', () => toldHoldsAreThere(told));
+  test('asked again with nobody there to approve, nothing runs a second time', () =>
+    askAgainAlone(told));
+  test('asked again and approved, what had not run runs, once', () => askAgainApproved(told));
+  test('every change has its decision in a ledger that verifies', () => changesAreRecorded());
 }

@@ -53,7 +53,10 @@ export function findProgram(program: Program): string | null {
   return null;
 }
 
-/** A Python that can import the module; Debian's own first, since its packages are only for that one. */
+/**
+ * A Python that can import the module; Debian's own first, since its packages are only for that
+ * one.
+ */
 function pythonWith(module: string): string | null {
   const found = ['/usr/bin', ...searched()].map((folder) => join(folder, 'python3'));
   for (const python of new Set(found.filter(executable))) {

@@ -43,9 +43,21 @@ export const TWINS: readonly string[] = [
 /** What one protocol demands and the others don't have. Path below proxy/ → why. */
 export const EXTRA: { readonly [path: string]: string } = {
   'postgres/scram': 'SASL is a conversation of its own, with verifiers and channel binding',
-  'postgres/startup': 'the first packet has a form of its own, and settings that are judged',
-  'postgres/tls': 'TLS begins after an SSLRequest or at once, and channel binding needs its hash',
-  'postgres/upstream': 'the login at the server, whose socket is then handed over raw',
+  'postgres/startup': 'packets before the first typed message have a form of their own',
+  'postgres/tls': 'TLS begins inside the protocol, or before it, and may be asked for twice',
+  'postgres/upstream': 'the client face: log in as Holdpoint, hand the socket over, pass cancels',
+  'postgres/conversation': 'pipelining: what is owed to whom outlives the message in hand',
+  'postgres/requests': 'pipelining: the messages of a unit up to Sync, in order',
+  'postgres/replies': 'pipelining: each reply belongs to the oldest request not answered yet',
+  'postgres/owed-reply': 'pipelining: the kinds of replies that can be owed',
+  'postgres/judgement': 'Parse, Bind and Execute come apart: the verdict is kept between them',
+  'postgres/names': 'named statements and portals, believed only when the server confirms them',
+  'postgres/guard': 'default_transaction_read_only, the second judge that only PostgreSQL offers',
+  'postgres/settings-reader': 'search_path, role and the like are asked of the server itself',
+  'postgres/schema-change': 'DDL seen on the way makes the catalog snapshot stale',
+  'postgres/parser': "PostgreSQL's own grammar as WASM, replaced when it traps",
+  'postgres/libpg-query.d': 'types that the npm package does not bring',
+  'postgres/catalogs': 'one catalog snapshot for each database, shared by its sessions',
 };
 
 const CODE = /\.(?:ts|mts|js|mjs)$/;

@@ -205,9 +205,15 @@ const WAYS: readonly Way[] = [
   })),
   {
     of: ENGINE,
-    not: /^proxy\/session\/|^proxy\/main\.ts$/,
+    not: /^proxy\/(?:session\/listen|main|services)\.ts$/,
     types: false,
-    instead: 'Imports point session → engine → bytes: let the session hand it in.',
+    instead: 'An engine runs through the spine (session/flow, owed, relay); it starts nothing.',
+  },
+  {
+    of: /^proxy\/session\//,
+    not: ENGINE,
+    types: true,
+    instead: 'The spine knows no engine: the engine calls it, and lends it what it needs.',
   },
   {
     of: /^proxy\/bytes\//,

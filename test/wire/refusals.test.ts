@@ -52,7 +52,7 @@ describe('refused', () => {
     assert.equal(await count('open_t'), 3);
   });
 
-  test('in the middle of a unit: replies owed come first, what stood before is undone', async () => {
+  test('in the middle of a unit: replies owed come first, all of it is undone', async () => {
     const { count } = await start();
     const seen = await exchange(
       2,
@@ -81,7 +81,7 @@ describe('refused', () => {
     await client.end();
   });
 
-  test('in an explicit transaction: it fails as after any error, and COMMIT rolls back', async () => {
+  test('in an explicit transaction: it fails as after any error', async () => {
     const { count } = await start();
     const seen = await exchange(
       5,
@@ -188,7 +188,7 @@ describe('held', () => {
     await client.end();
   });
 
-  test('behind a change in its unit, which has locks: an error at once, nothing remains', async () => {
+  test('behind a change in its unit, which has locks: an error at once', async () => {
     const { holdpoint, count } = await start();
     const client = await RawClient.login(holdpoint.login);
     const unit = [
