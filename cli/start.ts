@@ -38,12 +38,14 @@ async function start(options: StartOptions): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let wanted = 0;
   let running: Running | null = null;
+  const leaving = new AbortController();
   const stop = (): void => {
     const now = performance.now();
     // Asked again, and not by the same key press through the launcher: out at once. The guard ends
     // the database.
     if (wanted > 0 && now - wanted > SAME_SIGNAL_MS) process.exit(130);
     wanted ||= now;
+    leaving.abort();
     if (running) void end(running);
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
@@ -52,9 +54,10 @@ async function start(options: StartOptions): Promise<void> {
 
   try {
     const { startAll } = await import('./run/start.ts');
-    running = await startAll(options);
+    running = await startAll(options, leaving.signal);
   } catch (error) {
     letGo();
+    if (wanted > 0) return;
     throw error;
   }
   if (wanted > 0) return end(running);

@@ -6,10 +6,17 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { LineCounter, parseDocument } from 'yaml';
-import type { Entry } from '../ledger/contract.ts';
 import type { AgentRecord } from './agents.ts';
 import { UserError } from './errors.ts';
-import { pem, secret } from './secret.ts';
+import {
+  type ApproverConfig,
+  type BusConfig,
+  buildApprover,
+  buildBus,
+  buildLedger,
+  type LedgerConfig,
+} from './neighbours.ts';
+import { type Place, pem, secret } from './secret.ts';
 import { type Settings, settings } from './settings.ts';
 
 /** Where a service listens. `port: 0` takes any free one. */
@@ -81,52 +88,6 @@ export interface ListenerTls {
   readonly key: string | null;
 }
 
-export type BusConfig =
-  /** In process: proxy and approver run in the same process. */
-  | { readonly kind: 'memory' }
-  /** NATS with JetStream. `credentials`: a .creds file. */
-  | {
-      readonly kind: 'nats';
-      readonly servers: readonly string[];
-      readonly credentials: string | null;
-      readonly token: () => string | undefined;
-    };
-
-/** Somebody who reaches the ledger over HTTP. */
-export interface LedgerClient {
-  readonly name: string;
-  /** At least 16 characters, brought as a bearer token. */
-  readonly token: () => string | undefined;
-  readonly may: readonly ('append' | 'read' | 'metrics')[];
-  /**
-   * Kinds of entries it may write; null is all. A proxy needs no signatures, an approver no
-   * decisions.
-   */
-  readonly kinds: readonly Entry['kind'][] | null;
-}
-
-export type LedgerConfig =
-  /**
-   * Files in `directory`, written by this process. `origin` is the log's name in its checkpoints,
-   * fixed for its life.
-   * `listen` serves them, and takes the entries of `clients`. `standby`: wait while another process
-   * writes them.
-   */
-  | {
-      readonly kind: 'files';
-      readonly directory: string;
-      readonly origin: string;
-      readonly listen: Address | null;
-      readonly clients: readonly LedgerClient[];
-      readonly standby: boolean;
-    }
-  /** Another process's ledger, and its standby. */
-  | {
-      readonly kind: 'http';
-      readonly urls: readonly string[];
-      readonly token: () => string | undefined;
-    };
-
 export interface Config {
   /** The file it came from; null for the embedded defaults. */
   readonly file: string | null;
@@ -154,13 +115,7 @@ export interface Config {
     readonly data: string;
   };
   readonly bus: BusConfig;
-  readonly approver: {
-    readonly listen: Address;
-    /** The address people reach it by, for links in notices. */
-    readonly url: string;
-    /** Where a proxy that runs apart gets the approver's public keys. */
-    readonly keys_url: string;
-  };
+  readonly approver: ApproverConfig;
   readonly ledger: LedgerConfig;
 }
 
@@ -224,15 +179,13 @@ function scalar(node: unknown): unknown {
   return typeof node === 'object' && node !== null && 'value' in node ? node.value : node;
 }
 
-type Place = (keys: readonly PropertyKey[]) => string;
-
 function build(from: Settings, file: string, place: Place): Config {
   const base = dirname(file);
   const path = (relative: string): string => resolve(base, relative);
   const state = path(from.state);
   const tls = from.listen.tls;
-  const url = from.approver.url ?? urlOf(from.approver.listen);
-  const keys = new URL('/.well-known/jwks.json', url).href;
+  const read = (pemFile: string | null, index: number, key: string): string | null =>
+    pemFile === null ? null : pem(pemFile, base, () => place(['targets', index, 'tls', key]));
   const config: Config = {
     file,
     instance: from.instance,
@@ -250,9 +203,9 @@ function build(from: Settings, file: string, place: Place): Config {
       password: secret(target.password, base, () => place(['targets', index, 'password'])),
       tls: {
         mode: target.tls.mode,
-        ca: pem(target.tls.ca, base, () => place(['targets', index, 'tls', 'ca'])),
-        cert: pem(target.tls.cert, base, () => place(['targets', index, 'tls', 'cert'])),
-        key: pem(target.tls.key, base, () => place(['targets', index, 'tls', 'key'])),
+        ca: read(target.tls.ca, index, 'ca'),
+        cert: read(target.tls.cert, index, 'cert'),
+        key: read(target.tls.key, index, 'key'),
       },
     })),
     agents: from.agents,
@@ -261,35 +214,11 @@ function build(from: Settings, file: string, place: Place): Config {
       tests: from.policy.tests === null ? null : path(from.policy.tests),
       data: path(from.policy.data),
     },
-    bus:
-      from.bus.kind === 'memory'
-        ? from.bus
-        : {
-            ...from.bus,
-            credentials: from.bus.credentials === null ? null : path(from.bus.credentials),
-            token: secret(from.bus.token, base, () => place(['bus', 'token'])),
-          },
-    approver: { listen: from.approver.listen, url, keys_url: from.approver.keys_url ?? keys },
+    bus: buildBus(from.bus, base, place),
+    approver: buildApprover(from.approver, base, place),
     ledger: buildLedger(from.ledger, { base, directory: join(state, 'ledger') }, place),
   };
   return freeze(config);
-}
-
-function buildLedger(
-  from: Settings['ledger'],
-  where: { readonly base: string; readonly directory: string },
-  place: Place,
-): LedgerConfig {
-  const { base } = where;
-  if (from.kind === 'http') {
-    return { ...from, token: secret(from.token, base, () => place(['ledger', 'token'])) };
-  }
-  const clients = from.clients.map((client, index) => ({
-    ...client,
-    token: secret(client.token, base, () => place(['ledger', 'clients', index, 'token'])),
-  }));
-  const directory = from.directory === null ? where.directory : resolve(base, from.directory);
-  return { ...from, directory, clients };
 }
 
 /** A database of the embedded demo, once it runs. */
@@ -345,17 +274,6 @@ export function embeddedConfig(
       },
     ],
   });
-}
-
-export function urlOf(address: Address): string {
-  // Passkeys belong to a name: an address would not do.
-  const local = ['0.0.0.0', '::', '127.0.0.1', '::1'].includes(address.host);
-  const host = local
-    ? 'localhost'
-    : address.host.includes(':')
-      ? `[${address.host}]`
-      : address.host;
-  return `http://${host}:${address.port}`;
 }
 
 function freeze<T>(value: T): T {

@@ -4,6 +4,12 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { UserError } from './errors.ts';
 
+/** Where a setting stands in its file: `path:line`. */
+export type Place = (keys: readonly PropertyKey[]) => string;
+
+/** Asked at each use; undefined where none is configured. */
+export type Secret = () => string | undefined;
+
 type SecretSetting = { env: string } | { file: string } | null;
 
 /** Looked up once now, so that a missing secret stops the start, and again at each use. */
@@ -34,8 +40,7 @@ export function secret(
   return look;
 }
 
-export function pem(from: string | null, base: string, place: () => string): string | null {
-  if (from === null) return null;
+export function pem(from: string, base: string, place: () => string): string {
   try {
     return readFileSync(resolve(base, from), 'utf8');
   } catch {

@@ -113,12 +113,24 @@ const ENTRY_KINDS = [
   'administration',
 ] as const satisfies readonly Entry['kind'][];
 
-const ledgerClient = z.strictObject({
-  name,
-  token: secret.refine((value) => value !== null, 'give a token'),
-  may: z.array(z.enum(['append', 'read', 'metrics'])).min(1),
-  kinds: z.array(z.enum(ENTRY_KINDS)).nullable().default(null),
-});
+const serviceTls = z.strictObject({ cert: text, key: text });
+
+const ledgerClient = z
+  .strictObject({
+    name,
+    token: secret,
+    certificate: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/i, 'a SHA-256 fingerprint has 64 hex digits')
+      .nullable()
+      .default(null),
+    may: z.array(z.enum(['append', 'read', 'metrics'])).min(1),
+    kinds: z.array(z.enum(ENTRY_KINDS)).nullable().default(null),
+  })
+  .refine(
+    (value) => value.token !== null || value.certificate !== null,
+    'give a token or a certificate',
+  );
 
 const ledger = z
   .discriminatedUnion('kind', [
@@ -132,12 +144,44 @@ const ledger = z
         .strictObject({ host: text.default('127.0.0.1'), port })
         .nullable()
         .default(null),
+      tls: serviceTls.extend({ client_ca: file }).nullable().default(null),
       clients: z.array(ledgerClient).default([]),
+      public_log: z.boolean().default(false),
       standby: z.boolean().default(false),
+      witnesses: z.array(z.strictObject({ url: z.url(), key: text })).default([]),
     }),
-    z.strictObject({ kind: z.literal('http'), urls: z.array(z.url()).min(1), token: secret }),
+    z.strictObject({
+      kind: z.literal('http'),
+      urls: z.array(z.url()).min(1),
+      token: secret,
+      tls: z.strictObject({ ca: file, cert: file, key: file }).prefault({}),
+    }),
   ])
   .prefault({ kind: 'files' });
+
+const oidc = z.strictObject({
+  issuer: z.url(),
+  client_id: text,
+  client_secret: secret,
+  groups_claim: text.default('groups'),
+  groups: z.record(text, z.array(text)).default({}),
+  roles: z.record(text, z.array(z.enum(['signer', 'operator', 'auditor']))).default({}),
+  create: z.boolean().default(false),
+});
+
+const approver = z
+  .strictObject({
+    listen: address('127.0.0.1', 8080),
+    tls: serviceTls.nullable().default(null),
+    url: z.url().nullable().default(null),
+    keys_url: z.url().nullable().default(null),
+    store: secret,
+    ledger_key: file,
+    oidc: oidc.nullable().default(null),
+    routing: file,
+    private_webhooks: z.boolean().default(false),
+  })
+  .prefault({});
 
 export const settings = z
   .strictObject({
@@ -158,13 +202,7 @@ export const settings = z
       })
       .prefault({}),
     bus,
-    approver: z
-      .strictObject({
-        listen: address('127.0.0.1', 8080),
-        url: z.url().nullable().default(null),
-        keys_url: z.url().nullable().default(null),
-      })
-      .prefault({}),
+    approver,
     ledger,
   })
   .superRefine((value, context) => {

@@ -3,14 +3,8 @@
 // record on its own.
 import type { Config } from '../../proxy/config.ts';
 import { UserError } from '../../proxy/errors.ts';
-import {
-  openApprover,
-  openBus,
-  openLedgerHere,
-  openPeople,
-  openProxy,
-  openRecord,
-} from './rooms.ts';
+import { openLedgerHere, openRecord } from './record.ts';
+import { openApprover, openBus, openPeople, openProxy } from './rooms.ts';
 import type { Service } from './start.ts';
 
 /** Starts it and answers the lines to print. */
@@ -18,9 +12,10 @@ export async function startOne(
   config: Config,
   service: Service,
   stack: AsyncDisposableStack,
+  leaving: AbortSignal,
 ): Promise<readonly string[]> {
   if (service === 'ledger') {
-    const ledger = await openLedgerHere(config, stack);
+    const ledger = await openLedgerHere(config, stack, leaving);
     return [`ledger is ready: ${ledger.publicKey}`];
   }
   if (config.bus.kind !== 'nats') {

@@ -1,42 +1,20 @@
-// The services that `holdpoint start` can run, each opened from the configuration and put on the
-// stack to be closed.
-// Invariant: a service that could not be opened says which one and why, without a stack trace where
-// a person can mend it.
+// Bus, approver and proxy as `holdpoint start` runs them, each opened from the configuration and put
+// on the stack to be closed.
+// Invariant: a service that could not be opened says which one and why.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Approver } from '../../approver/main.ts';
+import type { Approver, ApproverSettings } from '../../approver/main.ts';
 import type { Store } from '../../approver/store.ts';
 import type { Bus } from '../../bus/bus.ts';
 import type { LedgerWriter } from '../../ledger/contract.ts';
-import type { Ledger } from '../../ledger/ledger.ts';
 import type { Config } from '../../proxy/config.ts';
 import { UserError } from '../../proxy/errors.ts';
 import type { ApproverKeys } from '../../proxy/hold/receipt.ts';
 import type { Proxy as Door } from '../../proxy/main.ts';
+import type { OidcConfig } from '../../proxy/neighbours.ts';
 import type { ServerTls } from '../../proxy/tls.ts';
-
-/**
- * Errors that are somebody's to mend, told by their words; anything else is ours and keeps its
- * stack.
- */
-const TOLD = new Set(['LedgerError', 'PolicyRejected', 'ApproverError', 'NoteError']);
-const TOLD_CODES = new Set(['EADDRINUSE', 'EACCES', 'EADDRNOTAVAIL', 'ENOENT', 'ENOSPC', 'EROFS']);
-
-export async function step<T>(what: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof Error) || error instanceof UserError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    if (!TOLD.has(error.name) && !TOLD_CODES.has(code ?? '')) throw error;
-    const why =
-      code === 'EADDRINUSE'
-        ? 'the port is taken; stop what listens there, or choose another ' +
-          '(--help, or `listen` in the configuration)'
-        : error.message;
-    throw new UserError(`can’t ${what}: ${why}`, { cause: error });
-  }
-}
+import { routingFrom } from './routing.ts';
+import { problem, step } from './told.ts';
 
 /**
  * Loads the code of all services while something else is waited for. What fails here fails again in
@@ -49,70 +27,6 @@ export function loadAhead(): void {
     import('../../proxy/main.ts'),
   ];
   void Promise.allSettled(all);
-}
-
-/** One line to standard error. Callers keep secrets and statements out of it. */
-export function problem(where: string, what: unknown): void {
-  const said = what instanceof Error ? what.message : String(what);
-  process.stderr.write(`${new Date().toISOString()} ${where}: ${said}\n`);
-}
-
-/** The ledger in this process, served to others where it listens. */
-export async function openLedgerHere(config: Config, stack: AsyncDisposableStack): Promise<Ledger> {
-  const { ledger: from } = config;
-  if (from.kind !== 'files') {
-    throw new UserError(
-      `${config.file}: ledger.kind: only \`files\` can be written by this process`,
-    );
-  }
-  const { directory, origin, listen, standby } = from;
-  if (listen === null) {
-    const { openLedger } = await import('../../ledger/ledger.ts');
-    const warn = (message: string): void => problem('ledger', message);
-    const ledger = await step('open the ledger', () => openLedger({ directory, origin, warn }));
-    stack.defer(() => ledger.close());
-    return ledger;
-  }
-  const [{ serveLedger }, { tokenDigest }] = await Promise.all([
-    import('../../ledger/serve.ts'),
-    import('../../ledger/access.ts'),
-  ]);
-  const principals = from.clients.map((client) => ({
-    name: client.name,
-    rights: client.may,
-    kinds: client.kinds,
-    token_sha256: tokenDigest(client.token() ?? ''),
-    certificate_sha256: null,
-  }));
-  const serving = await step(`serve the ledger on ${listen.host}:${listen.port}`, () =>
-    serveLedger({
-      directory,
-      origin,
-      ...listen,
-      principals,
-      standby,
-      warn: (message) => problem('ledger', message),
-    }),
-  );
-  stack.defer(() => serving.close());
-  if (standby) process.stdout.write(`ledger stands by on port ${serving.port}\n`);
-  await serving.active;
-  if (!serving.ledger) throw new UserError('the ledger was closed before it was active');
-  return serving.ledger;
-}
-
-/** The ledger wherever it is. */
-export async function openRecord(
-  config: Config,
-  stack: AsyncDisposableStack,
-): Promise<LedgerWriter> {
-  const { ledger: from } = config;
-  if (from.kind === 'files') return openLedgerHere(config, stack);
-  const { RemoteLedger } = await import('../../ledger/client.ts');
-  const token = from.token();
-  const ledger = new RemoteLedger({ urls: from.urls, ...(token === undefined ? {} : { token }) });
-  stack.defer(() => ledger.close());
-  return ledger;
 }
 
 export async function openBus(config: Config, stack: AsyncDisposableStack): Promise<Bus> {
@@ -142,7 +56,7 @@ async function makeBus(config: Config): Promise<Bus> {
 
 export async function openPeople(config: Config, stack: AsyncDisposableStack): Promise<Store> {
   const { openStore } = await import('../../approver/store.ts');
-  const place = join(config.state, 'approver.db');
+  const place = config.approver.store() ?? join(config.state, 'approver.db');
   const store = await step('open the approver’s store', () => openStore(place));
   stack.defer(() => store.close());
   return store;
@@ -154,19 +68,42 @@ export async function openApprover(
   stack: AsyncDisposableStack,
 ): Promise<Approver> {
   const { startApprover } = await import('../../approver/main.ts');
-  const { listen } = config.approver;
+  const { listen, tls, oidc, routing, private_webhooks: privateWebhooks } = config.approver;
+  const ledgerKey = config.approver.ledger_key ?? publicKeyOf(rooms.ledger);
   const approver = await step(`open the page on ${listen.host}:${listen.port}`, () =>
     startApprover({
       ...rooms,
       keyFile: join(config.state, 'keys', 'approver.pem'),
-      listen,
+      listen: tls === null ? listen : { ...listen, tls },
       ...(listen.port === 0 ? {} : { publicUrl: config.approver.url }),
+      ...(ledgerKey === null ? {} : { ledgerKey }),
+      ...(oidc === null ? {} : { oidc: oidcOf(oidc) }),
+      ...(routing === null ? {} : { routing: routingFrom(routing) }),
+      privateWebhooks,
       instance: config.instance,
       log: (message, detail) => problem('approver', `${message} ${JSON.stringify(detail)}`),
     }),
   );
   stack.defer(() => approver.close());
   return approver;
+}
+
+/** A ledger of our own says its key; another's is for the configuration to say. */
+function publicKeyOf(ledger: LedgerWriter): string | null {
+  return 'publicKey' in ledger && typeof ledger.publicKey === 'string' ? ledger.publicKey : null;
+}
+
+function oidcOf(from: OidcConfig): NonNullable<ApproverSettings['oidc']> {
+  const clientSecret = from.client_secret();
+  return {
+    issuer: from.issuer,
+    clientId: from.client_id,
+    ...(clientSecret === undefined ? {} : { clientSecret }),
+    groupsClaim: from.groups_claim,
+    groups: from.groups,
+    roles: from.roles,
+    create: from.create,
+  };
 }
 
 export interface OpenedProxy {

@@ -7,16 +7,9 @@ import { embeddedConfig, loadConfig } from '../../proxy/config.ts';
 import { UserError } from '../../proxy/errors.ts';
 import { takeLock } from '../../proxy/lock.ts';
 import type { Shop } from '../demo/shop.ts';
-import {
-  loadAhead,
-  openApprover,
-  openBus,
-  openLedgerHere,
-  openPeople,
-  openProxy,
-  openRecord,
-  step,
-} from './rooms.ts';
+import { openLedgerHere, openRecord } from './record.ts';
+import { loadAhead, openApprover, openBus, openPeople, openProxy } from './rooms.ts';
+import { step } from './told.ts';
 import { type Facts, welcome } from './welcome.ts';
 
 export const SERVICES = ['proxy', 'approver', 'ledger'] as const;
@@ -39,30 +32,35 @@ export interface Running {
   close(): Promise<void>;
 }
 
-export async function startAll(options: StartOptions): Promise<Running> {
+/** `leaving` cuts a wait short that may last as long as it likes: a standby's for its turn. */
+export async function startAll(options: StartOptions, leaving?: AbortSignal): Promise<Running> {
   const stack = new AsyncDisposableStack();
   try {
-    return await build(options, stack);
+    return await build(options, stack, leaving ?? new AbortController().signal);
   } catch (error) {
     await stack.disposeAsync();
     throw error;
   }
 }
 
-async function build(options: StartOptions, stack: AsyncDisposableStack): Promise<Running> {
+async function build(
+  options: StartOptions,
+  stack: AsyncDisposableStack,
+  leaving: AbortSignal,
+): Promise<Running> {
   const given = options.config === undefined ? null : loadConfig(options.config);
   const state = given?.state ?? resolve(options.state);
   lockState(state, options.only ?? 'start', stack);
   if (options.only !== undefined) {
     if (!given) throw new UserError('--only needs --config: the demo runs as a whole');
     const { startOne } = await import('./one.ts');
-    const lines = await startOne(given, options.only, stack);
+    const lines = await startOne(given, options.only, stack, leaving);
     return running(() => lines.join('\n'), null, stack);
   }
 
   const shop = given ? null : await openShop(state, stack);
   const config = given ?? embeddedConfig(state, shopTarget(shop), ports(options));
-  const own = config.ledger.kind === 'files' ? await openLedgerHere(config, stack) : null;
+  const own = config.ledger.kind === 'files' ? await openLedgerHere(config, stack, leaving) : null;
   const ledger = own ?? (await openRecord(config, stack));
   const bus = await openBus(config, stack);
   const store = await openPeople(config, stack);

@@ -149,6 +149,7 @@ test('a file that is not there says which option to give', () => {
 test('the example has every setting there is, and is itself taken', () => {
   const text = readFileSync(join(ROOT, 'holdpoint.example.yaml'), 'utf8');
   process.env.SHOP_PASSWORD = 'x';
+  process.env.OIDC_SECRET = 'x';
   process.env.LEDGER_TOKEN = 'a token of some length';
   const config = load(text);
   assert.equal(config.targets.length, 1);
