@@ -77,7 +77,8 @@ export class Desk {
         return first;
       }
       const hold = await this.#load(request.id);
-      if (how === 'inserted' && !late) this.#p.told({ kind: 'requested', hold: hold.id });
+      // A failure here brings the request again, and with it the event: it is not lost by a crash.
+      if (hold.state === 'pending') await this.#p.told({ kind: 'requested', hold: hold.id });
       if (late || (how === 'known' && hold.state !== 'pending')) await this.#settler.settle(hold);
       return hold;
     }
@@ -137,6 +138,7 @@ export class Desk {
           redeemed_by: ask.operation,
           redeemed: this.#p.now(),
           recorded: false,
+          published: false,
         });
         if (!done) continue;
       }
@@ -158,10 +160,14 @@ export class Desk {
         redeemed_by: null,
         redeemed: null,
         recorded: true,
+        published: true,
       });
       return { ok: false, reason: `the ledger can't record the redemption: ${reasonOf(e)}` };
     }
-    this.#p.told({ kind: 'redeemed', hold: id });
+    // Nobody waits for this; what is left over, the sweep does.
+    void this.#load(id)
+      .then((h) => this.#settler.settle(h))
+      .catch(() => {});
     return { ok: true, receipt };
   }
 
@@ -212,7 +218,7 @@ export class Desk {
       if (result === 'already') {
         throw new ApproverError('already-signed', `${signer.name} has already signed ${hold.id}`);
       }
-      this.#p.told({ kind: 'signed', hold: hold.id, who: signer.name });
+      await this.#p.told({ kind: 'signed', hold: hold.id, who: signer.name }).catch(() => {});
       const used = counterOf(signature.evidence);
       if (used > 0) await store.signers.raiseCounter(signature.key, used).catch(() => {});
       return await this.#after(hold.id);
@@ -252,7 +258,7 @@ export class Desk {
     if (!hold || hold.redeemed_by !== o.operation) return;
     const kept = { outcome: o.outcome, answer: o.answer, rows: o.rows };
     if (await this.#p.store.holds.setOutcome(hold.id, JSON.stringify(kept))) {
-      this.#p.told({ kind: 'outcome', hold: hold.id });
+      await this.#p.told({ kind: 'outcome', hold: hold.id });
     }
   }
 

@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import type { JSONWebKeySet } from 'jose';
 import type { Bus, Subscription } from '../bus/bus.ts';
 import type { LedgerWriter } from '../ledger/contract.ts';
+import { MODE_CHANGED } from '../proxy/contract.ts';
 import { Streams } from './api/events.ts';
 import type { OidcSettings } from './api/oidc.ts';
 import { serve } from './api/server.ts';
@@ -22,7 +23,14 @@ import { Desk } from './desk.ts';
 import { ApproverError } from './errors.ts';
 import { INVITE_MS, SWEEP_MS } from './limits.ts';
 import { approverKey } from './receipt.ts';
-import { parseFind, parseOutcome, parseRedeem, parseRequest, parseState } from './request.ts';
+import {
+  parseFind,
+  parseMode,
+  parseOutcome,
+  parseRedeem,
+  parseRequest,
+  parseState,
+} from './request.ts';
 import { NO_ROUTING, type Routing } from './routing.ts';
 import type { DeskEvent } from './settle.ts';
 import type { PasskeyRules } from './sign.ts';
@@ -94,7 +102,10 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
     page: () => origins[0] ?? '',
     log,
   });
-  const told = teller(streams, dispatcher, log);
+  const told = (event: DeskEvent) => {
+    streams.tell(event);
+    return dispatcher.tell(event);
+  };
   const link = async (name: string) =>
     `${origins[0] ?? ''}/#invite=${await makeInvite(store, name, now())}`;
   const rooms = { store, ledger, instance, passkeys, now, routing, log };
@@ -119,7 +130,7 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
   if (settings.publicUrl === undefined)
     setOrigin(`${scheme}://localhost:${port}`, origins, passkeys);
   origins.push(`${scheme}://127.0.0.1:${port}`, `${scheme}://localhost:${port}`);
-  const subscriptions = await hear(desk, bus, log);
+  const subscriptions = await hear(desk, dispatcher, bus, log);
   const stopSweep = startSweep(desk, log);
   const url = origins[0] ?? `${scheme}://localhost:${port}`;
   return {
@@ -136,19 +147,6 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
       await dispatcher.close();
       await app.close();
     },
-  };
-}
-
-/** Pages and webhooks hear of everything; neither can hold the desk up. */
-function teller(
-  streams: Streams,
-  dispatcher: Dispatcher,
-  log: NonNullable<ApproverSettings['log']>,
-): (event: DeskEvent) => void {
-  const failed = (e: unknown) => log('an event was not queued', { error: String(e) });
-  return (event) => {
-    streams.tell(event);
-    void dispatcher.tell(event).catch(failed);
   };
 }
 
@@ -179,6 +177,7 @@ export async function makeInvite(store: Store, signer: string, now: number): Pro
 
 async function hear(
   desk: Desk,
+  dispatcher: Dispatcher,
   bus: Bus,
   log: (message: string, detail: { readonly [name: string]: unknown }) => void,
 ): Promise<readonly Subscription[]> {
@@ -197,6 +196,11 @@ async function hear(
       const id = (body as { id?: unknown } | null)?.id;
       if (typeof id === 'string' && /^h-[a-z2-7]{16}$/.test(id)) await desk.refuse(id, parsed.why);
       else log('a hold request without an id was dropped', { why: parsed.why });
+    }),
+    await bus.consume('holdpoint-approver-modes', MODE_CHANGED, async (_subject, body) => {
+      const change = parseMode(body);
+      if (change) await dispatcher.tellMode(change);
+      else log('a mode change that is none was dropped', {});
     }),
     await bus.consume('holdpoint-approver-outcomes', HOLD_OUTCOME, async (_subject, body) => {
       let outcome: HoldOutcome;

@@ -2,7 +2,9 @@
 // say the same.
 // Invariant: a request whose words differ from what would be signed is refused, never shown.
 import { z } from 'zod';
+import type { ModeChange } from '../proxy/contract.ts';
 import { CLASSES } from '../proxy/effect/effect.ts';
+import { MODES } from '../proxy/verdict/verdict.ts';
 import { digestOf } from './binding.ts';
 import type { FindHold, HoldOutcome, HoldRequest, RedeemHold, StateOfHold } from './contract.ts';
 import { HOLD_REQUEST_BYTES } from './limits.ts';
@@ -166,6 +168,21 @@ const outcome = z.object({
   answer: nullable,
   rows: z.number().nullable(),
 });
+
+const mode = z.object({
+  scope: z.enum(['all', 'target', 'agent']),
+  name: nullable,
+  mode: z.enum(MODES),
+  who: z.string(),
+  reason: nullable,
+  time: z.string(),
+});
+
+/** null when it is none. */
+export function parseMode(body: unknown): ModeChange | null {
+  const parsed = mode.safeParse(body);
+  return parsed.success ? parsed.data : null;
+}
 
 export const parseFind = (body: unknown): FindHold => find.parse(body);
 export const parseState = (body: unknown): StateOfHold => state.parse(body);

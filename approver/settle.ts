@@ -27,8 +27,8 @@ export interface SettleParts {
   /** `approver/<instance>` in every entry. */
   readonly instance: string;
   readonly now: () => number;
-  /** Told of everything that changes; must not throw. */
-  readonly told: (event: DeskEvent) => void;
+  /** Told of everything that changes, at least once; rejects when it has to be told again. */
+  readonly told: (event: DeskEvent) => Promise<void>;
   /** A line for the service's log. */
   readonly log: (message: string, detail: { readonly [name: string]: unknown }) => void;
 }
@@ -53,19 +53,18 @@ export class Settler {
         throw this.noLedger(`${why}; it will be recorded and published when the ledger is back`);
       }
       now = await this.#load(hold.id);
-      if (isEnd(now.state)) this.#p.told({ kind: now.state, hold: now.id });
     }
-    if (!now.published && now.state !== 'redeemed') {
+    if (!now.published) {
       try {
-        await this.publish(now, [now.id, ...(await store.holds.aliases(now.id))]);
+        const ids = [now.id, ...(await store.holds.aliases(now.id))];
+        if (now.state !== 'redeemed') await this.publish(now, ids);
+        if (isEnd(now.state)) await this.#p.told({ kind: now.state, hold: now.id });
         await store.holds.change(now.id, now.version, { published: true });
       } catch (e) {
         // Decided and on record: the sweep publishes it when the bus is back.
         this.#p.log('answer not yet published', { hold: hold.id, error: reasonOf(e) });
       }
       now = await this.#load(hold.id);
-    } else if (!now.published) {
-      await store.holds.change(now.id, now.version, { published: true });
     }
     return now;
   }

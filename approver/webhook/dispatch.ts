@@ -1,6 +1,8 @@
 // Events out: queued in the store when they happen, sent until they are taken or given up.
 // Invariant: an event is queued once for each webhook whatever is delivered twice, and none is sent
 // unsigned.
+import { createHash } from 'node:crypto';
+import type { ModeChange } from '../../proxy/contract.ts';
 import { cardOf } from '../card.ts';
 import { ApproverError } from '../errors.ts';
 import * as limits from '../limits.ts';
@@ -21,6 +23,7 @@ export const EVENTS = [
   'hold.withdrawn',
   'hold.redeemed',
   'hold.executed',
+  'mode.changed',
 ] as const;
 
 interface Parts {
@@ -135,6 +138,28 @@ export class Dispatcher {
         event: type,
         hold: hold.id,
         body: bodyFor(w.format, standard, type, card, url),
+        created: now,
+      });
+    }
+    this.#schedule(0);
+  }
+
+  /** Somebody has stopped or resumed changes. Chats have no card for it and are left out. */
+  async tellMode(change: ModeChange): Promise<void> {
+    const type = 'mode.changed';
+    const now = this.#p.now();
+    const body = JSON.stringify({ type, timestamp: new Date(now).toISOString(), data: change });
+    const told = createHash('sha256').update(JSON.stringify(change)).digest('base64url');
+    for (const w of await this.#p.store.webhooks.list()) {
+      const wanted = w.events.includes('*') || w.events.includes(type);
+      if (!w.active || !wanted || w.format !== 'standard') continue;
+      const id = `msg_${told}_${w.name}`;
+      await this.#p.store.webhooks.enqueue({
+        id,
+        webhook: w.name,
+        event: type,
+        hold: null,
+        body,
         created: now,
       });
     }

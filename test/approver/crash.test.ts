@@ -147,6 +147,8 @@ for (const store of storePlaces())
       const ann = await r.person('Ann');
       const request = await opened(r);
       const after = await r.approver.desk.decide(signed(ann, request, 'approve'));
+      const hook = { name: 'x', url: 'https://localhost/x', events: ['*'], kind: 'hmac' } as const;
+      await r.approver.webhooks.add({ ...hook, allowPrivate: false });
       // As a crash between store and ledger, and between ledger and bus, would leave it.
       for (const left of [{ recorded: false, published: false }, { published: false }]) {
         const now = await r.store.holds.get(request.id);
@@ -157,6 +159,11 @@ for (const store of storePlaces())
           return hold?.recorded === true && hold.published;
         });
       }
+      const queued = await r.store.webhooks.deliveries('waiting', 10);
+      assert.deepEqual(
+        queued.map((q) => q.event),
+        ['hold.approved'],
+      );
       assert.equal((await r.store.holds.get(request.id))?.receipt, after.receipt);
       const entries = [];
       for (let i = 0; i < r.ledger.size; i++) entries.push(await r.ledger.read(i));

@@ -197,6 +197,19 @@ describe('webhooks', () => {
     assert.ok(elements.has('AdaptiveCard') && Buffer.byteLength(teams) < 28_000);
   });
 
+  it('tells of changed modes, once', async () => {
+    await add('modes', 'hmac', ['mode.changed']);
+    const time = new Date().toISOString();
+    const change = { scope: 'all', name: null, mode: 'killed', who: 'Ann', reason: 'fire', time };
+    await r.bus.publish('holdpoint.modes', change, 'm1');
+    await r.bus.publish('holdpoint.modes', change, 'm2');
+    await r.bus.publish('holdpoint.modes', { nonsense: 1 }, 'm3');
+    await until('told', () => to('modes').length === 1);
+    assert.deepEqual(JSON.parse(to('modes')[0]?.body ?? '').data, change);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(to('modes').length, 1);
+  });
+
   it('never goes where it must not', async () => {
     const bad = [
       'http://example.com/',
