@@ -1,4 +1,5 @@
-// What an engine must provide, and the table of the engines. The spine (session/flow.ts) knows no more of them than this.
+// What an engine must provide, and the table of the engines. The spine (session/flow.ts) knows no
+// more of them than this.
 import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import type { Agents } from './agents.ts';
@@ -17,7 +18,10 @@ export interface Surroundings {
 
 export interface Engine {
   readonly name: EngineName;
-  /** Takes a fresh client connection: handshake, then operations until either side ends. Never throws. */
+  /**
+   * Takes a fresh client connection: handshake, then operations until either side ends. Never
+   * throws.
+   */
   accept(socket: Socket): void;
   /** Says in the engine's own protocol that there are too many connections, and closes this one. */
   turnAway(socket: Socket): void;

@@ -1,5 +1,6 @@
 // The proxy as a service: its rooms put together, its ports opened, its end in order.
-// Invariant: nothing listens before policy, record and holds are there; at the end sessions close before the record does.
+// Invariant: nothing listens before policy, record and holds are there; at the end sessions close
+// before the record does.
 
 import { join } from 'node:path';
 import { createSecureContext, type SecureContext } from 'node:tls';

@@ -1,5 +1,7 @@
-// An operation: one thing an agent asked an engine to do, with all that a judge, a signer and the ledger need.
-// Invariant: `bytes` are the statement's bytes exactly as the client sent them and as they will be forwarded.
+// An operation: one thing an agent asked an engine to do, with all that a judge, a signer and the
+// ledger need.
+// Invariant: `bytes` are the statement's bytes exactly as the client sent them and as they will be
+// forwarded.
 import type { Analysis } from './effect/effect.ts';
 
 export type EngineName = 'postgres' | 'mysql' | 'mongodb';
@@ -11,7 +13,10 @@ export interface Parameter {
   readonly format: 'text' | 'binary';
   /** The bytes on the wire; null is SQL NULL. */
   readonly bytes: Uint8Array | null;
-  /** The value as text, for the card and the policy; null is SQL NULL; undecodable bytes appear as `\x…`. */
+  /**
+   * The value as text, for the card and the policy; null is SQL NULL; undecodable bytes appear as
+   * `\x…`.
+   */
   readonly text: string | null;
 }
 
@@ -47,7 +52,10 @@ export interface SessionView {
   readonly client_address: string;
   readonly started: string;
   readonly stated: Stated;
-  /** Settings that change what text means: search_path, role, standard_conforming_strings, sql_mode, … by name. */
+  /**
+   * Settings that change what text means: search_path, role, standard_conforming_strings, sql_mode,
+   * … by name.
+   */
   readonly settings: { readonly [name: string]: string };
 }
 

@@ -124,7 +124,10 @@ function holdsOf({ holds }: Rooms): HoldRoom {
   };
 }
 
-/** What the names mean in the engine now, so that the binding breaks when they come to mean something else. */
+/**
+ * What the names mean in the engine now, so that the binding breaks when they come to mean
+ * something else.
+ */
 function identities(operation: Operation): readonly string[] {
   const found = new Set<string>();
   for (const effect of operation.analysis.effects) {

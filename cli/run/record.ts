@@ -1,4 +1,5 @@
-// The ledger as `holdpoint start` opens it: in this process, served to others, or another process's.
+// The ledger as `holdpoint start` opens it: in this process, served to others, or another
+// process's.
 // Invariant: the files of a log are opened by one process; who comes over HTTP has a token or a
 // certificate.
 import type { LedgerWriter } from '../../ledger/contract.ts';

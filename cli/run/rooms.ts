@@ -1,5 +1,5 @@
-// Bus, approver and proxy as `holdpoint start` runs them, each opened from the configuration and put
-// on the stack to be closed.
+// Bus, approver and proxy as `holdpoint start` runs them, each opened from the configuration and
+// put on the stack to be closed.
 // Invariant: a service that could not be opened says which one and why.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

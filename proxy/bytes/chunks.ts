@@ -1,5 +1,7 @@
-// Bytes that came but are not processed yet: kept as they arrived, joined once when a whole message is there.
-// Invariant: joining costs each byte at most a constant number of copies, however the peer splits its messages.
+// Bytes that came but are not processed yet: kept as they arrived, joined once when a whole message
+// is there.
+// Invariant: joining costs each byte at most a constant number of copies, however the peer splits
+// its messages.
 
 const EMPTY = Buffer.alloc(0);
 
@@ -31,7 +33,10 @@ export class Chunks {
     return all;
   }
 
-  /** Puts back what could not be processed; `need` is how many bytes are wanted before it is worth a look. */
+  /**
+   * Puts back what could not be processed; `need` is how many bytes are wanted before it is worth a
+   * look.
+   */
   putBack(rest: Buffer, need: number): void {
     if (rest.length > 0) {
       this.#chunks.unshift(rest);

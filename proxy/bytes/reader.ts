@@ -5,7 +5,10 @@ export class Malformed extends Error {
   override name = 'Malformed';
 }
 
-/** Reads big-endian integers and C strings from `bytes[start, end)`. Every read past the end throws {@link Malformed}. */
+/**
+ * Reads big-endian integers and C strings from `bytes[start, end)`. Every read past the end throws
+ * {@link Malformed}.
+ */
 export class Reader {
   readonly bytes: Buffer;
   #at: number;

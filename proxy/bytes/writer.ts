@@ -1,5 +1,7 @@
-// Builds length-prefixed messages of our own: errors, notices and the few messages that the proxy adds.
-// Invariant: off the hot path; what clients and servers said is never rebuilt here, it is forwarded verbatim.
+// Builds length-prefixed messages of our own: errors, notices and the few messages that the proxy
+// adds.
+// Invariant: off the hot path; what clients and servers said is never rebuilt here, it is forwarded
+// verbatim.
 
 export class Writer {
   readonly #parts: Buffer[] = [];
@@ -23,7 +25,9 @@ export class Writer {
     return this;
   }
 
-  /** A NUL-terminated UTF-8 string; a NUL inside is replaced, since it would end the string early. */
+  /**
+   * A NUL-terminated UTF-8 string; a NUL inside is replaced, since it would end the string early.
+   */
   cstring(text: string): this {
     this.#parts.push(Buffer.from(`${text.replaceAll('\0', '\u2400')}\0`, 'utf8'));
     return this;

@@ -1,6 +1,8 @@
-// What a client may send after the handshake, decoded. (PostgreSQL documentation, "Message Formats", F messages.)
-// Invariant: a decoder reads exactly its frame; anything short, long or odd throws Malformed. Names of statements and
-// portals keep one character a byte, so that names the server tells apart stay apart here whatever their encoding.
+// What a client may send after the handshake, decoded. (PostgreSQL documentation, "Message
+// Formats", F messages.)
+// Invariant: a decoder reads exactly its frame; anything short, long or odd throws Malformed. Names
+// of statements and portals keep one character a byte, so that names the server tells apart stay
+// apart here whatever their encoding.
 import { Malformed, Reader } from '../bytes/reader.ts';
 import { HEADER } from './frame.ts';
 
@@ -61,7 +63,9 @@ export function decodeParse(frame: Buffer): Parse {
   return { statement, text, types };
 }
 
-/** Only the two names of a Bind: what the hot path needs when the verdict does not depend on values. */
+/**
+ * Only the two names of a Bind: what the hot path needs when the verdict does not depend on values.
+ */
 export function decodeBindNames(frame: Buffer): { portal: string; statement: string } {
   const reader = body(frame);
   return { portal: reader.name(), statement: reader.name() };

@@ -1,5 +1,7 @@
-// One client's session with its server: the two sockets, what is owed, what text means, and how it ends.
-// Invariant: one upstream connection per client; whatever goes out of step ends this session and touches no other.
+// One client's session with its server: the two sockets, what is owed, what text means, and how it
+// ends.
+// Invariant: one upstream connection per client; whatever goes out of step ends this session and
+// touches no other.
 import type { Socket } from 'node:net';
 import type { Target } from '../config.ts';
 import { LIMITS } from '../limits.ts';
@@ -161,8 +163,9 @@ export class Conversation implements Listener {
   }
 
   /**
-   * Asks the server whether it takes a text at all, by a Parse of our own that can run nothing. `answer` gets the server's
-   * ErrorResponse, or null when the server understands it (or several statements, which Parse does not take).
+   * Asks the server whether it takes a text at all, by a Parse of our own that can run nothing.
+   * `answer` gets the server's ErrorResponse, or null when the server understands it (or several
+   * statements, which Parse does not take).
    */
   probe(text: Buffer, requests: Requests, answer: (error: Buffer | null) => void): void {
     requests.inject(encodeProbe(text));
@@ -350,7 +353,8 @@ export class Conversation implements Listener {
     this.#clientGone = true;
     this.#waiting?.abort.abort();
     if (this.over) return;
-    // A change under way goes on at the server, as it would without us: its outcome is still recorded.
+    // A change under way goes on at the server, as it would without us: its outcome is still
+    // recorded.
     if (this.#outcomes.running === 0 || this.copying) return this.end();
     this.toServer.write(FLUSH);
     setTimeout(() => this.end(), LIMITS.orphaned_change_ms).unref();

@@ -1,5 +1,7 @@
-// Messages of the proxy's own: errors and notices to the client, and what it adds on the way to the server.
-// Invariant: every statement the proxy adds uses a name of its own and leaves no trace in the client's names.
+// Messages of the proxy's own: errors and notices to the client, and what it adds on the way to the
+// server.
+// Invariant: every statement the proxy adds uses a name of its own and leaves no trace in the
+// client's names.
 import { Writer } from '../bytes/writer.ts';
 
 export interface Report {
@@ -63,9 +65,9 @@ function close(what: 'S' | 'P', name: string): Buffer {
 }
 
 /**
- * One statement of the proxy's own: Close, Parse, Bind, Execute, Close, Close, then Sync where it is a unit of its own,
- * or Flush inside a unit of the client's. The extended protocol with a name of its own, since a Query would drop the
- * client's unnamed statement.
+ * One statement of the proxy's own: Close, Parse, Bind, Execute, Close, Close, then Sync where it
+ * is a unit of its own, or Flush inside a unit of the client's. The extended protocol with a name
+ * of its own, since a Query would drop the client's unnamed statement.
  */
 export function encodeOwnStatement(text: string, end: Buffer): Buffer {
   return Buffer.concat([
@@ -79,15 +81,19 @@ export function encodeOwnStatement(text: string, end: Buffer): Buffer {
   ]);
 }
 
-/** Parse and Close of a text under the proxy's own name: the server says whether it understands it, and runs nothing. */
+/**
+ * Parse and Close of a text under the proxy's own name: the server says whether it understands it,
+ * and runs nothing.
+ */
 export function encodeProbe(text: Buffer): Buffer {
   const parse = new Writer().cstring(OWN_NAME).bytes(text).byte(0).int16(0).message('P');
   return Buffer.concat([close('S', OWN_NAME), parse, close('S', OWN_NAME), SYNC]);
 }
 
 /**
- * Something that the server is sure to fail at, in order and without running anything: Execute of a portal that can't
- * exist. Its error is replaced by the refusal; the server then skips to Sync and aborts what the refusal must abort.
+ * Something that the server is sure to fail at, in order and without running anything: Execute of a
+ * portal that can't exist. Its error is replaced by the refusal; the server then skips to Sync and
+ * aborts what the refusal must abort.
  */
 export function encodeFailure(): Buffer {
   return execute('holdpoint: refused');

@@ -1,5 +1,6 @@
 // PostgreSQL as an engine: a connection becomes a conversation, a CancelRequest finds its own.
-// Invariant: an agent's session runs on one upstream connection of its own, and nobody else's key cancels it.
+// Invariant: an agent's session runs on one upstream connection of its own, and nobody else's key
+// cancels it.
 import { randomBytes, randomInt, randomUUID, timingSafeEqual } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Target } from '../config.ts';
@@ -68,7 +69,10 @@ export class PostgresEngine implements Engine {
     if (timingSafeEqual(found.secret, secret)) found.conversation.cancel();
   }
 
-  /** A proven agent: its target, an upstream connection, and what PostgreSQL says in front of the first ReadyForQuery. */
+  /**
+   * A proven agent: its target, an upstream connection, and what PostgreSQL says in front of the
+   * first ReadyForQuery.
+   */
   async #begin(greeting: ClientGreeting): Promise<void> {
     const { socket, startup } = greeting;
     const chosen = chooseTarget(startup.database, this.#around.targets, greeting.allowed);

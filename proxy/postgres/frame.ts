@@ -1,5 +1,6 @@
 // PostgreSQL frames: one byte of type, Int32 length that counts itself but not the type, body.
-// (PostgreSQL documentation, "Message Formats".) Invariant: a length is checked before it is believed.
+// (PostgreSQL documentation, "Message Formats".) Invariant: a length is checked before it is
+// believed.
 
 /** Bytes of type and length before a body. */
 export const HEADER = 5;
@@ -45,7 +46,10 @@ export const SERVER = {
   rowDescription: 0x54, // T
 } as const;
 
-/** Length of the whole message (type, length and body) whose header starts at `at`; the header must be there. */
+/**
+ * Length of the whole message (type, length and body) whose header starts at `at`; the header must
+ * be there.
+ */
 export function frameLength(bytes: Buffer, at: number): number {
   return 1 + bytes.readInt32BE(at + 1);
 }

@@ -1,11 +1,15 @@
 // The database as second judge: what is judged a read runs where PostgreSQL itself refuses writes.
-// The session's default_transaction_read_only is `on`, and switched off only in front of a unit that may write.
+// The session's default_transaction_read_only is `on`, and switched off only in front of a unit
+// that may write.
 // Invariant: outside a transaction no unit judged `read` starts unless the last switch was to `on`.
 import type { Parsed, Statement } from './statement.ts';
 
 export type Need = 'read-only' | 'read-write' | 'any';
 
-/** Session statements that run in either mode; other session statements (CREATE TEMP TABLE, …) may need to write. */
+/**
+ * Session statements that run in either mode; other session statements (CREATE TEMP TABLE, …) may
+ * need to write.
+ */
 const EITHER = new Set([
   'VariableSetStmt',
   'VariableShowStmt',
@@ -27,7 +31,10 @@ export function worseNeed(a: Need, b: Need): Need {
 
 const known = new WeakMap<Parsed, { writer: Need; reader: Need }>();
 
-/** What a message needs; an agent without any right to write gets read-only transactions from BEGIN too. */
+/**
+ * What a message needs; an agent without any right to write gets read-only transactions from BEGIN
+ * too.
+ */
 export function needOf(parsed: Parsed, mayWrite: boolean): Need {
   let needs = known.get(parsed);
   if (needs === undefined) {

@@ -1,5 +1,7 @@
-// A PostgreSQL message as an operation: its exact bytes, parameters decoded for people, what the agent states.
-// Invariant: what is slow (ids, decoding, digests) is made when it is first read, so a judged read costs nothing more.
+// A PostgreSQL message as an operation: its exact bytes, parameters decoded for people, what the
+// agent states.
+// Invariant: what is slow (ids, decoding, digests) is made when it is first read, so a judged read
+// costs nothing more.
 import { randomUUID } from 'node:crypto';
 import { builtins, getTypeParser } from 'pg-types';
 import type { Analysis } from '../effect/effect.ts';
@@ -94,7 +96,9 @@ const TYPE_NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(builtins).map(([name, oid]) => [Number(oid), name.toLowerCase()]),
 );
 
-/** Bound values by their declared or described types; a type that is not known shows as its number. */
+/**
+ * Bound values by their declared or described types; a type that is not known shows as its number.
+ */
 function decodeParameters(bind: Bind, types: readonly number[]): readonly Parameter[] {
   return bind.values.map((value, index) => {
     const oid = types[index] ?? 0;
@@ -141,7 +145,10 @@ const STATED_KEYS: { readonly [key: string]: keyof Stated } = {
   holdpoint_on_behalf_of: 'on_behalf_of',
 };
 
-/** What a trailing sqlcommenter comment states (`reason='clean%20up',task='T-1'`), over what SET stated. */
+/**
+ * What a trailing sqlcommenter comment states (`reason='clean%20up',task='T-1'`), over what SET
+ * stated.
+ */
 function withComment(session: SessionView, bytes: Uint8Array): SessionView {
   const tail = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = tail.lastIndexOf('*/');

@@ -1,5 +1,7 @@
-// What the server says became of watched operations, told when it is final: at the end of their transaction.
-// Invariant: each recorded operation gets one outcome; `done` means committed, as far as the server said so.
+// What the server says became of watched operations, told when it is final: at the end of their
+// transaction.
+// Invariant: each recorded operation gets one outcome; `done` means committed, as far as the server
+// said so.
 import { LIMITS } from '../limits.ts';
 import type { Services } from '../session/flow.ts';
 import type { Run } from './owed-reply.ts';
@@ -74,7 +76,10 @@ export class Outcomes {
     this.#record({ ...run, failure: why });
   }
 
-  /** The connection to the server is over: what ran may have been done, what was not committed is gone. */
+  /**
+   * The connection to the server is over: what ran may have been done, what was not committed is
+   * gone.
+   */
   lost(): void {
     for (const run of this.#running) this.#record({ ...run, failure: LOST });
     this.#running.clear();

@@ -1,5 +1,7 @@
-// What the proxy waits for after each message it sent to the server, in the words of session/owed.ts.
-// Invariant: every message that the server answers has exactly one entry; the proxy's own are marked and never reach the client.
+// What the proxy waits for after each message it sent to the server, in the words of
+// session/owed.ts.
+// Invariant: every message that the server answers has exactly one entry; the proxy's own are
+// marked and never reach the client.
 
 import type { Portal, Prepared } from './names.ts';
 import type { PostgresOperation } from './operation.ts';
@@ -30,7 +32,10 @@ export type Reply =
   | { readonly kind: 'sync'; readonly own: boolean }
   /** Sure to fail: its error becomes the refusal. */
   | { readonly kind: 'failure'; readonly refusal: Buffer }
-  /** A statement of the proxy's own: all its replies are taken, up to ReadyForQuery or its last CloseComplete. */
+  /**
+   * A statement of the proxy's own: all its replies are taken, up to ReadyForQuery or its last
+   * CloseComplete.
+   */
   | Own;
 
 export interface Own {

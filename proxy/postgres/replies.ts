@@ -1,6 +1,8 @@
-// The server's messages on their way to the client: passed by length, dropped where they answer the proxy's own messages,
-// replaced where a refusal takes their place. Each message's treatment stands beside its type in `#whole`.
-// Invariant: the front of the owed queue says whose reply a message is; a message that fits no entry ends the session.
+// The server's messages on their way to the client: passed by length, dropped where they answer the
+// proxy's own messages, replaced where a refusal takes their place. Each message's treatment stands
+// beside its type in `#whole`.
+// Invariant: the front of the owed queue says whose reply a message is; a message that fits no
+// entry ends the session.
 import { LIMITS } from '../limits.ts';
 import type { Owed } from '../session/owed.ts';
 import type { Outlet } from '../session/relay.ts';
@@ -27,7 +29,10 @@ export interface Listener {
   /** ReadyForQuery for the client or for a Sync of the proxy's own. */
   ready(status: TransactionStatus): void;
   copyingFromClient(on: boolean): void;
-  /** The Sync that ends an implicit transaction failed (a deferred constraint or trigger): nothing of it remains. */
+  /**
+   * The Sync that ends an implicit transaction failed (a deferred constraint or trigger): nothing
+   * of it remains.
+   */
   commitFailed(code: string): void;
   /** true: the client may see it. */
   parameter(name: string, value: string): boolean;
@@ -110,7 +115,10 @@ export class Replies {
     if (at < end) this.#carry = bytes.subarray(at);
   }
 
-  /** What stood before the present message is already written, since something had to follow it in order. */
+  /**
+   * What stood before the present message is already written, since something had to follow it in
+   * order.
+   */
   #flushed = false;
 
   #takesRows(): boolean {
@@ -251,7 +259,9 @@ export class Replies {
     return 'drop';
   }
 
-  /** ErrorResponse: the front entry failed; in the extended protocol the server now skips to Sync. */
+  /**
+   * ErrorResponse: the front entry failed; in the extended protocol the server now skips to Sync.
+   */
   #error(frame: Buffer, bytes: Buffer, at: number, from: number): Treatment {
     const { severity, code } = decodeError(frame);
     const front = this.#owed.front;

@@ -1,5 +1,6 @@
-// What a server may send after the handshake, as far as the proxy must read it; the rest passes by length.
-// (PostgreSQL documentation, "Message Formats", B messages.) Invariant: nothing here copies row data.
+// What a server may send after the handshake, as far as the proxy must read it; the rest passes by
+// length. (PostgreSQL documentation, "Message Formats", B messages.) Invariant: nothing here copies
+// row data.
 import { Reader } from '../bytes/reader.ts';
 import { HEADER } from './frame.ts';
 

@@ -1,4 +1,5 @@
-// Asks the server for the settings that change what text means, after anything that may have changed them.
+// Asks the server for the settings that change what text means, after anything that may have
+// changed them.
 // Invariant: no statement is judged between such a change and the server's answer.
 import type { Conversation } from './conversation.ts';
 import { encodeOwnStatement, FLUSH, SYNC } from './encode.ts';
@@ -22,7 +23,10 @@ export class SettingsReader {
     this.#resume = resume;
   }
 
-  /** true when settings and catalog are current; else they are asked for, and `resume` is called when they are. */
+  /**
+   * true when settings and catalog are current; else they are asked for, and `resume` is called
+   * when they are.
+   */
   read(requests: Requests): boolean {
     const { state, catalog } = this.#conversation;
     if (catalog.stale) {

@@ -1,6 +1,6 @@
 // What a session means right now: settings that change what text says, names, the open transaction.
-// Invariant: settings are the server's own answers; after anything that may have changed them they are read again
-// before the next statement is judged.
+// Invariant: settings are the server's own answers; after anything that may have changed them they
+// are read again before the next statement is judged.
 import type { SessionView } from '../operation.ts';
 import { applyChange, splitNames } from './effect/context.ts';
 import { Guard } from './guard.ts';
@@ -33,7 +33,10 @@ const UNSETTLES: { readonly [K in SessionChange['kind']]: boolean } = {
 
 const SEPARATOR = '\x1f';
 
-/** search_path, role and the session's own temporary relations; every name qualified, so that nothing can shadow it. */
+/**
+ * search_path, role and the session's own temporary relations; every name qualified, so that
+ * nothing can shadow it.
+ */
 export const READ_SETTINGS = `SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_setting('role'), \
 (SELECT pg_catalog.string_agg(relname::pg_catalog.text, E'\\x1f') FROM pg_catalog.pg_class \
 WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())`;
@@ -53,7 +56,10 @@ export class State {
   stamp = 1;
   /** The settings may have changed since they were read. */
   dirty = true;
-  /** Something since the last end of a transaction may have changed settings: that end may take it back. */
+  /**
+   * Something since the last end of a transaction may have changed settings: that end may take it
+   * back.
+   */
   #unsettledInTransaction = false;
   /** An operation failed since the last ReadyForQuery. */
   #failed = false;
@@ -93,14 +99,20 @@ export class State {
     this.guard.unsettle();
   }
 
-  /** What was not understood may have renamed anything: nothing that was prepared before is believed any more. */
+  /**
+   * What was not understood may have renamed anything: nothing that was prepared before is believed
+   * any more.
+   */
   #forgetNames(): void {
     this.statements.clear();
     this.context = { ...this.context, prepared: new Map(), cursors: new Map() };
     this.#temporaryUnknown();
   }
 
-  /** Parse and Close of the protocol share their names with PREPARE: what EXECUTE would run is not known any more. */
+  /**
+   * Parse and Close of the protocol share their names with PREPARE: what EXECUTE would run is not
+   * known any more.
+   */
   renamed(name: string): void {
     if (this.context.prepared.size === 0) return;
     const sqlName = Buffer.from(name, 'latin1').toString('utf8');
@@ -175,7 +187,10 @@ export class State {
     this.#view({ search_path: searchPath ?? '', role: role ?? '' });
   }
 
-  /** In a failed transaction nothing can be asked: unqualified names mean nothing until it has ended. */
+  /**
+   * In a failed transaction nothing can be asked: unqualified names mean nothing until it has
+   * ended.
+   */
   settingsUnknown(): void {
     this.context = { ...this.context, search_path: null };
     this.stamp++;
@@ -199,7 +214,10 @@ export class State {
     this.stamp++;
   }
 
-  /** The open transaction, or one whose end is not known yet, set something that its end may take back. */
+  /**
+   * The open transaction, or one whose end is not known yet, set something that its end may take
+   * back.
+   */
   get provisional(): boolean {
     return this.#unsettledInTransaction;
   }
@@ -228,7 +246,9 @@ export class State {
   }
 }
 
-/** Reported settings that change what statements and their literals mean: part of what people sign. */
+/**
+ * Reported settings that change what statements and their literals mean: part of what people sign.
+ */
 const MEANINGFUL = new Set([
   'standard_conforming_strings',
   'client_encoding',
@@ -243,7 +263,10 @@ export function meaningfulSettings(reported: ReadonlyMap<string, string>): Sessi
   return Object.fromEntries([...reported].filter(([name]) => MEANINGFUL.has(name)));
 }
 
-/** A transaction ended in it, whatever the session's status is afterwards: AND CHAIN, or the rest of a unit. */
+/**
+ * A transaction ended in it, whatever the session's status is afterwards: AND CHAIN, or the rest of
+ * a unit.
+ */
 function endsTransaction(run: Run): boolean {
   return run.changes
     .slice(0, run.completed)

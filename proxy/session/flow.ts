@@ -1,5 +1,7 @@
-// THE SPINE: operation → effect → verdict → forward | hold | refusal → record, the same for every engine.
-// Invariant: a change passes only with its decision durable in the ledger; nothing here trusts what the agent says.
+// THE SPINE: operation → effect → verdict → forward | hold | refusal → record, the same for every
+// engine.
+// Invariant: a change passes only with its decision durable in the ledger; nothing here trusts what
+// the agent says.
 
 import type { HoldRequest } from '../../approver/contract.ts';
 import type { DecisionEntry } from '../../ledger/contract.ts';
@@ -12,7 +14,9 @@ import type { Decision, HoldVerdict, Mode } from '../verdict/verdict.ts';
 /** Why an operation is not run, before an engine puts it into its own words. */
 export interface Refusal {
   readonly code: RefusalCode;
-  /** What is refused and why, in one sentence; the code's own words stand for it where it is absent. */
+  /**
+   * What is refused and why, in one sentence; the code's own words stand for it where it is absent.
+   */
   readonly message?: string;
   readonly detail?: string;
   readonly hint?: string;
@@ -30,7 +34,9 @@ export interface Judge {
   /** Goes up when another policy is in force: a kept verdict is void then. */
   readonly version: number;
   readonly digest: string;
-  /** true: no verdict depends on parameters or time, so one may be kept with a prepared statement. */
+  /**
+   * true: no verdict depends on parameters or time, so one may be kept with a prepared statement.
+   */
   readonly keeps: boolean;
 }
 
@@ -138,7 +144,10 @@ export async function flow(
   }
 }
 
-/** A held operation: the receipt that is there already, or the hold that is waited for, then its one redemption. */
+/**
+ * A held operation: the receipt that is there already, or the hold that is waited for, then its one
+ * redemption.
+ */
 async function hold(
   operation: Operation,
   decision: Decision,
@@ -153,7 +162,8 @@ async function hold(
   const found = await holds.find(request);
   const id = found?.id ?? request.id;
   if (found === null) {
-    // The record comes first: a crash after this line leaves a hold that was asked and never opened; asking again opens it.
+    // The record comes first: a crash after this line leaves a hold that was asked and never
+    // opened; asking again opens it.
     await record.decision(operation, decision, 'hold', {
       mode,
       hold: id,
@@ -166,7 +176,8 @@ async function hold(
     const refusal = await waitForPeople(id, request, verdict, services, waiting);
     if (refusal !== null) return { kind: 'refuse', refusal };
   }
-  // What names, settings, policy and mode meant when people signed must still be so: it is understood and judged again, now.
+  // What names, settings, policy and mode meant when people signed must still be so: it is
+  // understood and judged again, now.
   const now = await waiting.again();
   const modeNow = services.mode(operation.target, operation.agent);
   const decisionNow = services.policy.decide(now, modeNow);
@@ -249,7 +260,9 @@ function refuseUnrecorded(why: string): Passage {
   return refuse('record_unavailable', { detail: why });
 }
 
-/** Errors of the rooms that carry a refusal code of their own keep it; anything else is `internal`. */
+/**
+ * Errors of the rooms that carry a refusal code of their own keep it; anything else is `internal`.
+ */
 function refusalOf(error: unknown): Passage {
   if (error instanceof Unavailable) return refuse(error.code, { detail: error.message });
   return refuse('internal', { detail: error instanceof Error ? error.name : 'unknown failure' });

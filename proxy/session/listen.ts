@@ -1,5 +1,7 @@
-// The listening port of an engine: takes connections in, bounds how many there are, and lets go of them at the end.
-// Invariant: an accepted socket always has an error listener, and counts against the limit until it is closed.
+// The listening port of an engine: takes connections in, bounds how many there are, and lets go of
+// them at the end.
+// Invariant: an accepted socket always has an error listener, and counts against the limit until it
+// is closed.
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Address } from '../config.ts';
 import { UserError } from '../errors.ts';

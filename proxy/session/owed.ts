@@ -1,5 +1,7 @@
-// Replies owed to the client, in order: a queue of named entries, one for each forwarded message that is answered.
-// Invariant: replies come in the order of requests, so the front entry says whose reply the next message is.
+// Replies owed to the client, in order: a queue of named entries, one for each forwarded message
+// that is answered.
+// Invariant: replies come in the order of requests, so the front entry says whose reply the next
+// message is.
 
 export class Owed<Entry> {
   #ring: (Entry | undefined)[] = new Array(8);

@@ -3,7 +3,10 @@
 import type { Duplex } from 'node:stream';
 import { LIMITS } from '../limits.ts';
 
-/** One direction's writing end: joins what is written in a tick, and holds the source back while the sink is full. */
+/**
+ * One direction's writing end: joins what is written in a tick, and holds the source back while the
+ * sink is full.
+ */
 export class Outlet {
   readonly #sink: Duplex;
   readonly #source: Duplex;
@@ -28,7 +31,8 @@ export class Outlet {
       this.#sink.cork();
       process.nextTick(() => this.flush());
     }
-    // 'drain' comes whenever the sink was asked to take more than its own mark, which is below ours.
+    // 'drain' comes whenever the sink was asked to take more than its own mark, which is below
+    // ours.
     if (this.#sink.write(bytes) || this.#held) return;
     if (this.#sink.writableLength < LIMITS.outlet_bytes) return;
     this.#held = true;
