@@ -37,9 +37,12 @@ const SEPARATOR = '\x1f';
  * search_path, role and the session's own temporary relations; every name qualified, so that
  * nothing can shadow it.
  */
-export const READ_SETTINGS = `SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_setting('role'), \
-(SELECT pg_catalog.string_agg(relname::pg_catalog.text, E'\\x1f') FROM pg_catalog.pg_class \
-WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())`;
+export const READ_SETTINGS = [
+  "SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_setting('role'),",
+  "(SELECT pg_catalog.string_agg(relname::pg_catalog.text, E'\\x1f')",
+  'FROM pg_catalog.pg_class',
+  'WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())',
+].join(' ');
 
 /** The same inside a transaction, without a snapshot: SET TRANSACTION may still follow. */
 export const SHOW_SEARCH_PATH = 'SHOW search_path';

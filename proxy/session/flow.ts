@@ -188,7 +188,9 @@ async function hold(
   }
   if (holds.request(now, verdict, decisionNow.policy, waiting.may).digest !== digest) {
     return refuse('receipt_refused', {
-      detail: `What hold ${id} names has changed since it was signed (objects, settings or policy): the approval is void.`,
+      detail:
+        `What hold ${id} names has changed since it was signed (objects, settings or policy): ` +
+        'the approval is void.',
     });
   }
   if (waiting.signal.aborted) return refuse('held', heldWords(id, request, services));
@@ -247,8 +249,12 @@ function heldWords(
     .join(' and ');
   return {
     message: `held as ${id}: waits for ${wanted}`,
-    detail: `Rule ${request.rule}: ${request.reason.replace(/\.$/, '')}. The hold is open until ${request.expires}; see ${services.page}/holds/${id}`,
-    hint: 'To resume once it is approved, send exactly the same statement with the same parameters again.',
+    detail:
+      `Rule ${request.rule}: ${request.reason.replace(/\.$/, '')}. ` +
+      `The hold is open until ${request.expires}; see ${services.page}/holds/${id}`,
+    hint:
+      'To resume once it is approved, send exactly the same statement with the same ' +
+      'parameters again.',
   };
 }
 
