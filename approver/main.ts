@@ -83,11 +83,8 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
   const log = settings.log ?? (() => {});
   const instance = `approver/${settings.instance ?? 'embedded'}`;
   const key = await approverKey(settings.keyFile);
-  await store.signers.addApproverKey(
-    key.kid,
-    JSON.stringify({ ...key.jwk, kid: key.kid, alg: 'EdDSA', use: 'sig' }),
-    now(),
-  );
+  const jwk = JSON.stringify({ ...key.jwk, kid: key.kid, alg: 'EdDSA', use: 'sig' });
+  await store.signers.addApproverKey(key.kid, jwk, now());
   // Filled below: the port is known only once it listens, and passkeys belong to the address.
   const origins: string[] = [];
   const passkeys = { origins, rpId: 'localhost' };
@@ -124,17 +121,18 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
       unavailable: () => bus.unavailable ?? ledger.unavailable,
     },
     settings.listen,
-  );
+  ).catch(async (e: unknown) => {
+    await dispatcher.close();
+    throw e;
+  });
   const { port } = app.server.address() as AddressInfo;
-  const scheme = settings.listen.tls ? 'https' : 'http';
-  if (settings.publicUrl === undefined)
-    setOrigin(`${scheme}://localhost:${port}`, origins, passkeys);
-  origins.push(`${scheme}://127.0.0.1:${port}`, `${scheme}://localhost:${port}`);
+  const local = `${settings.listen.tls ? 'https' : 'http'}://localhost:${port}`;
+  if (settings.publicUrl === undefined) setOrigin(local, origins, passkeys);
+  origins.push(local, local.replace('localhost', '127.0.0.1'));
   const subscriptions = await hear(desk, dispatcher, bus, log);
   const stopSweep = startSweep(desk, log);
-  const url = origins[0] ?? `${scheme}://localhost:${port}`;
   return {
-    url,
+    url: origins[0] ?? local,
     port,
     desk,
     webhooks: dispatcher,

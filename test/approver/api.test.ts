@@ -261,6 +261,59 @@ describe('the API', () => {
     stop.abort();
   });
 
+  it('keeps settings to operators who have just signed in, and notes them', async () => {
+    const op = await r.person('Op', [], ['operator']);
+    const call = async (method: string, path: string, as: string, body: unknown = {}) => {
+      const headers = { 'content-type': 'application/json', cookie: as, origin: url };
+      const response = await fetch(url + path, {
+        method,
+        headers,
+        ...(method === 'GET' ? {} : { body: JSON.stringify(body) }),
+      });
+      return { status: response.status, code: await code(response) };
+    };
+    const old = `old-${randomUUID()}`;
+    const hours = Date.now() - 3 * 3_600_000;
+    const kept = { signer: 'Op', detail: String(hours), created: hours, expires: Date.now() + 1e6 };
+    await r.store.signers.keepSecret(old, { kind: 'session', ...kept });
+    const hook = { name: 'h', url: 'https://example.com/', events: ['*'] };
+    const settings: readonly [string, string, unknown][] = [
+      ['PUT', '/api/signers/Mallory', { groups: ['db-owners'], roles: ['signer'] }],
+      ['POST', '/api/signers/Ann/invite', {}],
+      ['POST', '/api/webhooks', hook],
+      ['POST', '/api/webhooks/h/secret', {}],
+      ['DELETE', '/api/webhooks/h', {}],
+    ];
+    const auditor = await r.person('Audrey', [], ['auditor']);
+    for (const [method, path, body] of settings) {
+      for (const who of ['Ann', auditor.name]) {
+        const tried = await call(method, path, await cookie(who), body);
+        assert.equal(tried.status, 403, `${who} ${method} ${path}`);
+      }
+      const stale = await call(method, path, `holdpoint_session=${old}`, body);
+      assert.equal(stale.code, 'step-up-needed', path);
+    }
+    for (const path of ['/api/signers', '/api/figures', '/api/webhooks', '/api/deliveries']) {
+      assert.equal((await call('GET', path, await cookie('Ann'))).status, 403, path);
+      assert.equal((await call('GET', path, await cookie(auditor.name))).status, 200, path);
+    }
+    const fresh = await cookie(op.name);
+    const before = r.ledger.size;
+    for (const [method, path, body] of settings) {
+      assert.ok((await call(method, path, fresh, body)).status < 300, path);
+    }
+    assert.equal(r.ledger.size, before + settings.length);
+    const own = { groups: [], roles: ['signer'] };
+    assert.equal((await call('PUT', '/api/signers/Op', fresh, own)).status, 409);
+    const mallory = await cookie('Mallory');
+    const gone = { groups: [], roles: [], active: false };
+    await call('PUT', '/api/signers/Mallory', fresh, gone);
+    assert.equal((await call('GET', '/api/me', mallory)).status, 401);
+    const key = (await r.store.signers.keys('Ann'))[0]?.thumbprint ?? '';
+    const theirs = await call('DELETE', `/api/keys/${key}`, await cookie(auditor.name));
+    assert.equal(theirs.status, 404);
+  });
+
   it('describes every route it serves, and closes with a session taken away', async () => {
     const api = (await (await fetch(`${url}/openapi.json`)).json()) as {
       openapi: string;

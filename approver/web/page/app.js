@@ -3,6 +3,7 @@
 import { call, live } from '/api.js';
 import { CardView } from '/card.js';
 import { Figures } from '/figures.js';
+import { Lend } from '/lend.js';
 import { History, Queue } from '/queue.js';
 import { Settings } from '/settings.js';
 import { html, render, useCallback, useEffect, useState } from '/vendor/preact.js';
@@ -231,6 +232,7 @@ function You({ me, reload }) {
     </form>
     <p role="status">${said}</p>
     <${Problem} error=${error} />
+    ${me.groups.length > 0 && html`<${Lend} me=${me} />`}
     <p><button class="plain" onClick=${out}>Sign out</button></p>
   </section>`;
 }
