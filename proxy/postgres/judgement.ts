@@ -8,10 +8,10 @@ import { type Bind, decodeBind, decodeBindNames, decodeQuery } from './client-me
 import type { Conversation } from './conversation.ts';
 import { encodeReport } from './encode.ts';
 import { needOf } from './guard.ts';
-import type { Kept, Portal, Prepared } from './names.ts';
+import { badName, bothMeanings, covers, type Kept, type Portal, type Prepared } from './names.ts';
 import { PostgresOperation } from './operation.ts';
 import { QUERY, type Run } from './owed-reply.ts';
-import { badName, type Requests, type Step } from './requests.ts';
+import type { Requests, Step } from './requests.ts';
 import type { Parsed } from './statement.ts';
 
 /** The message in hand, judged or being judged. */
@@ -103,11 +103,11 @@ export class Judgement {
     const tally = this.#inHand === null ? this.#kept(prepared) : null;
     if (tally !== null) {
       tally.count();
-      return this.#bound(names.portal, null);
+      return this.#bound(names.portal, prepared, prepared.parsed, null);
     }
     const inHand =
       this.#inHand ??
-      this.#look(prepared.text, this.#understood(prepared), prepared, decodeBind(frame));
+      this.#look(prepared.text, this.understood(prepared), prepared, decodeBind(frame));
     if (inHand === 'stay' || inHand.passage === null) return 'stay';
     const { passage, parsed, operation } = inHand;
     if (passage.kind === 'refuse') {
@@ -118,15 +118,33 @@ export class Judgement {
       return this.#requests.split();
     }
     this.#inHand = null;
-    return this.#bound(names.portal, makeRun(operation, parsed, passage));
+    return this.#bound(names.portal, prepared, parsed, makeRun(operation, parsed, passage));
   }
 
-  #bound(name: string, run: Run | null): Step {
-    const { state, owed } = this.#conversation;
-    const portal: Portal = { run };
+  #bound(name: string, prepared: Prepared, parsed: Parsed, run: Run | null): Step {
+    const { state, owed, catalog, services } = this.#conversation;
+    const judged = {
+      stamp: state.stamp,
+      catalog: catalog.version,
+      policy: services.policy.version,
+      mode: this.#mode(),
+    };
+    const portal: Portal = { run, text: prepared.text, parsed, judged };
     state.portals.ask(name, portal, this.#requests.unit);
     owed.push({ kind: 'bind', name, portal });
     return 'forward';
+  }
+
+  /** Execute may come much later than the Bind that was judged: it would still do the same, and still may. */
+  stillStands(portal: Portal): boolean {
+    const { state, catalog, services } = this.#conversation;
+    const { judged, parsed, text, run } = portal;
+    const change = run !== null && run.operation !== null;
+    if (change && (judged.policy !== services.policy.version || judged.mode !== this.#mode())) {
+      return false;
+    }
+    if (judged.stamp === state.stamp && judged.catalog === catalog.version) return true;
+    return covers(parsed, this.#conversation.understand(text));
   }
 
   /** The tally of a kept verdict that still stands, or null. */
@@ -185,15 +203,16 @@ export class Judgement {
       inHand.passage = FORWARD;
       return inHand;
     }
-    return this.#enter(inHand, decision, mode);
+    return this.#enter(inHand, decision, mode, prepared !== null);
   }
 
-  /** What a prepared statement means now, which is not always what it meant when it was parsed. */
-  #understood(prepared: Prepared): Parsed {
+  /** What a prepared statement may mean by now, which is not always what it meant when it was parsed. */
+  understood(prepared: Prepared): Parsed {
     const { state, catalog } = this.#conversation;
     const { understood, parsed } = prepared;
     if (understood !== state.stamp || parsed.catalog_version !== catalog.version) {
-      prepared.parsed = this.#conversation.understand(prepared.text);
+      const now = this.#conversation.understand(prepared.text);
+      prepared.parsed = bothMeanings(parsed, now);
       prepared.understood = state.stamp;
     }
     return prepared.parsed;
@@ -213,7 +232,7 @@ export class Judgement {
   }
 
   /** Starts the flow for the message in hand; the session stays at it until the passage is there. */
-  #enter(inHand: InHand, decision: Decision, mode: Mode): 'stay' {
+  #enter(inHand: InHand, decision: Decision, mode: Mode, prepared: boolean): 'stay' {
     const conversation = this.#conversation;
     const { state, services, target } = conversation;
     const requests = this.#requests;
@@ -228,9 +247,8 @@ export class Judgement {
     });
     const again = async (): Promise<PostgresOperation> => {
       await conversation.catalog.refresh();
-      return inHand.operation.understoodAs(
-        conversation.understand(Buffer.from(inHand.operation.bytes)),
-      );
+      const now = conversation.understand(Buffer.from(inHand.operation.bytes));
+      return inHand.operation.understoodAs(prepared ? bothMeanings(inHand.parsed, now) : now);
     };
     void flow(inHand.operation, decision, mode, services, { ...waiting, again }).then((passage) => {
       inHand.passage = passage;

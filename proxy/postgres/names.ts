@@ -1,8 +1,11 @@
 // The client's prepared statements and portals, as the server will have them when a message gets there.
 // Invariant: a name is used only as the server confirmed it, or within the unit (up to Sync) that made it: the server skips
 // the rest of a unit after an error, so a later unit must not believe what an earlier one only asked for.
-import type { Tally } from '../session/flow.ts';
+import { worst } from '../effect/effect.ts';
+import { LIMITS } from '../limits.ts';
+import type { Refusal, Tally } from '../session/flow.ts';
 import type { Mode } from '../verdict/verdict.ts';
+import { OWN_NAME } from './encode.ts';
 import type { Run } from './owed-reply.ts';
 import type { Parsed } from './statement.ts';
 
@@ -20,6 +23,7 @@ export interface Prepared {
   readonly name: string;
   /** The statement's own bytes: a copy, since a frame's memory is the socket's. */
   readonly text: Buffer;
+  /** Everything it has meant since its Parse: the server may go on with any of these plans. */
   parsed: Parsed;
   /** The state's stamp it was understood with (its catalog version is in `parsed`). */
   understood: number;
@@ -32,6 +36,67 @@ export interface Prepared {
 export interface Portal {
   /** What Execute starts; null once it has, and for what needs no watching. */
   run: Run | null;
+  readonly text: Buffer;
+  /** As it was judged, and what that rested on: Execute may come much later. */
+  readonly parsed: Parsed;
+  readonly judged: Grounds;
+}
+
+/** What a verdict rests on besides the text. */
+export interface Grounds {
+  readonly stamp: number;
+  readonly catalog: number;
+  readonly policy: number;
+  readonly mode: Mode;
+}
+
+/**
+ * The server keeps the plan of a prepared statement although a new table now comes first in the search_path, and makes another
+ * one when the path itself has changed: so what a statement meant before counts beside what it would mean now.
+ */
+export function bothMeanings(before: Parsed, now: Parsed): Parsed {
+  const blind = before.catalog_version === 0;
+  if (before === now || blind || covers(now, before)) return now;
+  const known = new Set(now.effects.map((effect) => JSON.stringify(effect)));
+  const more = before.effects.filter((effect) => !known.has(JSON.stringify(effect)));
+  const effects = [...now.effects, ...more];
+  const [only] = now.statements;
+  const [old] = before.statements;
+  const needs_read_write = only?.needs_read_write === true || old?.needs_read_write === true;
+  const statements = only === undefined ? [] : [{ ...only, effects, needs_read_write }];
+  return {
+    class: worst(effects.map((effect) => effect.class)),
+    complete: effects.every((effect) => effect.opaque === null),
+    unscoped: effects.some((effect) => !effect.scoped),
+    effects,
+    statements,
+    catalog_version: now.catalog_version,
+    get normalized() {
+      return now.normalized;
+    },
+    get fingerprint() {
+      return now.fingerprint;
+    },
+  };
+}
+
+/** Everything that `now` would do has been judged as part of `judged`. */
+export function covers(judged: Parsed, now: Parsed): boolean {
+  if (judged === now) return true;
+  const known = new Set(judged.effects.map((effect) => JSON.stringify(effect)));
+  return now.effects.every((effect) => known.has(JSON.stringify(effect)));
+}
+
+/** The server cuts names at 63 bytes and would take two for one; and the proxy's own must stay its own. */
+export function badName(name: string): Refusal | null {
+  if (name.length > LIMITS.name_bytes) {
+    return {
+      code: 'limit',
+      detail: `A name of ${name.length} bytes; the limit is ${LIMITS.name_bytes}.`,
+    };
+  }
+  if (!name.startsWith(OWN_NAME)) return null;
+  return { code: 'protocol', detail: `Names that start with ${OWN_NAME} are taken.` };
 }
 
 type Asked<Entry> = { readonly unit: number; readonly entry: Entry | null };

@@ -6,11 +6,11 @@ import { LIMITS } from '../limits.ts';
 import type { Refusal } from '../session/flow.ts';
 import { decodeBindNames, decodeExecute, decodeNamed, decodeParse } from './client-message.ts';
 import type { Conversation } from './conversation.ts';
-import { encodeFailure, FLUSH, OWN_NAME, SYNC } from './encode.ts';
+import { encodeFailure, FLUSH, SYNC } from './encode.ts';
 import { CLIENT, frameLength, HEADER } from './frame.ts';
 import { type Need, needOf, worseNeed } from './guard.ts';
 import { Judgement } from './judgement.ts';
-import type { Prepared } from './names.ts';
+import { badName, type Prepared } from './names.ts';
 import { OWN_SYNC, SYNC_REPLY } from './owed-reply.ts';
 import { encodeRefusal } from './refusal.ts';
 
@@ -344,7 +344,11 @@ export class Requests {
     let prepared: Prepared | null = null;
     if (named.what === 'statement') {
       const found = this.#conversation.state.statements.find(named.name, this.unit, false);
-      if (typeof found === 'object') prepared = found;
+      if (typeof found === 'object') {
+        prepared = found;
+        // The server may plan it again for this.
+        this.#judgement.understood(found);
+      }
     }
     this.#conversation.owed.push({ kind: 'describe', prepared });
     return 'forward';
@@ -364,6 +368,10 @@ export class Requests {
         },
         false,
       );
+    }
+    if (!this.#judgement.stillStands(found)) {
+      const message = `portal "${name}" was judged before names, settings or policy changed`;
+      return this.refuse({ code: 'protocol', message, hint: 'Bind it again.' }, false);
     }
     conversation.executing(found);
     return 'forward';
@@ -400,18 +408,6 @@ export class Requests {
     }
     return 'drop';
   }
-}
-
-/** The server cuts names at 63 bytes and would take two for one; and the proxy's own must stay its own. */
-export function badName(name: string): Refusal | null {
-  if (name.length > LIMITS.name_bytes) {
-    return {
-      code: 'limit',
-      detail: `A name of ${name.length} bytes; the limit is ${LIMITS.name_bytes}.`,
-    };
-  }
-  if (!name.startsWith(OWN_NAME)) return null;
-  return { code: 'protocol', detail: `Names that start with ${OWN_NAME} are taken.` };
 }
 
 const EMPTY = Buffer.alloc(0);
