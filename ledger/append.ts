@@ -11,6 +11,7 @@ import {
   COMMIT_BYTES,
   COMMIT_ENTRIES,
   PUBLISH_EVERY_MS,
+  PUBLISH_LAG_MAX,
   SEGMENTS_LIVE_MAX,
   WAITING_BYTES_MAX,
   WAITING_ENTRIES_MAX,
@@ -25,6 +26,8 @@ import type { Tree } from './tree.ts';
 export interface Keys {
   get(key: string): number | undefined;
   add(key: string, index: number): void;
+  /** null, or what to wait for because too many keys are in memory. */
+  pace(): Promise<void> | null;
 }
 
 /** One entry of a call: encoded when it arrives, placed when its commit is made. */
@@ -141,19 +144,29 @@ export class Sequencer {
   }
 
   async #drain(): Promise<void> {
-    while (this.#queue.length > 0 && this.#poison === null) {
-      const calls = this.#take();
-      try {
-        await this.#commit(calls);
-      } catch (error) {
-        this.#stop(error);
-        for (const call of calls) call.reject(this.#poison);
+    try {
+      while (this.#queue.length > 0 && this.#poison === null) {
+        await this.#pace();
+        const calls = this.#take();
+        try {
+          await this.#commit(calls);
+        } catch (error) {
+          this.#stop(error);
+          for (const call of calls) call.reject(this.#poison);
+        }
+        // Answered writers run now and may join the next commit.
+        await new Promise((resolve) => setImmediate(resolve));
       }
-      // Answered writers run now and may join the next commit.
-      await new Promise((resolve) => setImmediate(resolve));
+    } finally {
+      this.#running = false;
+      this.#closing?.();
     }
-    this.#running = false;
-    this.#closing?.();
+  }
+
+  /** What follows the commits (files, index) must keep up, or memory would grow with the log. */
+  async #pace(): Promise<void> {
+    if (this.#size - this.#parts.publisher.size > PUBLISH_LAG_MAX) await this.publish();
+    await this.#parts.keys.pace();
   }
 
   #take(): Call[] {

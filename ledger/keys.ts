@@ -6,7 +6,13 @@ import { Worker } from 'node:worker_threads';
 import type { Keys } from './append.ts';
 import { reasonOf } from './errors.ts';
 import { IndexFile } from './index-file.ts';
-import { INDEX_EVERY_MS, KEYS_LAG_MAX, KEYS_RECENT_MAX } from './limits.ts';
+import {
+  INDEX_EVERY_MS,
+  KEYS_LAG_MAX,
+  KEYS_PACE,
+  KEYS_PACE_MS,
+  KEYS_RECENT_MAX,
+} from './limits.ts';
 
 /** All keys in memory: for tests and for logs without an index. */
 export class MemoryKeys implements Keys {
@@ -18,6 +24,10 @@ export class MemoryKeys implements Keys {
 
   add(key: string, index: number): void {
     this.#map.set(key, index);
+  }
+
+  pace(): null {
+    return null;
   }
 
   /** Forgets all; returns the first index whose key is to be added. */
@@ -128,6 +138,17 @@ export class IndexedKeys implements Keys {
       this.#recent.delete(oldest);
       break;
     }
+  }
+
+  pace(): Promise<void> | null {
+    if (this.#recent.size < KEYS_PACE || this.#failed !== null) return null;
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, KEYS_PACE_MS);
+      this.#waiting.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   }
 
   /**

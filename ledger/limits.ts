@@ -35,6 +35,8 @@ export const SEGMENTS_LIVE_MAX = 6;
 
 /** The published checkpoint may lag the answered one by about this long under load. */
 export const PUBLISH_EVERY_MS = 100;
+/** Entries committed and not published; at more, commits wait for the files. */
+export const PUBLISH_LAG_MAX = 32_768;
 /** Tile files written at the same time. */
 export const PUBLISH_PARALLEL = 2;
 
@@ -58,6 +60,9 @@ export const INDEX_CACHE_KIB = 16 * 1024;
 export const KEYS_LAG_MAX = 100_000;
 /** Keys held in memory while the index can't be written; then the oldest are forgotten. */
 export const KEYS_RECENT_MAX = 1_000_000;
+/** Keys in memory at which commits wait for the index, and how long at most each time. */
+export const KEYS_PACE = 250_000;
+export const KEYS_PACE_MS = 1_000;
 /** Search results on one page, by default and at most. */
 export const SEARCH_PAGE = 50;
 export const SEARCH_PAGE_MAX = 1_000;
