@@ -61,6 +61,8 @@ export const LIMITS = {
   name_bytes: 63,
   /** Prepared statements one session may have open. */
   prepared_statements: 10_000,
+  /** The end of a statement in which a comment may state a reason. */
+  stated_comment_bytes: 4_096,
   /** How often DDL made by others is looked for, while a database has sessions. */
   catalog_probe_ms: 1_000,
   /**

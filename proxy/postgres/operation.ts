@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { builtins, getTypeParser } from 'pg-types';
 import type { Analysis } from '../effect/effect.ts';
+import { LIMITS } from '../limits.ts';
 import type {
   AgentView,
   EngineName,
@@ -150,14 +151,16 @@ const STATED_KEYS: { readonly [key: string]: keyof Stated } = {
  * stated.
  */
 function withComment(session: SessionView, bytes: Uint8Array): SessionView {
-  const tail = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  // Only the end is looked at: the search takes time that grows faster than the comment.
+  const from = Math.max(0, bytes.length - LIMITS.stated_comment_bytes);
+  const tail = Buffer.from(bytes.buffer, bytes.byteOffset + from, bytes.length - from);
   const end = tail.lastIndexOf('*/');
   if (end < 0) return session;
   const begin = tail.lastIndexOf('/*', end);
   if (begin < 0) return session;
   const stated: { -readonly [K in keyof Stated]: Stated[K] } = { ...session.stated };
   const comment = tail.toString('utf8', begin + 2, end);
-  for (const [, key, value] of comment.matchAll(/([a-z_]+)='((?:[^'\\]|\\.)*)'/g)) {
+  for (const [, key, value] of comment.matchAll(/(?<![a-z_])([a-z_]+)='((?:[^'\\]|\\.)*)'/g)) {
     const field = key === undefined ? undefined : STATED_KEYS[key];
     if (field !== undefined && value !== undefined) stated[field] = unescapeComment(value);
   }
