@@ -1,5 +1,6 @@
 // `holdpoint classify`: statements in, what each would do out, one JSON line each, in order.
-// Invariant: no statement is ever run; a line that can't be judged is answered `unknown`, never left out.
+// Invariant: no statement is ever run; a line that can't be judged is answered `unknown`, never
+// left out.
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import type { Analysis } from '../proxy/effect/effect.ts';
@@ -137,7 +138,10 @@ function contextOf(
 /** Catalogs kept at once; a database is read again when its turn comes back later. */
 const CATALOGS = 32;
 
-/** Catalogs by URL, each read once and its connection closed. One that can't be read makes its lines `unknown`. */
+/**
+ * Catalogs by URL, each read once and its connection closed. One that can't be read makes its lines
+ * `unknown`.
+ */
 class Catalogs {
   readonly #snapshots = new Map<string, CatalogSnapshot | null>();
 

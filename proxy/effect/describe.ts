@@ -1,5 +1,6 @@
 // An effect as an English sentence for a person who must decide about it.
-// Invariant: nothing in an effect that could change the decision is left out: what, to what, how narrowed, through what, how sure.
+// Invariant: nothing in an effect that could change the decision is left out: what, to what, how
+// narrowed, through what, how sure.
 import type { Access, Effect, EffectObject } from './effect.ts';
 
 const VERBS: { readonly [A in Access]: string } = {
@@ -88,7 +89,9 @@ function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** All effects of an operation, worst told first, plain reads left out where something else happens. */
+/**
+ * All effects of an operation, worst told first, plain reads left out where something else happens.
+ */
 export function describeEffects(effects: readonly Effect[]): string {
   const telling = effects.filter((effect) => effect.class !== 'read' || effect.opaque !== null);
   const told = telling.length > 0 ? telling : effects;

@@ -1,5 +1,6 @@
 // The one effect schema (version 1): what an operation would do, whatever the engine.
-// Invariant: a closed union; what is not understood is class `unknown` with `opaque` saying why, never a guess.
+// Invariant: a closed union; what is not understood is class `unknown` with `opaque` saying why,
+// never a guess.
 
 export const EFFECT_SCHEMA_VERSION = 1;
 
@@ -80,11 +81,17 @@ export interface EffectObject {
   /** Columns named, where they are known; empty means all or not applicable. */
   readonly columns: readonly string[];
   readonly access: Access;
-  /** How it is reached when it is not named: `view public.v`, `trigger t on public.x`, `foreign key f on delete cascade`. */
+  /**
+   * How it is reached when it is not named: `view public.v`, `trigger t on public.x`, `foreign key
+   * f on delete cascade`.
+   */
   readonly via: readonly string[];
   /** Filled from policy data (`pii`, …) when the policy input is made. */
   readonly tags: readonly string[];
-  /** The engine's own identity (PostgreSQL OID, collection UUID) when the catalog gave it; approvals are void when it changes. */
+  /**
+   * The engine's own identity (PostgreSQL OID, collection UUID) when the catalog gave it; approvals
+   * are void when it changes.
+   */
   readonly identity: string | null;
 }
 
@@ -92,13 +99,19 @@ export type Predicate = 'none' | 'tautology' | 'key' | 'filter' | 'not-applicabl
 
 export interface Effect {
   readonly class: EffectClass;
-  /** `select`, `insert`, `update`, `delete`, `merge`, `truncate`, `drop`, `alter`, `create`, `grant`, `set`, `begin`, `commit`, `copy`, `call`, … */
+  /**
+   * `select`, `insert`, `update`, `delete`, `merge`, `truncate`, `drop`, `alter`, `create`,
+   * `grant`, `set`, `begin`, `commit`, `copy`, `call`, …
+   */
   readonly verb: string;
   readonly objects: readonly EffectObject[];
   readonly predicate: Predicate;
   /** false: nothing narrows a change: no predicate, a tautology, a truncate, a drop of data. */
   readonly scoped: boolean;
-  /** An upper bound in rows that the statement itself proves (unique key bound, limit, literal rows). */
+  /**
+   * An upper bound in rows that the statement itself proves (unique key bound, limit, literal
+   * rows).
+   */
   readonly rows_max: number | null;
   readonly reversible: boolean;
   /** Why the class is `unknown`; null otherwise. */
@@ -114,7 +127,10 @@ export interface Analysis {
   /** true when any change in it is not scoped. */
   readonly unscoped: boolean;
   readonly effects: readonly Effect[];
-  /** The statement with literals replaced by placeholders; for search and grouping, never for judging. */
+  /**
+   * The statement with literals replaced by placeholders; for search and grouping, never for
+   * judging.
+   */
   readonly normalized: string;
   /** Short hex identity of the shape; the same for statements that differ in literals only. */
   readonly fingerprint: string;

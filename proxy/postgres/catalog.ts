@@ -1,5 +1,6 @@
 // A target's catalog, read over a connection of its own and kept as one immutable snapshot.
-// Invariant: a snapshot is all of one moment (one read-only repeatable-read transaction), and its version never goes back.
+// Invariant: a snapshot is all of one moment (one read-only repeatable-read transaction), and its
+// version never goes back.
 import pg from 'pg';
 import { FACT_QUERIES, PROBE } from './catalog/facts.ts';
 import { buildSnapshot, type CatalogSnapshot } from './catalog/snapshot.ts';
@@ -62,7 +63,10 @@ export class CatalogReader {
     return reading;
   }
 
-  /** Asks cheaply whether the catalog has changed, by anybody; reads it again if so. true when it had changed. */
+  /**
+   * Asks cheaply whether the catalog has changed, by anybody; reads it again if so. true when it
+   * had changed.
+   */
   probe(): Promise<boolean> {
     return this.#line(async () => {
       try {

@@ -1,4 +1,5 @@
-// The WASM module inside libpg-query, as far as parser.ts uses it: each call of the default export makes a fresh instance.
+// The WASM module inside libpg-query, as far as parser.ts uses it: each call of the default export
+// makes a fresh instance.
 declare module 'libpg-query/wasm/libpg-query.js' {
   export interface GrammarModule {
     lengthBytesUTF8(text: string): number;

@@ -1,5 +1,6 @@
 // PostgreSQL's own grammar (libpg-query, WASM), loaded once and replaced when it traps.
-// Invariant: no call throws anything but ParseFailure, and none runs on an instance that has trapped.
+// Invariant: no call throws anything but ParseFailure, and none runs on an instance that has
+// trapped.
 import type { ParseResult } from '@pgsql/types';
 import createGrammar, { type GrammarModule } from 'libpg-query/wasm/libpg-query.js';
 import { PARSER_LIMITS } from '../limits.ts';
@@ -18,14 +19,18 @@ export class ParseFailure extends Error {
   }
 }
 
-/** Instances made ahead, so that hostile statements in a row don't leave others without a grammar. */
+/**
+ * Instances made ahead, so that hostile statements in a row don't leave others without a grammar.
+ */
 const SPARES = 2;
 
 let active: GrammarModule | null = null;
 const spares: GrammarModule[] = [];
 let loading: Promise<void> | null = null;
 
-/** Loads the grammar and its spares. Call once before the first {@link parse}; safe to call again. */
+/**
+ * Loads the grammar and its spares. Call once before the first {@link parse}; safe to call again.
+ */
 export async function loadParser(): Promise<void> {
   loading ??= (async () => {
     active = await createGrammar();
@@ -34,7 +39,10 @@ export async function loadParser(): Promise<void> {
   await loading;
 }
 
-/** Drops an instance that trapped: a spare takes over at once, and another is made in the background. */
+/**
+ * Drops an instance that trapped: a spare takes over at once, and another is made in the
+ * background.
+ */
 function replace(): void {
   active = spares.pop() ?? null;
   void createGrammar().then(
@@ -46,7 +54,10 @@ function replace(): void {
   );
 }
 
-/** Refuses what the grammar would misread (NUL ends a C string) or can't survive, before it is given to it. */
+/**
+ * Refuses what the grammar would misread (NUL ends a C string) or can't survive, before it is given
+ * to it.
+ */
 function refuse(text: string): void {
   if (text.length > PARSER_LIMITS.statement_characters) {
     const most = PARSER_LIMITS.statement_characters;
@@ -60,7 +71,10 @@ function refuse(text: string): void {
   if (text.length > PARSER_LIMITS.nesting) refuseDeep(text);
 }
 
-/** Deepest run of open brackets, and marks that separate tokens; quotes are not looked at, so both are upper bounds. */
+/**
+ * Deepest run of open brackets, and marks that separate tokens; quotes are not looked at, so both
+ * are upper bounds.
+ */
 function refuseDeep(text: string): void {
   let marks = 0;
   let depth = 0;

@@ -1,27 +1,41 @@
-// A parsed message of PostgreSQL statements: what each would do, and what it would change in the session.
-// Invariant: judged with the session's own settings and a catalog snapshot; what they can't settle is `unknown`.
+// A parsed message of PostgreSQL statements: what each would do, and what it would change in the
+// session.
+// Invariant: judged with the session's own settings and a catalog snapshot; what they can't settle
+// is `unknown`.
 import type { Analysis, Effect } from '../effect/effect.ts';
 
-/** What the proxy knows of a session that changes what statement text means. Kept by state.ts from SessionChange. */
+/**
+ * What the proxy knows of a session that changes what statement text means. Kept by state.ts from
+ * SessionChange.
+ */
 export interface SessionContext {
-  /** Current schemas in order as names; `$user` kept as written. null when it can't be known (set from a computed value). */
+  /**
+   * Current schemas in order as names; `$user` kept as written. null when it can't be known (set
+   * from a computed value).
+   */
   readonly search_path: readonly string[] | null;
   /** session_user as the upstream sees it, and the role in force (SET ROLE); null when unknown. */
   readonly user: string;
   readonly role: string | null;
   readonly standard_conforming_strings: boolean;
   readonly client_encoding: string;
-  /** Names of temporary relations and functions made in this session, lower-cased as resolved, plus `*` when unknown. */
+  /**
+   * Names of temporary relations and functions made in this session, lower-cased as resolved, plus
+   * `*` when unknown.
+   */
   readonly temporary: ReadonlySet<string>;
   /** SQL-level prepared statements (PREPARE) and protocol-level named ones, by name. */
   readonly prepared: ReadonlyMap<string, Statement>;
   /** Open cursors and portals by name, with what running them would do. */
   readonly cursors: ReadonlyMap<string, Statement>;
-  /** Objects this session made or changed that the catalog snapshot may not show yet, by {@link localKey}. */
+  /**
+   * Objects this session made or changed that the catalog snapshot may not show yet, by {@link
+   * localKey}.
+   */
   readonly local: ReadonlyMap<string, LocalObject>;
   /**
-   * A setting or a temporary object was changed since the transaction began: when the transaction ends, or goes back to a
-   * savepoint, it may be as before.
+   * A setting or a temporary object was changed since the transaction began: when the transaction
+   * ends, or goes back to a savepoint, it may be as before.
    */
   readonly revertible: boolean;
   /** The search path that RESET and DISCARD ALL bring back. */
@@ -29,7 +43,8 @@ export interface SessionContext {
 }
 
 /**
- * An object made or changed in this session: temporary, or made in a transaction that other connections can't see.
+ * An object made or changed in this session: temporary, or made in a transaction that other
+ * connections can't see.
  * A committed one counts only until a newer snapshot than `catalog_version` is used.
  */
 export interface LocalObject {
@@ -39,7 +54,9 @@ export interface LocalObject {
   /** What reading (or calling) it runs, and what writing to it runs besides. */
   readonly on_read: readonly Effect[];
   readonly on_write: readonly Effect[];
-  /** true: it stands alone (a new table); false: it adds to what the catalog says of the same name. */
+  /**
+   * true: it stands alone (a new table); false: it adds to what the catalog says of the same name.
+   */
   readonly fresh: boolean;
   readonly committed: boolean;
   readonly catalog_version: number;
@@ -49,7 +66,10 @@ export function localKey(kind: LocalObject['kind'], name: string): string {
   return `${kind} ${name}`;
 }
 
-/** What a statement does to the session, known before it runs; applied when the engine reports success. */
+/**
+ * What a statement does to the session, known before it runs; applied when the engine reports
+ * success.
+ */
 export type SessionChange =
   | {
       readonly kind: 'set';
@@ -85,16 +105,26 @@ export interface Statement {
   readonly node: string;
   readonly effects: readonly Effect[];
   readonly changes: readonly SessionChange[];
-  /** It can't share a transaction with anything (VACUUM, CREATE DATABASE, …) or ends and starts transactions itself (CALL, DO). */
+  /**
+   * It can't share a transaction with anything (VACUUM, CREATE DATABASE, …) or ends and starts
+   * transactions itself (CALL, DO).
+   */
   readonly own_transaction: boolean;
-  /** It takes row locks or advances state that a read-only transaction refuses, although its class is `read` (SELECT FOR UPDATE). */
+  /**
+   * It takes row locks or advances state that a read-only transaction refuses, although its class
+   * is `read` (SELECT FOR UPDATE).
+   */
   readonly needs_read_write: boolean;
-  /** Parse analysis and Describe of it can run no user code. Planning may: see Bind in README.md. */
+  /**
+   * Parse analysis and Describe of it can run no user code. Planning may: see Bind in README.md.
+   */
   readonly highest_parameter: number;
 }
 
 export interface Parsed extends Analysis {
   readonly statements: readonly Statement[];
-  /** Facts from the catalog were used; it must be judged again when the snapshot's version differs. */
+  /**
+   * Facts from the catalog were used; it must be judged again when the snapshot's version differs.
+   */
   readonly catalog_version: number;
 }

@@ -18,7 +18,8 @@ for (const version of VERSIONS) {
       const { rows } = await client.query<{ name: string; volatility: string; symbol: string }>(
         `select p.proname as name, p.provolatile as volatility, p.prosrc as symbol
          from pg_proc p join pg_language l on l.oid = p.prolang
-         where p.oid < 16384 and p.pronamespace = 'pg_catalog'::regnamespace and l.lanname = 'internal'`,
+         where p.oid < 16384 and p.pronamespace = 'pg_catalog'::regnamespace
+           and l.lanname = 'internal'`,
       );
       assert.ok(rows.length > 2000);
       const missing = rows.filter(

@@ -1,5 +1,6 @@
 // The shared corpus of effects, when HOLDPOINT_CORPUS names its folder.
-// Invariant: no row may be judged milder than it allows, but for those that the server itself refuses.
+// Invariant: no row may be judged milder than it allows, but for those that the server itself
+// refuses.
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,7 +28,8 @@ test('the shared corpus, against PostgreSQL 15', {
     const judged = await judgeRows(readCorpus(FILE), setups);
     const count = (verdict: string) => judged.filter((j) => j.verdict === verdict).length;
     t.diagnostic(
-      `right ${count('right')}, over ${count('over')}, under ${count('under')}, under but refused ${count('under-refused')}`,
+      `right ${count('right')}, over ${count('over')}, under ${count('under')}, ` +
+        `under but refused ${count('under-refused')}`,
     );
     assert.equal(count('under'), 0, report(judged));
     assert.ok(count('over') * 100 <= judged.length * MOST_OVER, report(judged));

@@ -1,5 +1,7 @@
-// Runs rows of an effect corpus: each row's setup in a database of its own, its statement judged, the answer compared.
-// Invariant: a statement is judged and never run; what is worse than allowed and what is better than allowed are counted apart.
+// Runs rows of an effect corpus: each row's setup in a database of its own, its statement judged,
+// the answer compared.
+// Invariant: a statement is judged and never run; what is worse than allowed and what is better
+// than allowed are counted apart.
 import { readFileSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import pg from 'pg';
@@ -84,7 +86,10 @@ export function statementsOf(text: string): string[] {
   );
 }
 
-/** Databases made for setups; objects that all databases share are dropped again when their row is done. */
+/**
+ * Databases made for setups; objects that all databases share are dropped again when their row is
+ * done.
+ */
 export class Setups {
   readonly #url: (database: string) => string;
   readonly #made: string[] = [];
@@ -139,9 +144,8 @@ export async function judgeRows(rows: readonly Row[], setups: Setups): Promise<J
   output.on('data', (chunk: Buffer) => chunks.push(chunk));
   for (const row of rows) {
     const catalog = await setups.database(row.setup ?? '');
-    input.write(
-      `${JSON.stringify({ id: row.id, statement: row.statement, session: row.session, catalog })}\n`,
-    );
+    const { id, statement, session } = row;
+    input.write(`${JSON.stringify({ id, statement, session, catalog })}\n`);
   }
   input.end();
   await classifyPostgres({ engine: 'postgres', input, output });
@@ -171,8 +175,10 @@ export function report(judged: readonly Judged[]): string {
       const why = answer.effects
         .map((e) => `${e.verb}/${e.class}${e.opaque === null ? '' : ` (${e.opaque})`}`)
         .join(' ');
-      const range = `${row.expect.min_class ?? ''}..${row.expect.class}..${row.expect.max_class ?? ''}`;
-      return `${verdict} ${row.id} ${row.group}: ${answer.class}, expected ${range}: ${row.statement.slice(0, 160)} | ${why}`;
+      const { min_class: least = '', class: exact, max_class: most = '' } = row.expect;
+      const range = `${least}..${exact}..${most}`;
+      const text = row.statement.slice(0, 160);
+      return `${verdict} ${row.id} ${row.group}: ${answer.class}, not ${range}: ${text} | ${why}`;
     })
     .join('\n');
 }

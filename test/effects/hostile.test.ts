@@ -1,4 +1,5 @@
-// Input made to hurt: too long, too deep, not text at all. Each is refused in bounded time, and the next statement is judged.
+// Input made to hurt: too long, too deep, not text at all. Each is refused in bounded time, and the
+// next statement is judged.
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { analyze, initialContext, loadParser } from '../../proxy/postgres/effect/analyze.ts';

@@ -1,4 +1,5 @@
-// Properties that hold for every statement: spelling never changes an effect, wrapping never makes it milder, shapes agree.
+// Properties that hold for every statement: spelling never changes an effect, wrapping never makes
+// it milder, shapes agree.
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { type EffectClass, severity } from '../../proxy/effect/effect.ts';
@@ -74,7 +75,8 @@ const WRAPPERS: readonly ((text: string) => string)[] = [
   (text) => `DO $wrapped$ BEGIN EXECUTE $inner$${text}$inner$; END $wrapped$`,
   (text) => `PREPARE wrapped AS ${text}; EXECUTE wrapped`,
   (text) =>
-    `CREATE FUNCTION wrapped() RETURNS void LANGUAGE sql AS $wrapped$ ${text} $wrapped$; SELECT wrapped()`,
+    `CREATE FUNCTION wrapped() RETURNS void LANGUAGE sql AS $wrapped$ ${text} $wrapped$; ` +
+    'SELECT wrapped()',
   (text) => `BEGIN; ${text}; ROLLBACK`,
   (text) => `SELECT 1; ${text}; SELECT 2`,
 ];

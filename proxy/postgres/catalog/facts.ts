@@ -1,6 +1,7 @@
 // What the effect room asks PostgreSQL's catalogs, one query a catalog, all read in one snapshot.
-// Invariant: every name is qualified and search_path is empty, so nothing in the database can stand in for a catalog, and the
-// texts that the server deparses (views, rules, defaults, bodies) come back with every user name qualified.
+// Invariant: every name is qualified and search_path is empty, so nothing in the database can stand
+// in for a catalog, and the texts that the server deparses (views, rules, defaults, bodies) come
+// back with every user name qualified.
 
 /** Objects made by users have OIDs from here on (FirstNormalObjectId). */
 const USER = 16384;
@@ -8,13 +9,16 @@ const USER = 16384;
 const SYSTEM_SCHEMAS = `('pg_catalog', 'information_schema', 'pg_toast')`;
 
 export const FACT_QUERIES = {
-  server: `select current_setting('server_version_num')::int as version, current_database() as database,
+  server: `select current_setting('server_version_num')::int as version,
+      current_database() as database,
     current_setting('port') as port`,
 
   schemas: `select oid::int8::text as oid, nspname as name from pg_namespace`,
 
-  relations: `select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind as kind,
-      c.relpersistence as persistence, c.relrowsecurity as row_security, c.relforcerowsecurity as forced,
+  relations: `select c.oid::int8::text as oid, n.nspname as schema, c.relname as name,
+      c.relkind as kind,
+      c.relpersistence as persistence, c.relrowsecurity as row_security,
+      c.relforcerowsecurity as forced,
       c.relispartition as is_partition, s.srvname as server, w.fdwname as wrapper,
       s.srvoptions as server_options, f.ftoptions as table_options,
       case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end as definition,
@@ -32,15 +36,19 @@ export const FACT_QUERIES = {
 
   columns: `select a.attrelid::int8::text as relation, a.attnum::int as number, a.attname as name,
       a.atttypid::int8::text as type, a.atttypmod::int as typmod, a.attnotnull as not_null,
-      a.attgenerated as generated, a.attidentity as identity, pg_get_expr(d.adbin, d.adrelid) as expression
-    from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+      a.attgenerated as generated, a.attidentity as identity, pg_get_expr(d.adbin,
+      d.adrelid) as expression
+    from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n
+        on n.oid = c.relnamespace
     left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
     where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'v', 'm', 'f', 'p', 'c')
       and n.nspname not in ${SYSTEM_SCHEMAS} and n.nspname !~ '^pg_toast_temp_'
     order by a.attrelid, a.attnum`,
 
-  types: `select t.oid::int8::text as oid, n.nspname as schema, t.typname as name, t.typtype as kind,
-      t.typcategory as category, t.typbasetype::int8::text as base, t.typrelid::int8::text as relation,
+  types: `select t.oid::int8::text as oid, n.nspname as schema, t.typname as name,
+      t.typtype as kind,
+      t.typcategory as category, t.typbasetype::int8::text as base,
+      t.typrelid::int8::text as relation,
       t.typelem::int8::text as element,
       case when t.typdefaultbin is not null then pg_get_expr(t.typdefaultbin, 0) end as preset
     from pg_type t join pg_namespace n on n.oid = t.typnamespace
@@ -58,76 +66,103 @@ export const FACT_QUERIES = {
       case when t.tgqual is not null then pg_get_triggerdef(t.oid) end as definition
     from pg_trigger t where not t.tgisinternal`,
 
-  rules: `select r.ev_class::int8::text as relation, r.rulename as name, r.ev_type as event, r.ev_enabled as enabled,
+  rules: `select r.ev_class::int8::text as relation, r.rulename as name, r.ev_type as event,
+      r.ev_enabled as enabled,
       r.is_instead as instead, pg_get_ruledef(r.oid) as definition
     from pg_rewrite r where r.rulename <> '_RETURN' and r.oid >= ${USER}`,
 
-  indexes: `select i.indrelid::int8::text as relation, i.indisunique as is_unique, i.indimmediate as immediate,
+  indexes: `select i.indrelid::int8::text as relation, i.indisunique as is_unique,
+      i.indimmediate as immediate,
       i.indisvalid as valid, i.indnkeyatts::int as keys, i.indkey::int2[]::int[] as columns,
-      i.indpred is not null or i.indexprs is not null as computed, i.indclass::oid[]::int8[]::text[] as classes,
-      case when i.indpred is not null or i.indexprs is not null then pg_get_indexdef(i.indexrelid) end as definition
+      i.indpred is not null or i.indexprs is not null as computed,
+      i.indclass::oid[]::int8[]::text[] as classes,
+      case when i.indpred is not null or i.indexprs is not null
+      then pg_get_indexdef(i.indexrelid) end as definition
     from pg_index i where i.indrelid >= ${USER}`,
 
   statistics: `select stxrelid::int8::text as relation,
       (select array_agg(e) from unnest(pg_get_statisticsobjdef_expressions(oid)) e) as expressions
     from pg_statistic_ext where stxexprs is not null`,
 
-  inherits: `select inhrelid::int8::text as child, inhparent::int8::text as parent from pg_inherits
+  inherits: `select inhrelid::int8::text as child, inhparent::int8::text as parent
+      from pg_inherits
     where inhparent >= ${USER}`,
 
   policies: `select polrelid::int8::text as relation, polname as name, polcmd as command,
-      pg_get_expr(polqual, polrelid) as reads, pg_get_expr(polwithcheck, polrelid) as writes from pg_policy`,
+      pg_get_expr(polqual, polrelid) as reads, pg_get_expr(polwithcheck,
+      polrelid) as writes from pg_policy`,
 
-  routines: `select p.oid::int8::text as oid, n.nspname as schema, p.proname as name, p.prokind as kind,
-      l.lanname as language, p.prosrc as source, p.probin as library, pg_get_function_sqlbody(p.oid) as body,
-      case when l.lanname = 'plpgsql' and p.prokind <> 'a' then pg_get_functiondef(p.oid) end as definition,
-      p.provolatile as volatility, p.prosecdef as definer, p.proconfig as settings, p.proowner::regrole::text as owner,
-      p.proargtypes::oid[]::int8[]::text[] as arguments, p.proallargtypes::int8[]::text[] as all_arguments,
+  routines: `select p.oid::int8::text as oid, n.nspname as schema, p.proname as name,
+      p.prokind as kind,
+      l.lanname as language, p.prosrc as source, p.probin as library,
+      pg_get_function_sqlbody(p.oid) as body,
+      case when l.lanname = 'plpgsql' and p.prokind <> 'a'
+      then pg_get_functiondef(p.oid) end as definition,
+      p.provolatile as volatility, p.prosecdef as definer, p.proconfig as settings,
+      p.proowner::regrole::text as owner,
+      p.proargtypes::oid[]::int8[]::text[] as arguments,
+      p.proallargtypes::int8[]::text[] as all_arguments,
       p.proargmodes::text[] as modes, p.proargnames as names, p.pronargdefaults::int as defaults,
-      p.provariadic::int8::text as variadic, p.prorettype::int8::text as result, p.prosupport::oid::int8::text as support,
+      p.provariadic::int8::text as variadic, p.prorettype::int8::text as result,
+      p.prosupport::oid::int8::text as support,
       pg_get_expr(p.proargdefaults, 0) as default_expressions,
       pg_get_function_result(p.oid) as result_text,
-      array[a.aggtransfn::oid, a.aggfinalfn::oid, a.aggcombinefn::oid, a.aggserialfn::oid, a.aggdeserialfn::oid,
+      array[a.aggtransfn::oid, a.aggfinalfn::oid, a.aggcombinefn::oid, a.aggserialfn::oid,
+      a.aggdeserialfn::oid,
         a.aggmtransfn::oid, a.aggminvtransfn::oid, a.aggmfinalfn::oid]::int8[]::text[] as parts
-    from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang
+    from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l
+        on l.oid = p.prolang
     left join pg_aggregate a on a.aggfnoid = p.oid
-    where (p.oid >= ${USER} or (n.nspname = 'pg_catalog' and l.lanname not in ('internal', 'sql', 'c'))
+    where (p.oid >= ${USER} or (n.nspname = 'pg_catalog' and l.lanname not in ('internal',
+        'sql', 'c'))
         or (l.lanname = 'internal' and n.nspname = 'pg_catalog' and p.xmin::text::int8 > 715))
       and n.nspname <> 'information_schema'`,
 
-  namesakes: `select p.oid::int8::text as oid, p.proname as name, p.proargtypes::oid[]::int8[]::text[] as arguments,
-      p.pronargdefaults::int as defaults, p.provariadic::int8::text as variadic, p.prorettype::int8::text as result
+  namesakes: `select p.oid::int8::text as oid, p.proname as name,
+      p.proargtypes::oid[]::int8[]::text[] as arguments,
+      p.pronargdefaults::int as defaults, p.provariadic::int8::text as variadic,
+      p.prorettype::int8::text as result
     from pg_proc p where p.pronamespace = 'pg_catalog'::regnamespace and p.oid < ${USER}
       and exists (select from pg_proc u where u.proname = p.proname and u.oid >= ${USER})`,
 
   builtins: `select p.oid::int8::text as oid, p.proname as name from pg_proc p
-    where p.oid < ${USER} and p.pronamespace = 'pg_catalog'::regnamespace and p.provolatile <> 'i'`,
+    where p.oid < ${USER} and p.pronamespace = 'pg_catalog'::regnamespace
+        and p.provolatile <> 'i'`,
 
-  operators: `select o.oid::int8::text as oid, n.nspname as schema, o.oprname as name, o.oprleft::int8::text as "left",
+  operators: `select o.oid::int8::text as oid, n.nspname as schema, o.oprname as name,
+      o.oprleft::int8::text as "left",
       o.oprright::int8::text as "right", o.oprcode::oid::int8::text as code,
-      array[o.oprrest::oid, o.oprjoin::oid, c.oprcode::oid, g.oprcode::oid]::int8[]::text[] as "with",
-      (select array_agg(distinct s.amproc::oid::int8::text) from pg_amop m join pg_amproc s on s.amprocfamily = m.amopfamily
+      array[o.oprrest::oid, o.oprjoin::oid, c.oprcode::oid,
+      g.oprcode::oid]::int8[]::text[] as "with",
+      (select array_agg(distinct s.amproc::oid::int8::text) from pg_amop m join pg_amproc s
+      on s.amprocfamily = m.amopfamily
         where m.amopopr = o.oid) as support
     from pg_operator o join pg_namespace n on n.oid = o.oprnamespace
     left join pg_operator c on c.oid = o.oprcom left join pg_operator g on g.oid = o.oprnegate
     where o.oid >= ${USER}`,
 
-  classes: `select c.oid::int8::text as oid, c.opcintype::int8::text as type, c.opcdefault as is_default,
+  classes: `select c.oid::int8::text as oid, c.opcintype::int8::text as type,
+      c.opcdefault as is_default,
       array(select amproc::oid::int8::text from pg_amproc where amprocfamily = c.opcfamily
-        union select o.oprcode::oid::int8::text from pg_amop m join pg_operator o on o.oid = m.amopopr
+        union select o.oprcode::oid::int8::text from pg_amop m join pg_operator o
+        on o.oid = m.amopopr
           where m.amopfamily = c.opcfamily) as functions
     from pg_opclass c where c.oid >= ${USER}
-      or exists (select from pg_amproc where amprocfamily = c.opcfamily and amproc::oid >= ${USER})`,
+      or exists (select from pg_amproc where amprocfamily = c.opcfamily
+      and amproc::oid >= ${USER})`,
 
-  casts: `select castsource::int8::text as source, casttarget::int8::text as target, castfunc::int8::text as function,
+  casts: `select castsource::int8::text as source, casttarget::int8::text as target,
+      castfunc::int8::text as function,
       castcontext as context from pg_cast`,
 
-  event_triggers: `select evtname as name, evtevent as event, evtfoid::int8::text as function, evttags as tags
+  event_triggers: `select evtname as name, evtevent as event, evtfoid::int8::text as function,
+      evttags as tags
     from pg_event_trigger where evtenabled in ('O', 'A')`,
 
   extension_members: `select d.objid::int8::text as oid, e.extname as extension from pg_depend d
     join pg_extension e on e.oid = d.refobjid
-    where d.deptype = 'e' and d.refclassid = 'pg_extension'::regclass and d.classid = 'pg_proc'::regclass`,
+    where d.deptype = 'e' and d.refclassid = 'pg_extension'::regclass
+        and d.classid = 'pg_proc'::regclass`,
 
   servers: `select s.srvname as name, w.fdwname as wrapper from pg_foreign_server s
     join pg_foreign_data_wrapper w on w.oid = s.srvfdw`,
@@ -137,13 +172,18 @@ export const FACT_QUERIES = {
   rule_owners: `select oid::int8::text as oid, ev_class::int8::text as owner from pg_rewrite
     where oid >= ${USER} and rulename = '_RETURN'`,
 
-  dependencies: `select d.classid::regclass::text as class, d.objid::int8::text as oid, d.objsubid::int as sub,
-      d.refclassid::regclass::text as on_class, d.refobjid::int8::text as on_oid, d.refobjsubid::int as on_sub,
+  dependencies: `select d.classid::regclass::text as class, d.objid::int8::text as oid,
+      d.objsubid::int as sub,
+      d.refclassid::regclass::text as on_class, d.refobjid::int8::text as on_oid,
+      d.refobjsubid::int as on_sub,
       d.deptype as kind
-    from pg_depend d where d.objid >= ${USER} and (d.refobjid >= ${USER} or d.refclassid = 'pg_namespace'::regclass)`,
+    from pg_depend d where d.objid >= ${USER} and (d.refobjid >= ${USER}
+        or d.refclassid = 'pg_namespace'::regclass)`,
 
-  role_settings: `select coalesce(r.rolname, '') as role, coalesce(d.datname, '') as database, s.setconfig as settings
-    from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole left join pg_database d on d.oid = s.setdatabase`,
+  role_settings: `select coalesce(r.rolname, '') as role, coalesce(d.datname, '') as database,
+      s.setconfig as settings
+    from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole left
+        join pg_database d on d.oid = s.setdatabase`,
 } as const;
 
 export type FactName = keyof typeof FACT_QUERIES;
@@ -151,7 +191,8 @@ export type FactName = keyof typeof FACT_QUERIES;
 const stamped = (catalog: string, where = '') =>
   `(select count(*) * 7919 + coalesce(sum(xmin::text::int8), 0) from ${catalog}${where})`;
 
-/** One number that is another after any DDL; in-place updates (ANALYZE, VACUUM) leave it alone. */
+/** One number that is another after any DDL; in-place updates (ANALYZE,
+    VACUUM) leave it alone. */
 export const PROBE = `select array[${[
   stamped('pg_class', " where relpersistence <> 't' and relkind <> 't'"),
   stamped('pg_attribute', ` where attrelid >= ${USER} and attnum > 0`),

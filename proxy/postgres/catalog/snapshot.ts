@@ -225,7 +225,8 @@ export interface CatalogSnapshot {
 export type FactRows = { readonly [name: string]: readonly Row[] };
 type Row = { readonly [column: string]: unknown };
 
-// The driver hands rows over untyped; each query in facts.ts names its columns as the interface does.
+// The driver hands rows over untyped; each query in facts.ts names its columns as the interface
+// does.
 function rows<T>(facts: FactRows, name: string): readonly T[] {
   return (facts[name] ?? []) as unknown as readonly T[];
 }

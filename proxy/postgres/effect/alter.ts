@@ -1,4 +1,5 @@
-// ALTER TABLE and its subcommands: which of them lose data, which change who may do what, which run code.
+// ALTER TABLE and its subcommands: which of them lose data, which change who may do what, which run
+// code.
 // Invariant: the table has a line for every subcommand of the grammar; a new one does not compile.
 import type {
   AlterTableCmd,
@@ -10,14 +11,16 @@ import type {
 } from '@pgsql/types';
 import type { EffectClass } from '../../effect/effect.ts';
 import type { Column, Relation } from '../catalog/snapshot.ts';
-import { altered, references } from './ddl.ts';
+import { references } from './ddl.ts';
 import { cascade } from './drop.ts';
 import { walk } from './expression.ts';
 import type { Draft, Judge } from './judge.ts';
+import { altered } from './local.ts';
 import { DEPARSED_PATH, findRelation, findTypes, parts, type RelationMeaning } from './names.ts';
-import { descendants, indexExpressions, label } from './relation.ts';
+import { descendants, label } from './relation.ts';
 import { expressionText } from './routine.ts';
-import { meetTypeName } from './types.ts';
+import { meetTypeName } from './type.ts';
+import { indexExpressions } from './write.ts';
 
 /** `attaches`: what a row set off may be different afterwards. */
 type Line = readonly [effect: EffectClass, attaches?: 'attaches'];

@@ -1,5 +1,6 @@
 // The effect room's door: a message's text becomes what each of its statements would do.
-// Invariant: it never throws and always ends; whatever goes wrong on the way is class `unknown`, with the reason.
+// Invariant: it never throws and always ends; whatever goes wrong on the way is class `unknown`,
+// with the reason.
 import { createHash } from 'node:crypto';
 import { type Effect, type EffectClass, worst } from '../../effect/effect.ts';
 import { EFFECT_LIMITS } from '../../limits.ts';
@@ -214,7 +215,8 @@ function afterwards(context: SessionContext, changes: readonly SessionChange[]):
 }
 
 function statementOf(text: string, node: string, findings: Findings): Statement {
-  // The first effect is the statement's own; a later one that only reads and names nothing says nothing.
+  // The first effect is the statement's own; a later one that only reads and names nothing says
+  // nothing.
   const effects = findings.effects.filter(
     (effect, index) => index === 0 || effect.class !== 'read' || effect.objects.length > 0,
   );
@@ -236,11 +238,13 @@ function reasonOf(error: unknown): string {
   }
   if (error instanceof Budget) return error.message;
   if (error instanceof RangeError) return 'the statement is nested too deeply';
-  return `the analysis failed: ${error instanceof Error ? error.message.slice(0, 200) : 'unknown error'}`;
+  const what = error instanceof Error ? error.message.slice(0, 200) : 'unknown error';
+  return `the analysis failed: ${what}`;
 }
 
 /**
- * What a message would do, in this session and by this catalog (null: names can't be looked up). Total: it never throws.
+ * What a message would do, in this session and by this catalog (null: names can't be looked up).
+ * Total: it never throws.
  */
 export function analyze(
   text: string,

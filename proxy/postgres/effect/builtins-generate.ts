@@ -1,7 +1,10 @@
-// Writes builtins.txt, the table of PostgreSQL's built-in functions, from the pg_proc of the servers whose URLs are given.
-// Invariant: the file is only ever made here; what a function does is said by hand in builtins.ts, never in the file.
+// Writes builtins.txt, the table of PostgreSQL's built-in functions, from the pg_proc of the
+// servers whose URLs are given.
+// Invariant: the file is only ever made here; what a function does is said by hand in builtins.ts,
+// never in the file.
 //
-//   node proxy/postgres/effect/builtins-generate.ts URL…    (one server of each major version, 14 to 18)
+//   node proxy/postgres/effect/builtins-generate.ts URL…    (one server of each major version, 14
+//   to 18)
 import { writeFileSync } from 'node:fs';
 import pg from 'pg';
 
@@ -11,7 +14,8 @@ interface Builtin {
   readonly symbols: Set<string>;
 }
 
-const QUERY = `select p.proname as name, p.provolatile as volatility, p.prosrc as symbol, l.lanname as language,
+const QUERY = `select p.proname as name, p.provolatile as volatility, p.prosrc as symbol,
+    l.lanname as language,
     case when p.proretset then 'set' else t.typname end as result
   from pg_proc p join pg_language l on l.oid = p.prolang join pg_type t on t.oid = p.prorettype
   where p.oid < 16384 and p.pronamespace = 'pg_catalog'::regnamespace`;
@@ -56,7 +60,8 @@ async function main(urls: readonly string[]): Promise<void> {
       return [name, volatility, result, symbols].join(' ').trimEnd();
     });
   const head = [
-    `# Built-in functions of PostgreSQL ${versions.join(', ')}. Made by builtins-generate.ts; do not edit.`,
+    `# Built-in functions of PostgreSQL ${versions.join(', ')}.`,
+    '# Made by builtins-generate.ts; do not edit.',
     '# name, worst volatility of its overloads, result type (* when they differ), other C symbols',
   ];
   writeFileSync(new URL('./builtins.txt', import.meta.url), `${[...head, ...lines].join('\n')}\n`);

@@ -1,6 +1,7 @@
-// What PostgreSQL's built-in functions do. builtins.txt knows every name; this table says what the volatile ones, and the few
-// others that run text or user code, do beyond returning a value.
-// Invariant: a volatile built-in without a line here is `unknown`; a test holds that none is without one.
+// What PostgreSQL's built-in functions do. builtins.txt knows every name; this table says what the
+// volatile ones, and the few others that run text or user code, do beyond returning a value.
+// Invariant: a volatile built-in without a line here is `unknown`; a test holds that none is
+// without one.
 import { readFileSync } from 'node:fs';
 import type { Access, EffectClass, ObjectKind } from '../../effect/effect.ts';
 
@@ -37,41 +38,58 @@ type Line = readonly [
   access?: Access,
 ];
 
-/** Volatile, and harmless: clocks, randomness, sizes, states of the server, trigger and sampling internals. */
+/**
+ * Volatile, and harmless: clocks, randomness, sizes, states of the server, trigger and sampling
+ * internals.
+ */
 const READS = names(`
-  amvalidate array_sample array_shuffle bernoulli brinhandler bthandler ginhandler gisthandler hashhandler
-  heap_tableam_handler spghandler system clock_timestamp current_query currtid2 currval lastval dsnowball_init
+  amvalidate array_sample array_shuffle bernoulli brinhandler bthandler ginhandler gisthandler
+  hashhandler
+  heap_tableam_handler spghandler system clock_timestamp current_query currtid2 currval lastval
+  dsnowball_init
   dsnowball_lexize gen_random_uuid uuidv4 uuidv7 random random_normal timeofday timezone txid_status
   plpgsql_validator plpgsql_call_handler plpgsql_inline_handler unique_key_recheck
   suppress_redundant_updates_trigger tsvector_update_trigger tsvector_update_trigger_column
   RI_FKey_cascade_del RI_FKey_cascade_upd RI_FKey_check_ins RI_FKey_check_upd RI_FKey_noaction_del
-  RI_FKey_noaction_upd RI_FKey_restrict_del RI_FKey_restrict_upd RI_FKey_setdefault_del RI_FKey_setdefault_upd
+  RI_FKey_noaction_upd RI_FKey_restrict_del RI_FKey_restrict_upd RI_FKey_setdefault_del
+  RI_FKey_setdefault_upd
   RI_FKey_setnull_del RI_FKey_setnull_upd
   lo_get lo_close lo_lseek lo_lseek64 lo_tell lo_tell64 loread
-  pg_available_wal_summaries pg_blocking_pids pg_collation_actual_version pg_control_checkpoint pg_control_init
-  pg_control_recovery pg_control_system pg_current_logfile pg_current_wal_flush_lsn pg_current_wal_insert_lsn
+  pg_available_wal_summaries pg_blocking_pids pg_collation_actual_version pg_control_checkpoint
+  pg_control_init
+  pg_control_recovery pg_control_system pg_current_logfile pg_current_wal_flush_lsn
+  pg_current_wal_insert_lsn
   pg_current_wal_lsn pg_database_collation_actual_version pg_database_size pg_get_aios
   pg_get_backend_memory_contexts pg_get_loaded_modules pg_get_multixact_members pg_get_sequence_data
-  pg_get_shmem_allocations pg_get_shmem_allocations_numa pg_get_wait_events pg_get_wal_replay_pause_state
+  pg_get_shmem_allocations pg_get_shmem_allocations_numa pg_get_wait_events
+  pg_get_wal_replay_pause_state
   pg_get_wal_resource_managers pg_get_wal_summarizer_state pg_hba_file_rules pg_ident_file_mappings
-  pg_indexes_size pg_is_in_backup pg_is_in_recovery pg_is_wal_replay_paused pg_isolation_test_session_is_blocked
+  pg_indexes_size pg_is_in_backup pg_is_in_recovery pg_is_wal_replay_paused
+  pg_isolation_test_session_is_blocked
   pg_jit_available pg_last_committed_xact pg_last_wal_receive_lsn pg_last_wal_replay_lsn
-  pg_last_xact_replay_timestamp pg_lock_status pg_logical_slot_peek_binary_changes pg_logical_slot_peek_changes
-  pg_notification_queue_usage pg_partition_ancestors pg_partition_tree pg_prepared_xact pg_relation_size
-  pg_replication_origin_progress pg_replication_origin_session_is_setup pg_replication_origin_session_progress
+  pg_last_xact_replay_timestamp pg_lock_status pg_logical_slot_peek_binary_changes
+  pg_logical_slot_peek_changes
+  pg_notification_queue_usage pg_partition_ancestors pg_partition_tree pg_prepared_xact
+  pg_relation_size
+  pg_replication_origin_progress pg_replication_origin_session_is_setup
+  pg_replication_origin_session_progress
   pg_safe_snapshot_blocking_pids pg_sequence_last_value pg_show_all_file_settings
   pg_show_replication_origin_status pg_sleep pg_sleep_for pg_sleep_until pg_stat_get_backend_io
-  pg_stat_get_backend_wal pg_stat_get_io pg_stat_get_recovery_prefetch pg_stat_get_xact_blocks_fetched
+  pg_stat_get_backend_wal pg_stat_get_io pg_stat_get_recovery_prefetch
+  pg_stat_get_xact_blocks_fetched
   pg_stat_get_xact_blocks_hit pg_stat_get_xact_function_calls pg_stat_get_xact_function_self_time
   pg_stat_get_xact_function_total_time pg_stat_get_xact_numscans pg_stat_get_xact_tuples_deleted
-  pg_stat_get_xact_tuples_fetched pg_stat_get_xact_tuples_hot_updated pg_stat_get_xact_tuples_inserted
-  pg_stat_get_xact_tuples_newpage_updated pg_stat_get_xact_tuples_returned pg_stat_get_xact_tuples_updated
+  pg_stat_get_xact_tuples_fetched pg_stat_get_xact_tuples_hot_updated
+  pg_stat_get_xact_tuples_inserted
+  pg_stat_get_xact_tuples_newpage_updated pg_stat_get_xact_tuples_returned
+  pg_stat_get_xact_tuples_updated
   pg_stat_have_stats pg_table_size pg_tablespace_size pg_total_relation_size pg_wal_summary_contents
   pg_xact_commit_timestamp pg_xact_commit_timestamp_origin pg_xact_status`);
 
 const LINES: readonly Line[] = [
   [
-    `pg_advisory_lock pg_advisory_lock_shared pg_advisory_xact_lock pg_advisory_xact_lock_shared pg_try_advisory_lock
+    `pg_advisory_lock pg_advisory_lock_shared pg_advisory_xact_lock pg_advisory_xact_lock_shared
+    pg_try_advisory_lock
     pg_try_advisory_lock_shared pg_try_advisory_xact_lock pg_try_advisory_xact_lock_shared`,
     'session',
     'lock',
@@ -97,7 +115,8 @@ const LINES: readonly Line[] = [
     'maintain',
   ],
   [
-    'pg_clear_attribute_stats pg_clear_relation_stats pg_restore_attribute_stats pg_restore_relation_stats',
+    `pg_clear_attribute_stats pg_clear_relation_stats pg_restore_attribute_stats
+    pg_restore_relation_stats`,
     'ddl',
     'maintain',
   ],
@@ -111,7 +130,8 @@ const LINES: readonly Line[] = [
     'read',
   ],
   [
-    `pg_ls_archive_statusdir pg_ls_dir pg_ls_logdir pg_ls_logicalmapdir pg_ls_logicalsnapdir pg_ls_replslotdir
+    `pg_ls_archive_statusdir pg_ls_dir pg_ls_logdir pg_ls_logicalmapdir pg_ls_logicalsnapdir
+    pg_ls_replslotdir
     pg_ls_summariesdir pg_ls_tmpdir pg_ls_waldir`,
     'admin',
     'read',
@@ -128,7 +148,8 @@ const LINES: readonly Line[] = [
     'use',
   ],
   [
-    `pg_create_logical_replication_slot pg_create_physical_replication_slot pg_copy_logical_replication_slot
+    `pg_create_logical_replication_slot pg_create_physical_replication_slot
+    pg_copy_logical_replication_slot
     pg_copy_physical_replication_slot`,
     'admin',
     'create',
@@ -146,10 +167,14 @@ const LINES: readonly Line[] = [
     'update',
   ],
   [
-    `pg_sync_replication_slots pg_replication_origin_advance pg_replication_origin_create pg_replication_origin_drop
-    pg_replication_origin_session_reset pg_replication_origin_session_setup pg_replication_origin_xact_reset
-    pg_replication_origin_xact_setup pg_log_standby_snapshot pg_promote pg_wal_replay_pause pg_wal_replay_resume
-    pg_switch_wal pg_create_restore_point pg_backup_start pg_backup_stop pg_start_backup pg_stop_backup`,
+    `pg_sync_replication_slots pg_replication_origin_advance pg_replication_origin_create
+    pg_replication_origin_drop
+    pg_replication_origin_session_reset pg_replication_origin_session_setup
+    pg_replication_origin_xact_reset
+    pg_replication_origin_xact_setup pg_log_standby_snapshot pg_promote pg_wal_replay_pause
+    pg_wal_replay_resume
+    pg_switch_wal pg_create_restore_point pg_backup_start pg_backup_stop pg_start_backup
+    pg_stop_backup`,
     'admin',
     'replication',
   ],
@@ -164,7 +189,8 @@ const LINES: readonly Line[] = [
   ['pg_extension_config_dump pg_nextoid pg_stop_making_pinned_objects', 'admin', 'alter'],
   [
     `binary_upgrade_add_sub_rel_state binary_upgrade_create_empty_extension
-    binary_upgrade_logical_slot_has_caught_up binary_upgrade_replorigin_advance binary_upgrade_set_missing_value
+    binary_upgrade_logical_slot_has_caught_up binary_upgrade_replorigin_advance
+    binary_upgrade_set_missing_value
     binary_upgrade_set_next_array_pg_type_oid binary_upgrade_set_next_heap_pg_class_oid
     binary_upgrade_set_next_heap_relfilenode binary_upgrade_set_next_index_pg_class_oid
     binary_upgrade_set_next_index_relfilenode binary_upgrade_set_next_multirange_array_pg_type_oid
@@ -255,7 +281,10 @@ function load(): void {
 }
 load();
 
-/** The built-in function of this name, in whatever overload; undefined when PostgreSQL 14 to 18 have none. */
+/**
+ * The built-in function of this name, in whatever overload; undefined when PostgreSQL 14 to 18 have
+ * none.
+ */
 export function builtinNamed(name: string): Builtin | undefined {
   return builtins.get(name);
 }

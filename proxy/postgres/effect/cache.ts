@@ -1,5 +1,7 @@
-// Judged texts, remembered for as long as what they were judged by holds: the session's context and the catalog.
-// Invariant: an answer is given again only for the same text, the same meaning of names, and the same snapshot.
+// Judged texts, remembered for as long as what they were judged by holds: the session's context and
+// the catalog.
+// Invariant: an answer is given again only for the same text, the same meaning of names, and the
+// same snapshot.
 import { EFFECT_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import type { Parsed, SessionContext } from '../statement.ts';

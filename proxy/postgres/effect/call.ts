@@ -1,5 +1,6 @@
 // Calls: of functions by name, of operators, of functions written as columns.
-// Invariant: a call that may run something unknown is `unknown`; every overload it could reach counts.
+// Invariant: a call that may run something unknown is `unknown`; every overload it could reach
+// counts.
 import type { FuncCall, Node } from '@pgsql/types';
 import type { Operator, Routine } from '../catalog/snapshot.ts';
 import { type BuiltinEffect, builtinBehind, builtinNamed } from './builtins.ts';
@@ -17,7 +18,7 @@ import {
 } from './names.ts';
 import { absorbFunction, labelOf, routineFindings, takeIn } from './routine.ts';
 import { rangeVar, runText } from './sql-text.ts';
-import { meetType } from './types.ts';
+import { meetType } from './type.ts';
 
 function isFlexible(args: readonly Node[], node: FuncCall): boolean {
   return node.func_variadic === true || args.some((arg) => 'NamedArgExpr' in arg);
@@ -59,7 +60,10 @@ export function callFunction(judge: Judge, node: FuncCall): void {
     missing(judge, schema, name, args);
 }
 
-/** Planning folds what is labelled immutable and estimates with what is labelled stable; volatile calls wait. */
+/**
+ * Planning folds what is labelled immutable and estimates with what is labelled stable; volatile
+ * calls wait.
+ */
 function builtinRuns(judge: Judge, volatility: string): boolean {
   return !judge.planning || volatility !== 'v';
 }

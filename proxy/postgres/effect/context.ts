@@ -1,5 +1,7 @@
-// What a session's settings and names mean for the next statement, and how each statement's changes move it on.
-// Invariant: contexts are immutable; a change that does not alter meaning gives back the very same object.
+// What a session's settings and names mean for the next statement, and how each statement's changes
+// move it on.
+// Invariant: contexts are immutable; a change that does not alter meaning gives back the very same
+// object.
 import {
   type LocalObject,
   localKey,
@@ -45,7 +47,8 @@ function isOn(value: string): boolean {
 }
 
 /**
- * `"$user", public` → names, folded and unquoted as the server does (SplitIdentifierString: ASCII white space, ASCII folding,
+ * `"$user", public` → names, folded and unquoted as the server does (SplitIdentifierString: ASCII
+ * white space, ASCII folding,
  * 63 bytes); null when it is not a list of names that both would read alike.
  */
 export function splitNames(list: string): readonly string[] | null {
@@ -240,8 +243,8 @@ function merged(before: LocalObject | undefined, object: LocalObject): LocalObje
 const keys = new WeakMap<SessionContext, string | null>();
 
 /**
- * Contexts with the same key judge every statement alike, but for EXECUTE and FETCH. null: it has objects of its own, and shares
- * with none.
+ * Contexts with the same key judge every statement alike, but for EXECUTE and FETCH. null: it has
+ * objects of its own, and shares with none.
  */
 export function contextKey(context: SessionContext): string | null {
   let key = keys.get(context);

@@ -1,5 +1,7 @@
-// CREATE in its many forms: what is made, what runs while it is made, and what the session must remember of it.
-// Invariant: an object that can run code later is remembered with what that code does, until the catalog shows it.
+// CREATE in its many forms: what is made, what runs while it is made, and what the session must
+// remember of it.
+// Invariant: an object that can run code later is remembered with what that code does, until the
+// catalog shows it.
 import type {
   CreateFunctionStmt,
   CreateSchemaStmt,
@@ -15,15 +17,15 @@ import type {
   ViewStmt,
 } from '@pgsql/types';
 import type { Effect } from '../../effect/effect.ts';
-import type { LocalObject } from '../statement.ts';
 import { walk } from './expression.ts';
 import { absorb, type Findings, type Judge, noFindings } from './judge.ts';
+import { altered, remember } from './local.ts';
 import { creationSchema, findFunctions, findRelation, parts } from './names.ts';
 import { blockStatement, judgePlpgsql } from './plpgsql.ts';
-import { indexExpressions } from './relation.ts';
 import { absorbFunction, apart, routineFindings, sqlBody, takeIn } from './routine.ts';
 import { select } from './select.ts';
 import { judgeStatement } from './statements.ts';
+import { indexExpressions } from './write.ts';
 
 function isTemporary(range: RangeVar | undefined): boolean {
   return range?.relpersistence === 't' || range?.schemaname === 'pg_temp';
@@ -40,14 +42,6 @@ function foundBy(judge: Judge, work: (inner: Judge) => void): Findings {
 
 function worth(findings: Findings): readonly Effect[] {
   return findings.effects.filter((effect) => effect.class !== 'read' || effect.objects.length > 0);
-}
-
-/** Remembers an object that other connections may not see yet. */
-function remember(judge: Judge, object: Omit<LocalObject, 'committed' | 'catalog_version'>): void {
-  judge.change({
-    kind: 'object',
-    object: { ...object, committed: false, catalog_version: judge.catalog?.version ?? 0 },
-  });
 }
 
 function madeRelation(
@@ -137,66 +131,6 @@ export function references(judge: Judge, elements: readonly Node[] | undefined):
     );
     if (acts) altered(judge, meaning.schema, meaning.name);
   }
-}
-
-function notShown(what: string): Effect {
-  return {
-    class: 'unknown',
-    verb: 'unknown',
-    objects: [],
-    predicate: 'not-applicable',
-    scoped: false,
-    rows_max: null,
-    reversible: false,
-    opaque: `${what} was changed in this session, and the catalog does not show it yet`,
-  };
-}
-
-/**
- * A relation was changed so that using it may do more than the catalog says. What writing to it does besides is given, or it is
- * `unknown`, for reading too.
- */
-export function altered(
-  judge: Judge,
-  schema: string | null,
-  name: string,
-  effects?: readonly Effect[],
-): void {
-  const why = [notShown(name)];
-  remember(judge, {
-    kind: 'relation',
-    schema,
-    name,
-    on_read: effects === undefined ? why : [],
-    on_write: effects ?? why,
-    fresh: false,
-  });
-}
-
-/** A function or operator of this name is not what the catalog says. */
-export function alteredCode(judge: Judge, kind: 'function' | 'operator', name: string): void {
-  remember(judge, {
-    kind,
-    schema: null,
-    name,
-    on_read: [notShown(name)],
-    on_write: [],
-    fresh: false,
-  });
-}
-
-/** Casts, operator classes, event triggers, schemas: any later statement may run what was changed. */
-export const ANYTHING = '*';
-
-export function alteredEverything(judge: Judge, what: string): void {
-  remember(judge, {
-    kind: 'operator',
-    schema: null,
-    name: ANYTHING,
-    on_read: [notShown(what)],
-    on_write: [],
-    fresh: false,
-  });
 }
 
 export function createView(judge: Judge, node: ViewStmt): void {

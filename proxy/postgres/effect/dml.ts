@@ -17,9 +17,10 @@ import { walk } from './expression.ts';
 import { absorb, type Draft, type Judge, predicateOf, type Source } from './judge.ts';
 import { findRelation, isSystemSchema, type RelationMeaning } from './names.ts';
 import { type Narrowing, narrowing, type Target } from './predicate.ts';
-import { columnNames, type WriteEvent, writeRelation } from './relation.ts';
+import { columnNames } from './relation.ts';
 import { scoped } from './select.ts';
 import { judgeStatement } from './statements.ts';
+import { type WriteEvent, writeRelation } from './write.ts';
 
 interface Changed {
   readonly meaning: RelationMeaning;
@@ -132,7 +133,10 @@ function setColumns(list: readonly Node[] | undefined): ReadonlySet<string> {
   return names;
 }
 
-/** An UPDATE is a scoped write only when it is narrowed; a join narrows it, though to how many rows is not said. */
+/**
+ * An UPDATE is a scoped write only when it is narrowed; a join narrows it, though to how many rows
+ * is not said.
+ */
 function updateClass(found: Narrowing): EffectClass {
   return found.scoped || found.joined ? 'write' : 'destructive';
 }

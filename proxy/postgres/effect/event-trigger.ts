@@ -1,14 +1,19 @@
 // Event triggers: functions that run when a schema changes, whatever the statement.
-// Invariant: a statement that event triggers can answer to gets the effects of all of them that may fire.
+// Invariant: a statement that event triggers can answer to gets the effects of all of them that may
+// fire.
 import type { Judge } from './judge.ts';
 import { absorbFunction } from './routine.ts';
 
 /** Kinds that never fire an event trigger: rows, sessions, and objects that all databases share. */
 const SILENT = new Set(
-  `SelectStmt InsertStmt UpdateStmt DeleteStmt MergeStmt TruncateStmt CopyStmt ExplainStmt PrepareStmt ExecuteStmt
-  DeallocateStmt DeclareCursorStmt FetchStmt ClosePortalStmt DoStmt CallStmt ReturnStmt TransactionStmt VariableSetStmt
-  VariableShowStmt DiscardStmt ConstraintsSetStmt ListenStmt UnlistenStmt NotifyStmt LockStmt VacuumStmt ClusterStmt
-  CheckPointStmt LoadStmt AlterSystemStmt CreatedbStmt AlterDatabaseStmt AlterDatabaseSetStmt DropdbStmt CreateRoleStmt
+  `SelectStmt InsertStmt UpdateStmt DeleteStmt MergeStmt TruncateStmt CopyStmt ExplainStmt
+  PrepareStmt ExecuteStmt
+  DeallocateStmt DeclareCursorStmt FetchStmt ClosePortalStmt DoStmt CallStmt ReturnStmt
+  TransactionStmt VariableSetStmt
+  VariableShowStmt DiscardStmt ConstraintsSetStmt ListenStmt UnlistenStmt NotifyStmt LockStmt
+  VacuumStmt ClusterStmt
+  CheckPointStmt LoadStmt AlterSystemStmt CreatedbStmt AlterDatabaseStmt AlterDatabaseSetStmt
+  DropdbStmt CreateRoleStmt
   AlterRoleStmt AlterRoleSetStmt DropRoleStmt GrantRoleStmt CreateTableSpaceStmt DropTableSpaceStmt
   AlterTableSpaceOptionsStmt CreateEventTrigStmt AlterEventTrigStmt RawStmt`
     .trim()

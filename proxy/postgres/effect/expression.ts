@@ -1,6 +1,7 @@
-// Walks expressions and whatever stands in them: calls, operators, casts, sub-selects, functional notation.
-// Invariant: the table has a line for every node kind of the grammar that is not a statement; a new kind does not compile, and a
-// kind that parsing should not give is `unknown`.
+// Walks expressions and whatever stands in them: calls, operators, casts, sub-selects, functional
+// notation.
+// Invariant: the table has a line for every node kind of the grammar that is not a statement; a new
+// kind does not compile, and a kind that parsing should not give is `unknown`.
 import type {
   A_Expr,
   ColumnRef,
@@ -18,7 +19,7 @@ import { findRelation, parts } from './names.ts';
 import { readRangeVar } from './relation.ts';
 import { rangeVar } from './sql-text.ts';
 import { judgeStatement, type StatementKind } from './statements.ts';
-import { meetTypeName } from './types.ts';
+import { meetTypeName } from './type.ts';
 
 export type KindsOf<U> = U extends unknown ? keyof U : never;
 export type NodeKind = KindsOf<Node> & string;
@@ -231,7 +232,8 @@ const EXPRESSIONS: { readonly [K in ExpressionKind]: Handler<K> } = {
   FilterColumn: never,
 };
 
-// The table is typed line by line; the walk looks lines up by a key that is only known when it runs.
+// The table is typed line by line; the walk looks lines up by a key that is only known when it
+// runs.
 const handlers = new Map<string, (judge: Judge, node: unknown) => void>(
   Object.entries(EXPRESSIONS) as unknown as [string, (judge: Judge, node: unknown) => void][],
 );

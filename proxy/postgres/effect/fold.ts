@@ -1,4 +1,5 @@
-// Constants worked out from syntax alone: the text a dynamic statement runs, and the truth of a condition.
+// Constants worked out from syntax alone: the text a dynamic statement runs, and the truth of a
+// condition.
 // Invariant: an answer is given only where every server would give the same.
 import type { A_Const, Node } from '@pgsql/types';
 import { parts } from './names.ts';
@@ -99,7 +100,9 @@ function arithmetic(operator: string, a: Constant, b: Constant): Constant | null
 export type Known = ReadonlyMap<string, string>;
 const NOTHING: Known = new Map();
 
-/** The value of an expression that is constant by syntax; null when it is not, or not certainly so. */
+/**
+ * The value of an expression that is constant by syntax; null when it is not, or not certainly so.
+ */
 export function constant(node: Node | undefined, known: Known = NOTHING): Constant | null {
   if (node === undefined) return null;
   if ('ColumnRef' in node) {

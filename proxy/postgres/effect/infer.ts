@@ -1,4 +1,5 @@
-// The type of an expression, where the text and the catalog settle it; and which overloads a call can reach.
+// The type of an expression, where the text and the catalog settle it; and which overloads a call
+// can reach.
 // Invariant: an overload is left out only when PostgreSQL's own rules could not choose it.
 import type { ColumnRef, Node } from '@pgsql/types';
 import type { Namesake, Routine } from '../catalog/snapshot.ts';

@@ -1,5 +1,7 @@
-// One judgement in progress: the effects found so far, where in the text we are, and how names resolve there.
-// Invariant: effects only ever get worse; a budget that runs out ends as `unknown`, not as fewer effects.
+// One judgement in progress: the effects found so far, where in the text we are, and how names
+// resolve there.
+// Invariant: effects only ever get worse; a budget that runs out ends as `unknown`, not as fewer
+// effects.
 
 import {
   type Access,
@@ -248,7 +250,9 @@ export function objectKind(relation: Relation): ObjectKind {
   return KINDS[relation.kind];
 }
 
-/** Adds what something reached (a body, a view, a stored statement) does to the one that reaches it. */
+/**
+ * Adds what something reached (a body, a view, a stored statement) does to the one that reaches it.
+ */
 export function absorb(judge: Judge, effects: readonly Effect[], via: readonly string[]): void {
   const prefix = [...judge.via, ...via];
   for (const effect of effects) {

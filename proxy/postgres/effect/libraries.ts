@@ -1,14 +1,22 @@
-// What functions in C do, for the libraries that ship with PostgreSQL and a few well-known extensions.
-// Invariant: a library that is not here is `unknown`; in one that is, every symbol not listed only returns values.
+// What functions in C do, for the libraries that ship with PostgreSQL and a few well-known
+// extensions.
+// Invariant: a library that is not here is `unknown`; in one that is, every symbol not listed only
+// returns values.
 import type { BuiltinEffect } from './builtins.ts';
 
-const HARMLESS = `_int adminpack amcheck auto_explain autoinc bloom btree_gin btree_gist citext cube dict_int dict_snowball
-  dict_xsyn earthdistance file_fdw fuzzystrmatch hstore hstore_plperl hstore_plpython3 insert_username isn
-  jsonb_plperl jsonb_plpython3 lo ltree ltree_plpython3 moddatetime old_snapshot pageinspect pg_buffercache
-  pg_freespacemap pg_logicalinspect pg_overexplain pg_prewarm pg_stat_statements pg_surgery pg_trgm pg_visibility
-  pg_walinspect pgcrypto pgrowlocks pgstattuple pgxml plpgsql postgres_fdw refint seg sslinfo tablefunc tcn
+const HARMLESS = `_int adminpack amcheck auto_explain autoinc bloom btree_gin btree_gist citext
+  cube dict_int dict_snowball
+  dict_xsyn earthdistance file_fdw fuzzystrmatch hstore hstore_plperl hstore_plpython3
+  insert_username isn
+  jsonb_plperl jsonb_plpython3 lo ltree ltree_plpython3 moddatetime old_snapshot pageinspect
+  pg_buffercache
+  pg_freespacemap pg_logicalinspect pg_overexplain pg_prewarm pg_stat_statements pg_surgery
+  pg_trgm pg_visibility
+  pg_walinspect pgcrypto pgrowlocks pgstattuple pgxml plpgsql postgres_fdw refint seg sslinfo
+  tablefunc tcn
   tsm_system_rows tsm_system_time unaccent uuid-ossp dblink
-  postgis-3 postgis_raster-3 postgis_topology-3 address_standardizer-3 vector pg_hint_plan hll pgroonga h3 rum
+  postgis-3 postgis_raster-3 postgis_topology-3 address_standardizer-3 vector pg_hint_plan hll
+  pgroonga h3 rum
   semver prefix ip4r`;
 
 const known = new Set(HARMLESS.trim().split(/\s+/));

@@ -1,5 +1,6 @@
 // VACUUM, ANALYZE, CLUSTER, REINDEX, REFRESH: no rows change, but users' expressions may run.
-// Invariant: every table they touch has its index expressions, statistics and (for REFRESH) its query judged.
+// Invariant: every table they touch has its index expressions, statistics and (for REFRESH) its
+// query judged.
 import type {
   ClusterStmt,
   RangeVar,
@@ -13,7 +14,8 @@ import { option, optionText } from './ddl.ts';
 import { walk } from './expression.ts';
 import type { Judge } from './judge.ts';
 import { DEPARSED_PATH, findRelation } from './names.ts';
-import { indexExpressions, label } from './relation.ts';
+import { label } from './relation.ts';
+import { indexExpressions } from './write.ts';
 
 function isOn(node: VacuumStmt, name: string): boolean {
   const found = option(node.options, name);

@@ -1,12 +1,17 @@
-// What a name stands for: relations, functions, operators and types, by search_path, temporary objects and the catalog.
-// Invariant: when several things could be meant, all of them are answered; nothing is picked by luck.
+// What a name stands for: relations, functions, operators and types, by search_path, temporary
+// objects and the catalog.
+// Invariant: when several things could be meant, all of them are answered; nothing is picked by
+// luck.
 import type { Node } from '@pgsql/types';
 import type { Namesake, Operator, Relation, Routine, Type } from '../catalog/snapshot.ts';
 import { type LocalObject, localKey, type SessionContext } from '../statement.ts';
 import { type Builtin, builtinNamed } from './builtins.ts';
 import type { Judge } from './judge.ts';
 
-/** Schemas that unqualified names are looked up in, in order, for a session; null when that can't be known. */
+/**
+ * Schemas that unqualified names are looked up in, in order, for a session; null when that can't be
+ * known.
+ */
 export function searchPath(
   context: SessionContext,
   setting: readonly string[] | null,
@@ -217,5 +222,8 @@ export function namesakesOf(judge: Judge, name: string): readonly Namesake[] {
   return judge.catalog?.namesakes.get(name) ?? [];
 }
 
-/** What is known of the type of `judge`'s path: used where a definition was deparsed with an empty path. */
+/**
+ * What is known of the type of `judge`'s path: used where a definition was deparsed with an empty
+ * path.
+ */
 export const DEPARSED_PATH: readonly string[] = ['pg_catalog'];

@@ -1,4 +1,5 @@
-// Variables of a PL/pgSQL body that can only hold constant texts: a statement kept in one and executed can be judged.
+// Variables of a PL/pgSQL body that can only hold constant texts: a statement kept in one and
+// executed can be judged.
 // Invariant: a variable that anything but a plain assignment of a constant may write is not here.
 import type { Node } from '@pgsql/types';
 import { ParseFailure, parse } from '../parser.ts';
@@ -115,7 +116,10 @@ export function constantVariables(tree: unknown): Candidates {
   return found;
 }
 
-/** Whether the body may write to TG_OP, which it is allowed to, or has another variable of that name. */
+/**
+ * Whether the body may write to TG_OP, which it is allowed to, or has another variable of that
+ * name.
+ */
 export function writesOperation(tree: unknown): boolean {
   const body = bodyOf(tree);
   if (body === null) return true;

@@ -1,4 +1,5 @@
-// A PL/pgSQL body: every expression and statement in it is judged; text that it makes and runs is `unknown`.
+// A PL/pgSQL body: every expression and statement in it is judged; text that it makes and runs is
+// `unknown`.
 // Invariant: a statement kind that is not listed here is `unknown`.
 import type { Node } from '@pgsql/types';
 import { ParseFailure, parse, parsePlpgsql } from '../parser.ts';
@@ -15,16 +16,20 @@ import {
 import { statementsText } from './routine.ts';
 import { OPENED } from './session.ts';
 import { judgeStatement } from './statements.ts';
-import { meetType } from './types.ts';
+import { meetType } from './type.ts';
 
 type Tree = { readonly [key: string]: unknown };
 
 const KNOWN = new Set(
-  `function alias var rec row recfield arrayelem promise type expr nsitem exception exception_block condition case_when
+  `function alias var rec row recfield arrayelem promise type expr nsitem exception
+  exception_block condition case_when
   if_elsif diag_item raise_option
-  stmt_block stmt_assign stmt_if stmt_case stmt_loop stmt_while stmt_fori stmt_fors stmt_forc stmt_foreach_a
-  stmt_exit stmt_return stmt_return_next stmt_return_query stmt_raise stmt_assert stmt_execsql stmt_dynexecute
-  stmt_dynfors stmt_getdiag stmt_open stmt_fetch stmt_close stmt_perform stmt_call stmt_commit stmt_rollback stmt_set`
+  stmt_block stmt_assign stmt_if stmt_case stmt_loop stmt_while stmt_fori stmt_fors stmt_forc
+  stmt_foreach_a
+  stmt_exit stmt_return stmt_return_next stmt_return_query stmt_raise stmt_assert stmt_execsql
+  stmt_dynexecute
+  stmt_dynfors stmt_getdiag stmt_open stmt_fetch stmt_close stmt_perform stmt_call stmt_commit
+  stmt_rollback stmt_set`
     .trim()
     .split(/\s+/)
     .map((name) => `PLpgSQL_${name}`),
@@ -222,7 +227,10 @@ function selectText(judge: Judge, expression: string, what: string): void {
   }
 }
 
-/** `a[f()].b := g()` → the subscripts and the value, as expressions; null when there is no assignment sign. */
+/**
+ * `a[f()].b := g()` → the subscripts and the value, as expressions; null when there is no
+ * assignment sign.
+ */
 function assignment(text: string): readonly string[] | null {
   let depth = 0;
   let quote = '';

@@ -1,13 +1,15 @@
 // How much of a table a condition lets through: nothing narrowed, a tautology, a key, a filter.
-// Invariant: a condition is selective only when some row of the table is sure to be told from another by equality; what is not
-// sure counts as no narrowing at all.
-import type { A_Expr, ColumnRef, FuncCall, Node, RangeVar, SelectStmt } from '@pgsql/types';
+// Invariant: a condition is selective only when some row of the table is sure to be told from
+// another by equality; what is not sure counts as no narrowing at all.
+import type { A_Expr, Node, SelectStmt } from '@pgsql/types';
 import type { Predicate } from '../../effect/effect.ts';
-import type { Column, Relation } from '../catalog/snapshot.ts';
-import { builtinNamed } from './builtins.ts';
+import type { Relation } from '../catalog/snapshot.ts';
 import { constant } from './fold.ts';
-import type { Judge, Source } from './judge.ts';
+import type { Judge } from './judge.ts';
 import { findOperators, findRelation, parts } from './names.ts';
+import { queriesIn, References, relationsIn, SYSTEM_COLUMNS, type Target } from './reference.ts';
+
+export type { Target } from './reference.ts';
 
 export interface Narrowing {
   readonly predicate: Predicate;
@@ -18,7 +20,8 @@ export interface Narrowing {
 }
 
 /**
- * `all`: true for every row. `none`: true for no row. `open`: may be true for all. `key`: equality on a column.
+ * `all`: true for every row. `none`: true for no row. `open`: may be true for all. `key`: equality
+ * on a column.
  * `join`: equality with another relation's column.
  */
 type Reach = 'all' | 'none' | 'open' | 'key' | 'join';
@@ -46,20 +49,6 @@ function isBoolish(node: Node): boolean {
     /^\s*(t|f|y|n|tr?u?e?|fa?l?s?e?|ye?s?|no?|on|off?|[01])\s*$/i.test(value.value)
   );
 }
-
-/** The target of the change, and the other sources of the statement. */
-export interface Target {
-  readonly alias: string;
-  readonly name: string;
-  readonly relation: Relation | null;
-  readonly others: readonly Source[];
-  /** The FROM or USING list besides the target. */
-  readonly from?: readonly Node[] | undefined;
-  /** Names of rows outside the query at hand. */
-  readonly outer?: readonly string[];
-}
-
-const SYSTEM_COLUMNS = new Set(['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid']);
 
 export function narrowing(judge: Judge, where: Node | undefined, target: Target): Narrowing {
   if (where === undefined)
@@ -112,11 +101,11 @@ function uniqueRows(
 class Conditions {
   readonly #judge: Judge;
   readonly #target: Target;
-  /** FROM lists of the sub-selects that are being looked into. */
-  readonly #inner: { aliases: Set<string>; columns: Set<string> }[] = [];
+  readonly #names: References;
   constructor(judge: Judge, target: Target) {
     this.#judge = judge;
     this.#target = target;
+    this.#names = new References(judge, target);
   }
 
   reach(node: Node): Bound {
@@ -149,7 +138,7 @@ class Conditions {
       return this.#in(testexpr, subselect);
     }
     // A boolean column by itself is equality with true.
-    const column = this.#column(node);
+    const column = this.#names.column(node);
     return column === null ? bound('open') : bound('key', new Map([[column, null]]), true);
   }
 
@@ -205,7 +194,7 @@ class Conditions {
     if (arg === undefined) return bound('open');
     const inner = this.reach(arg);
     // `NOT active` is equality with false; NOT of any other equality is an inequality.
-    if (inner.reach === 'key' && this.#column(arg) !== null) return inner;
+    if (inner.reach === 'key' && this.#names.column(arg) !== null) return inner;
     if (inner.reach === 'all') return bound('none');
     return bound('none' === inner.reach && !this.#mayBeNull(arg) ? 'all' : 'open');
   }
@@ -215,7 +204,7 @@ class Conditions {
   }
 
   #isBoolean(name: string, boolish: boolean): boolean {
-    const column = this.#columnFact(name);
+    const column = this.#names.columnFact(name);
     if (column === null) {
       this.#judge.root.literal = true;
       return boolish;
@@ -223,14 +212,10 @@ class Conditions {
     return this.#judge.catalog?.types.get(column.type)?.name === 'bool';
   }
 
-  #columnFact(name: string): Column | null {
-    return this.#target.relation?.columns.find((column) => column.name === name) ?? null;
-  }
-
   #nullTest(arg: Node | undefined, isNull: boolean): Bound {
-    const name = arg === undefined ? null : this.#column(arg);
+    const name = arg === undefined ? null : this.#names.column(arg);
     if (name === null) return bound('open');
-    const certain = SYSTEM_COLUMNS.has(name) || this.#columnFact(name)?.not_null === true;
+    const certain = SYSTEM_COLUMNS.has(name) || this.#names.columnFact(name)?.not_null === true;
     if (!certain) return bound('open');
     return bound(isNull ? 'none' : 'all');
   }
@@ -265,10 +250,10 @@ class Conditions {
     if (left === undefined || right === undefined) return bound('open');
     if ('RowExpr' in left && 'RowExpr' in right)
       return this.#rows(left.RowExpr.args ?? [], right.RowExpr.args ?? []);
-    const a = this.#column(left);
-    const b = this.#column(right);
+    const a = this.#names.column(left);
+    const b = this.#names.column(right);
     if (a !== null && b !== null) {
-      const certain = a === b && this.#columnFact(a)?.not_null === true;
+      const certain = a === b && this.#names.columnFact(a)?.not_null === true;
       return bound(certain ? 'all' : 'open');
     }
     if (a !== null) return this.#with(a, right);
@@ -288,7 +273,7 @@ class Conditions {
     const value = constant(other);
     if (value?.kind === 'null') return bound('none');
     if (SYSTEM_COLUMNS.has(column) && column !== 'ctid') return bound('open');
-    switch (this.#dependence(other)) {
+    switch (this.#names.dependence(other)) {
       case 'none':
         return bound('key', new Map([[column, 1]]), isBoolish(other));
       case 'others':
@@ -314,13 +299,13 @@ class Conditions {
     if (left === undefined || right === undefined) return bound('open');
     if ('RowExpr' in left) {
       const columns = (left.RowExpr.args ?? []).flatMap((arg) => {
-        const name = this.#column(arg);
+        const name = this.#names.column(arg);
         return name === null || this.#isBoolean(name, false) ? [] : [name];
       });
       if (columns.length === 0 || !this.#fixed(right)) return bound('open');
       return bound('key', new Map(columns.map((name) => [name, null])));
     }
-    const column = this.#column(left);
+    const column = this.#names.column(left);
     if (column === null) return bound('open');
     if (SYSTEM_COLUMNS.has(column) && column !== 'ctid') return bound('open');
     // Both values of a boolean may stand in any list.
@@ -338,7 +323,7 @@ class Conditions {
     if (list === undefined) {
       return this.#list(right) ? bound('key', new Map([[column, null]])) : bound('open');
     }
-    if (list.some((item) => this.#dependence(item) !== 'none')) return bound('open');
+    if (list.some((item) => this.#names.dependence(item) !== 'none')) return bound('open');
     return this.#several(
       column,
       list.map(() => 1),
@@ -352,11 +337,14 @@ class Conditions {
 
   /** A list made by an expression: fixed, unless a query in it could list the whole target. */
   #list(node: Node): boolean {
-    if (this.#dependence(node) !== 'none') return false;
+    if (this.#names.dependence(node) !== 'none') return false;
     return queriesIn(node).every((query) => this.#subselect(query) === 'key');
   }
 
-  /** What a sub-select leaves: a key, a join, or (the target again, a series, a look at the row) nothing. */
+  /**
+   * What a sub-select leaves: a key, a join, or (the target again, a series, a look at the row)
+   * nothing.
+   */
   #subselect(node: SelectStmt): 'key' | 'join' | 'open' {
     const from = JSON.stringify(node.fromClause ?? []);
     const text = JSON.stringify(node);
@@ -379,7 +367,7 @@ class Conditions {
       const found = new Conditions(this.#judge, inner).reach(node.whereClause);
       return found.reach === 'key' || found.reach === 'none' ? 'key' : 'open';
     }
-    if (this.#dependence({ SelectStmt: node }) === 'target') return 'open';
+    if (this.#names.dependence({ SelectStmt: node }) === 'target') return 'open';
     const tables = relations.some((r) => !this.#isCte(r.relname ?? ''));
     return tables && node.whereClause === undefined && node.limitCount === undefined
       ? 'join'
@@ -392,121 +380,6 @@ class Conditions {
     }
     return false;
   }
-
-  /** Whether an expression's value can differ from row to row of the target, or of another relation. */
-  #dependence(node: unknown): 'none' | 'others' | 'target' {
-    if (typeof node !== 'object' || node === null) return 'none';
-    let worst: 'none' | 'others' | 'target' = 'none';
-    for (const [key, child] of Object.entries(node)) {
-      // A volatile function gives another value for each row.
-      if (key === 'FuncCall' && this.#isVolatile(child as FuncCall)) return 'target';
-      const found =
-        key === 'SelectStmt'
-          ? this.#dependenceOfQuery(child as SelectStmt)
-          : key === 'ColumnRef'
-            ? this.#owner(child as ColumnRef)
-            : this.#dependence(child);
-      if (found === 'target') return 'target';
-      if (found === 'others') worst = 'others';
-    }
-    return worst;
-  }
-
-  /** In a query of its own, names mean its FROM list before they mean the target. */
-  #dependenceOfQuery(query: SelectStmt): 'none' | 'others' | 'target' {
-    const aliases = new Set<string>();
-    const columns = new Set<string>();
-    for (const range of relationsIn(query.fromClause)) {
-      aliases.add(range.alias?.aliasname ?? range.relname ?? '');
-      const { relations } = findRelation(
-        this.#judge,
-        range.schemaname ?? null,
-        range.relname ?? '',
-      );
-      for (const relation of relations) for (const c of relation.columns) columns.add(c.name);
-    }
-    this.#inner.push({ aliases, columns });
-    const found = this.#dependence(query);
-    this.#inner.pop();
-    return found;
-  }
-
-  #isVolatile(call: FuncCall): boolean {
-    const name = parts(call.funcname).at(-1) ?? '';
-    const routines = this.#judge.catalog?.routines_named.get(name) ?? [];
-    if (routines.length > 0) return routines.some((routine) => routine.volatility === 'v');
-    const builtin = builtinNamed(name);
-    return builtin === undefined || builtin.volatility === 'v';
-  }
-
-  #owner(ref: ColumnRef): 'none' | 'others' | 'target' {
-    const names = parts(ref.fields);
-    for (const { aliases, columns } of this.#inner) {
-      if (
-        names.length > 1 ? aliases.has(names[names.length - 2] ?? '') : columns.has(names[0] ?? '')
-      ) {
-        return 'none';
-      }
-    }
-    const [first = ''] = names;
-    const last = names[names.length - 1] ?? '';
-    if (names.length > 1) {
-      const qualifier = names[names.length - 2] ?? '';
-      if (qualifier === this.#target.alias || first === this.#target.alias) return 'target';
-      if (this.#target.outer?.includes(qualifier)) return 'target';
-      if (this.#target.others.some((source) => source.alias === qualifier)) return 'others';
-      if (this.#target.from !== undefined && !/^(old|new)$/i.test(qualifier)) return 'others';
-      // OLD and NEW of a trigger or rule, a record of a function, an outer row: fixed for this statement.
-      return 'none';
-    }
-    if (last === this.#target.alias) return 'target';
-    if (SYSTEM_COLUMNS.has(last)) return 'target';
-    const { relation } = this.#target;
-    if (relation === null) return 'target';
-    if (this.#columnFact(last) !== null) return 'target';
-    if (this.#target.others.length > 0 || this.#target.from !== undefined) return 'others';
-    return 'none';
-  }
-
-  /** The target's column that the node is, possibly under a cast that keeps values apart; null otherwise. */
-  #column(node: Node): string | null {
-    if ('TypeCast' in node) {
-      const names = parts(node.TypeCast.typeName?.names);
-      const kept = /^(text|int[248]|numeric|uuid|date|varchar|timestamptz?|oid)$/.test(
-        names[names.length - 1] ?? '',
-      );
-      const narrowed =
-        node.TypeCast.typeName?.typmods !== undefined ||
-        node.TypeCast.typeName?.arrayBounds !== undefined;
-      return kept && !narrowed && node.TypeCast.arg !== undefined
-        ? this.#column(node.TypeCast.arg)
-        : null;
-    }
-    if ('CollateClause' in node)
-      return node.CollateClause.arg === undefined ? null : this.#column(node.CollateClause.arg);
-    if ('FuncCall' in node) {
-      // Functions that fold spelling: different enough values stay different.
-      const name = parts(node.FuncCall.funcname);
-      const [arg] = node.FuncCall.args ?? [];
-      const folds =
-        /^(lower|upper|btrim|trim)$/.test(name[name.length - 1] ?? '') &&
-        node.FuncCall.args?.length === 1;
-      const column = folds && arg !== undefined ? this.#column(arg) : null;
-      return column === null ? null : `${column}()`;
-    }
-    if (
-      'A_Expr' in node &&
-      node.A_Expr.lexpr !== undefined &&
-      /^(->|->>|#>|#>>)$/.test(parts(node.A_Expr.name).join('.'))
-    ) {
-      const column = this.#column(node.A_Expr.lexpr);
-      return column === null ? null : `${column}()`;
-    }
-    if (!('ColumnRef' in node)) return null;
-    const names = parts(node.ColumnRef.fields);
-    if (names.length !== (node.ColumnRef.fields ?? []).length) return null;
-    return this.#owner(node.ColumnRef) === 'target' ? (names[names.length - 1] ?? null) : null;
-  }
 }
 
 function innerAlias(node: SelectStmt, name: string): string {
@@ -515,21 +388,4 @@ function innerAlias(node: SelectStmt, name: string): string {
       return item.RangeVar.alias?.aliasname ?? name;
   }
   return name;
-}
-
-/** Tables of a FROM list, those in its sub-selects included. */
-function relationsIn(value: unknown): RangeVar[] {
-  return gather(value, 'RangeVar') as RangeVar[];
-}
-
-function queriesIn(value: unknown): SelectStmt[] {
-  return gather(value, 'SelectStmt') as SelectStmt[];
-}
-
-/** The outermost nodes of a kind; of relations all of them. */
-function gather(value: unknown, kind: string): unknown[] {
-  if (typeof value !== 'object' || value === null) return [];
-  return Object.entries(value).flatMap(([key, child]) =>
-    key === kind ? [child as unknown] : gather(child, kind),
-  );
 }

@@ -1,5 +1,6 @@
 // What a function's body does: SQL, PL/pgSQL, C and internal functions, aggregates.
-// Invariant: a body that can't be read through is `unknown`; one that calls itself adds nothing to itself.
+// Invariant: a body that can't be read through is `unknown`; one that calls itself adds nothing to
+// itself.
 
 import { EFFECT_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot, Routine } from '../catalog/snapshot.ts';
@@ -13,7 +14,7 @@ import { libraryEffect } from './libraries.ts';
 import { DEPARSED_PATH, searchPath } from './names.ts';
 import { judgePlpgsql } from './plpgsql.ts';
 import { judgeStatement } from './statements.ts';
-import { meetType } from './types.ts';
+import { meetType } from './type.ts';
 
 const memos = new WeakMap<CatalogSnapshot, Map<string, Findings>>();
 const cuts = new WeakMap<object, Set<string>>();
@@ -48,7 +49,8 @@ export function remembered(
   }
   const cut = cutsOf(root);
   cut.delete(key);
-  // What was found inside a cycle may lack what the cycle's outer part does: only whole answers are kept.
+  // What was found inside a cycle may lack what the cycle's outer part does: only whole answers are
+  // kept.
   if (cut.size === 0) {
     memo?.set(key, findings);
     root.nodes = Math.min(root.nodes, nodes + 1000);
@@ -68,7 +70,10 @@ function memoOf(catalog: CatalogSnapshot): Map<string, Findings> {
   return memo;
 }
 
-/** A judge for something reached: its own findings and draft, so that they can be remembered apart from who asks. */
+/**
+ * A judge for something reached: its own findings and draft, so that they can be remembered apart
+ * from who asks.
+ */
 export function apart(judge: Judge, findings: Findings, path: readonly string[] | null): Judge {
   const draft: Draft = {
     class: 'read',
@@ -214,7 +219,9 @@ function reading(judge: Judge, work: () => void): void {
   }
 }
 
-/** Runs a function known by its OID on behalf of something else (an operator, a cast, a trigger). */
+/**
+ * Runs a function known by its OID on behalf of something else (an operator, a cast, a trigger).
+ */
 export function absorbFunction(
   judge: Judge,
   oid: string,

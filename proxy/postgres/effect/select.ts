@@ -1,11 +1,13 @@
-// SELECT and everything that stands where a SELECT may: CTEs, set operations, VALUES, SELECT INTO, row locks.
-// Invariant: FROM is read before the rest, so that names in the rest can be told; every field is walked.
+// SELECT and everything that stands where a SELECT may: CTEs, set operations, VALUES, SELECT INTO,
+// row locks.
+// Invariant: FROM is read before the rest, so that names in the rest can be told; every field is
+// walked.
 import type { LockingClause, SelectStmt, WithClause } from '@pgsql/types';
 import { createdRelation } from './ddl.ts';
 import { walk } from './expression.ts';
 import type { Judge, Scope } from './judge.ts';
 import { judgeStatement } from './statements.ts';
-import { ambientCasts } from './types.ts';
+import { ambientCasts } from './type.ts';
 
 /** Runs `work` in a scope of its own, with the CTEs of `clause` in it. */
 export function scoped(judge: Judge, clause: WithClause | undefined, work: () => void): void {

@@ -1,4 +1,5 @@
-// Statements about the session itself, and statements that carry others: transactions, prepared statements, cursors, EXPLAIN.
+// Statements about the session itself, and statements that carry others: transactions, prepared
+// statements, cursors, EXPLAIN.
 // Invariant: what is prepared or declared is judged when it is made and again when it is run.
 import type {
   ClosePortalStmt,
@@ -185,7 +186,9 @@ export function discard(judge: Judge, node: DiscardStmt): void {
   judge.change({ kind: 'discard', what });
 }
 
-/** Truth of an option as the server reads it: absent value is true, the last of duplicates counts. */
+/**
+ * Truth of an option as the server reads it: absent value is true, the last of duplicates counts.
+ */
 function truth(options: readonly Node[] | undefined, name: string): boolean {
   const found = option(options, name);
   if (found === null) return false;

@@ -1,4 +1,5 @@
-// Settings: what SET, RESET and set_config do to the session, and which of them are an administrator's.
+// Settings: what SET, RESET and set_config do to the session, and which of them are an
+// administrator's.
 // Invariant: a value that can't be read off the text leaves the session unsettled.
 import type { A_Const, Node, VariableSetStmt } from '@pgsql/types';
 import { constant } from './fold.ts';
@@ -65,7 +66,8 @@ function listValue(name: string, args: readonly Node[]): string | undefined {
     if (value === null || value.kind === 'null') return undefined;
     values.push(String(value.value));
   }
-  // A list setting is kept as the server writes it: each name quoted, so that it reads back as it was meant.
+  // A list setting is kept as the server writes it: each name quoted, so that it reads back as it
+  // was meant.
   if (name === 'search_path') return values.map((v) => `"${v.replaceAll('"', '""')}"`).join(', ');
   return values.join(', ');
 }

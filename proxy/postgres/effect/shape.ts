@@ -1,6 +1,7 @@
 // A statement's shape: its text with plain literals taken out, found without parsing.
-// Invariant: two texts of one shape differ in nothing but the values of short whole numbers and plain strings; a text that holds
-// anything else that could be read in more than one way (comments, escapes, dollar quotes) has no shape.
+// Invariant: two texts of one shape differ in nothing but the values of short whole numbers and
+// plain strings; a text that holds anything else that could be read in more than one way (comments,
+// escapes, dollar quotes) has no shape.
 
 /** Longer texts are parsed. */
 const LONGEST = 4000;

@@ -1,4 +1,5 @@
-// Functions that run text, or whatever an argument names: query_to_xml, ts_stat, table_to_xml, set_config, …
+// Functions that run text, or whatever an argument names: query_to_xml, ts_stat, table_to_xml,
+// set_config, …
 // Invariant: text or a name that is not a constant of the statement is `unknown`.
 import type { Node } from '@pgsql/types';
 import { ParseFailure, parse } from '../parser.ts';
@@ -129,7 +130,10 @@ function setConfig(judge: Judge, args: readonly Node[]): void {
   applySetting(judge, setting.toLowerCase(), given, inTransaction, true);
 }
 
-/** xpath_table(key, document, relation, paths, criteria) puts its arguments into one text, unquoted, and runs that. */
+/**
+ * xpath_table(key, document, relation, paths, criteria) puts its arguments into one text, unquoted,
+ * and runs that.
+ */
 function xpathTable(judge: Judge, name: string, args: readonly Node[]): void {
   const [key, document, relation, , criteria] = args.map((arg) => text(judge, arg));
   const whole = [key, document, relation, criteria];
@@ -137,15 +141,14 @@ function xpathTable(judge: Judge, name: string, args: readonly Node[]): void {
   run(judge, name, `SELECT ${key}, ${document} FROM ${relation} WHERE ${criteria}`);
 }
 
-/** connectby(relation, key, parent, [order,] start, depth, …): names are put into the text unquoted. */
+/**
+ * connectby(relation, key, parent, [order,] start, depth, …): names are put into the text unquoted.
+ */
 function connectby(judge: Judge, name: string, args: readonly Node[]): void {
   const [relation, key, parent, order] = args.map((arg) => text(judge, arg));
   if (relation == null || key == null || parent == null) return run(judge, name, null);
   const names = [key, parent].join(', ');
   const sorted = args.length === 5 || args.length === 7 ? order : null;
-  run(
-    judge,
-    name,
-    `SELECT ${names} FROM ${relation} WHERE ${parent} = '1'${sorted == null ? '' : ` ORDER BY ${sorted}`}`,
-  );
+  const tail = sorted == null ? '' : `ORDER BY ${sorted}`;
+  run(judge, name, `SELECT ${names} FROM ${relation} WHERE ${parent} = '1' ${tail}`);
 }

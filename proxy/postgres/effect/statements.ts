@@ -1,13 +1,9 @@
 // Every statement kind of PostgreSQL's grammar, and what it does.
-// Invariant: the table has a line for each kind; a new kind does not compile, and one that is not understood is `unknown`.
-import type { Node, RoleSpec } from '@pgsql/types';
-import type { Access, EffectClass, ObjectKind } from '../../effect/effect.ts';
+// Invariant: the table has a line for each kind; a new kind does not compile, and one that is not
+// understood is `unknown`.
+import type { Node } from '@pgsql/types';
 import { alterTable } from './alter.ts';
 import {
-  ANYTHING,
-  altered,
-  alteredCode,
-  alteredEverything,
   createFunction,
   createIndex,
   createRule,
@@ -31,8 +27,10 @@ import { DROPS, dropStatement, nameParts } from './drop.ts';
 import { fireEventTriggers } from './event-trigger.ts';
 import { type BodyOf, type NodeKind, walk } from './expression.ts';
 import { absorb, type Judge } from './judge.ts';
+import { ANYTHING, altered, alteredCode, alteredEverything } from './local.ts';
 import { maintainCluster, maintainReindex, maintainVacuum, refreshView } from './maintenance.ts';
-import { findRelation, findTypes, localNamed, parts } from './names.ts';
+import { findTypes, localNamed, parts } from './names.ts';
+import { about, foreignClass, moved, named, one, renamed, roleName, roles } from './naming.ts';
 import { select, selectStatement } from './select.ts';
 import {
   closeCursor,
@@ -46,46 +44,11 @@ import {
   transaction,
 } from './session.ts';
 import { variableSet } from './settings.ts';
-import { meetType } from './types.ts';
+import { meetType } from './type.ts';
 
 export type StatementKind = Extract<NodeKind, `${string}Stmt`>;
 
 type Handler<K extends StatementKind> = (judge: Judge, node: BodyOf<K>) => void;
-
-/** A statement that names one thing and does one thing to it. */
-function one<B>(
-  verb: string,
-  effect: EffectClass,
-  kind: ObjectKind,
-  access: Access,
-  name: (node: B) => string | readonly string[] | undefined,
-): (judge: Judge, node: B) => void {
-  return (judge, node) => {
-    judge.open(verb, effect);
-    const found = name(node);
-    const words = typeof found === 'string' ? [found] : (found ?? []);
-    const last = words[words.length - 1];
-    if (last !== undefined)
-      judge.object(kind, words.length > 1 ? (words[words.length - 2] ?? null) : null, last, access);
-  };
-}
-
-/** A statement about a relation that is named as one. */
-function about(
-  judge: Judge,
-  range: { schemaname?: string; relname?: string } | undefined,
-  access: Access,
-): void {
-  if (range === undefined) return;
-  const meaning = findRelation(judge, range.schemaname ?? null, range.relname ?? '');
-  for (const relation of meaning.relations) judge.relation(relation, access);
-  if (meaning.relations.length === 0) judge.object('table', meaning.schema, meaning.name, access);
-}
-
-const roleName = (role: RoleSpec | undefined) =>
-  role?.rolename ?? role?.roletype?.replace('ROLESPEC_', '').toLowerCase();
-const roles = (nodes: readonly Node[] | undefined) =>
-  (nodes ?? []).flatMap((n) => ('RoleSpec' in n ? [roleName(n.RoleSpec) ?? ''] : []));
 
 const notSql = (judge: Judge) => judge.opaque('a syntax node that is not a statement of its own');
 
@@ -167,7 +130,8 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     const last = words[words.length - 1] ?? '';
     judge.open('create', 'ddl');
     judge.object(kind, words.length > 1 ? (words[0] ?? null) : null, last, 'create');
-    // What an operator or aggregate made here would run is not worked out: until the catalog shows it, using it is `unknown`.
+    // What an operator or aggregate made here would run is not worked out: until the catalog shows
+    // it, using it is `unknown`.
     if (node.kind === 'OBJECT_OPERATOR') alteredCode(judge, 'operator', last);
     if (node.kind === 'OBJECT_AGGREGATE') alteredCode(judge, 'function', last);
   },
@@ -372,55 +336,6 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
   PLAssignStmt: notSql,
 };
 
-/** A foreign table of files is an administrator's: its options name a file or a program. */
-function foreignClass(judge: Judge, server: string): EffectClass {
-  if (judge.catalog === null) return 'admin';
-  return judge.catalog.servers.get(server) === 'file_fdw' ? 'admin' : 'ddl';
-}
-
-type Ranged = { schemaname?: string; relname?: string } | undefined;
-
-function named(
-  judge: Judge,
-  type: keyof typeof DROPS | undefined,
-  object: Node | undefined,
-  access: Access,
-): void {
-  if (object === undefined || type === undefined) return;
-  const [kind] = DROPS[type];
-  const words = nameParts(object);
-  const name = words[words.length - 1] ?? '';
-  const schema = words.length > 1 ? (words[words.length - 2] ?? null) : null;
-  if (kind === 'table' || kind === 'view')
-    about(judge, { relname: name, ...(schema === null ? {} : { schemaname: schema }) }, access);
-  else judge.object(kind, schema, name, access);
-}
-
-/** What the new name stands for is not followed: using it is `unknown` until the catalog shows it. */
-function renamed(
-  judge: Judge,
-  type: keyof typeof DROPS | undefined,
-  name: string | undefined,
-): void {
-  if (type === undefined || name === undefined) return;
-  const [kind] = DROPS[type];
-  if (kind === 'table' || kind === 'view' || kind === 'materialized-view')
-    altered(judge, null, name);
-  else if (kind === 'function') alteredCode(judge, 'function', name);
-  else if (kind === 'schema' || kind === 'type') alteredEverything(judge, name);
-}
-
-/** The thing that gets another name, schema or owner. */
-function moved(
-  judge: Judge,
-  relation: Ranged,
-  object: Node | undefined,
-  type: keyof typeof DROPS | undefined,
-): void {
-  if (relation !== undefined) about(judge, relation, 'alter');
-  else named(judge, type, object, 'alter');
-}
-
 // Typed line by line above; looked up by a key that is only known when it runs.
 const handlers = new Map<string, (judge: Judge, node: unknown) => void>(
   Object.entries(STATEMENTS) as unknown as [string, (judge: Judge, node: unknown) => void][],
@@ -456,7 +371,8 @@ export function judgeStatement(judge: Judge, node: Node): void {
   const changed =
     judge.scope === null && RUNS_CODE.has(kind) ? localNamed(judge, 'operator', ANYTHING) : null;
   if (changed !== null) absorb(judge, changed.on_read, []);
-  // A sub-select reads for the statement that it stands in; a statement of a body has an effect of its own.
+  // A sub-select reads for the statement that it stands in; a statement of a body has an effect of
+  // its own.
   if (kind === 'SelectStmt' && judge.scope !== null)
     select(judge, body as Parameters<typeof select>[1]);
   else {

@@ -1,5 +1,7 @@
-// What a statement really changed: the state of a database before and after, row by row and catalog by catalog.
-// Invariant: the server is asked, never the analysis; what can't be seen from SQL (files, memory, the log) is not claimed.
+// What a statement really changed: the state of a database before and after, row by row and catalog
+// by catalog.
+// Invariant: the server is asked, never the analysis; what can't be seen from SQL (files, memory,
+// the log) is not claimed.
 import type pg from 'pg';
 
 export interface State {
@@ -14,9 +16,12 @@ export interface State {
 export const COPIES = 'copies_of_the_oracle';
 
 const CATALOGS =
-  `pg_class pg_attribute pg_proc pg_type pg_constraint pg_index pg_trigger pg_rewrite pg_policy pg_attrdef
-  pg_inherits pg_operator pg_cast pg_aggregate pg_namespace pg_enum pg_extension pg_event_trigger pg_publication
-  pg_statistic_ext pg_collation pg_default_acl pg_description pg_foreign_server pg_partitioned_table`
+  `pg_class pg_attribute pg_proc pg_type pg_constraint pg_index pg_trigger pg_rewrite pg_policy
+  pg_attrdef
+  pg_inherits pg_operator pg_cast pg_aggregate pg_namespace pg_enum pg_extension
+  pg_event_trigger pg_publication
+  pg_statistic_ext pg_collation pg_default_acl pg_description pg_foreign_server
+  pg_partitioned_table`
     .trim()
     .split(/\s+/);
 
@@ -29,13 +34,16 @@ const TEMPORARY: { readonly [catalog: string]: string } = {
 };
 
 function stamp(catalog: string): string {
-  return `select '${catalog}' as name, count(*) || ' ' || coalesce(sum(xmin::text::int8), 0) as value
+  return `select '${catalog}' as name, 
+    count(*) || ' ' || coalesce(sum(xmin::text::int8), 0) as value
     from ${catalog} ${TEMPORARY[catalog] ?? ''}`;
 }
 
 const OTHERS = `
-  select 'sequence ' || schemaname || '.' || sequencename as name, coalesce(last_value::text, '') as value from pg_sequences
-  union all select 'large object ' || m.oid, coalesce(md5(string_agg(l.data, '' order by l.pageno)), '')
+  select 'sequence ' || schemaname || '.' || sequencename as name,
+    coalesce(last_value::text, '') as value from pg_sequences
+  union all select 'large object ' || m.oid,
+    coalesce(md5(string_agg(l.data, '' order by l.pageno)), '')
     from pg_largeobject_metadata m left join pg_largeobject l on l.loid = m.oid group by m.oid
   union all select 'slot ' || slot_name, slot_type from pg_replication_slots
   ${SHARED.map((catalog) => `union all (${stamp(catalog)})`).join('\n')}`;
@@ -50,21 +58,25 @@ export async function readState(client: pg.Client): Promise<State> {
   for (let tries = 0; tries < 200; tries++) {
     const { rows } = await client.query<{ n: number }>(
       `select (select count(*) from pg_class where relpersistence = 't')::int
-        + (select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
+        + (select count(*) from pg_stat_activity where datname = current_database()
+           and pid <> pg_backend_pid()
            and backend_type = 'client backend')::int as n`,
     );
     if (rows[0]?.n === 0) break;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   const { rows: names } = await client.query<{ name: string; oid: string }>(
-    `select c.oid::text as oid, format('%I.%I', n.nspname, c.relname) as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where c.relkind in ('r', 'm') and n.nspname !~ '^(pg_|information_schema|${COPIES})' and c.relispopulated`,
+    `select c.oid::text as oid, format('%I.%I', n.nspname, c.relname) as name
+     from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where c.relkind in ('r', 'm') and c.relispopulated
+       and n.nspname !~ '^(pg_|information_schema|${COPIES})'`,
   );
   const tables = new Map<string, { name: string; rows: readonly string[] }>();
   if (names.length > 0) {
     const each = names.map(
       ({ name, oid }) =>
-        `select '${oid} ${name}' as name, array(select md5(record_out(x)::text) from only ${name} x order by 1) as rows`,
+        `select '${oid} ${name}' as name,
+          array(select md5(record_out(x)::text) from only ${name} x order by 1) as rows`,
     );
     // A table keeps its OID under whatever name; a partition counts with the others of its table.
     const { rows } = await client.query<{ name: string; rows: string[] }>(each.join(' union all '));

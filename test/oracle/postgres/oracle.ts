@@ -1,4 +1,5 @@
-// Runs every statement of the corpus on a real server and holds what it changed against what was said of it.
+// Runs every statement of the corpus on a real server and holds what it changed against what was
+// said of it.
 // Invariant: the judgement is made before the statement runs, by the catalog as it was then.
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
@@ -36,7 +37,8 @@ async function connect(url: string): Promise<pg.Client> {
 
 async function keepCopies(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ name: string }>(
-    `select format('%I.%I', n.nspname, c.relname) as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    `select format('%I.%I', n.nspname, c.relname) as name
+     from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where c.relkind = 'r' and n.nspname in ('public', 'evil')`,
   );
   const copies = rows.map(
@@ -84,7 +86,10 @@ class Stage {
     await this.reset();
   }
 
-  /** Puts back what a statement changed: rows alone from their copies, anything more by a new database. */
+  /**
+   * Puts back what a statement changed: rows alone from their copies, anything more by a new
+   * database.
+   */
   async undo(change: Change): Promise<void> {
     if (isNothing(change)) return;
     if (change.catalogs.length + change.others.length > 0) return this.reset();
@@ -124,8 +129,10 @@ class Stage {
   /** Puts back what all databases share. */
   async #shared(): Promise<void> {
     await this.#admin?.query(`
-      select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name like 'oracle%';
-      select pg_replication_origin_drop(roname) from pg_replication_origin where roname like 'oracle%';
+      select pg_drop_replication_slot(slot_name) from pg_replication_slots
+        where slot_name like 'oracle%';
+      select pg_replication_origin_drop(roname) from pg_replication_origin
+        where roname like 'oracle%';
       drop role if exists oracle_fresh; alter role oracle_agent reset all`);
   }
 

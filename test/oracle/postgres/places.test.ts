@@ -1,4 +1,5 @@
-// The oracle, part of the families: places where a function can stand, operators, casts, domains, types, how a change is narrowed.
+// The oracle, part of the families: places where a function can stand, operators, casts, domains,
+// types, how a change is narrowed.
 import { oracleTest } from './suite.ts';
 
 oracleTest('places', [

@@ -1,5 +1,6 @@
 // One test a family: what the server did is compared with what was said before.
-// Invariant: a family with statements of which hardly any changed the server proves nothing, and fails.
+// Invariant: a family with statements of which hardly any changed the server proves nothing, and
+// fails.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { skipWithoutPostgres, startPostgres, type Version } from '../../setup/postgres.ts';

@@ -1,5 +1,6 @@
 // Types met in a statement: domains with checks, casts and operator classes made by users.
-// Invariant: user code that PostgreSQL runs because of a value's type is found by the type, wherever the value comes from.
+// Invariant: user code that PostgreSQL runs because of a value's type is found by the type,
+// wherever the value comes from.
 import type { TypeName } from '@pgsql/types';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import type { Judge } from './judge.ts';

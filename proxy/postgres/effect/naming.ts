@@ -1,0 +1,94 @@
+// How statements name what they are about, in whatever node the grammar keeps the name.
+// Invariant: a name that the catalog knows is told by its identity; another is told as written.
+import type { Node, RoleSpec } from '@pgsql/types';
+import type { Access, EffectClass, ObjectKind } from '../../effect/effect.ts';
+import { DROPS, nameParts } from './drop.ts';
+import type { Judge } from './judge.ts';
+import { altered, alteredCode, alteredEverything } from './local.ts';
+import { findRelation } from './names.ts';
+
+/** A statement that names one thing and does one thing to it. */
+export function one<B>(
+  verb: string,
+  effect: EffectClass,
+  kind: ObjectKind,
+  access: Access,
+  name: (node: B) => string | readonly string[] | undefined,
+): (judge: Judge, node: B) => void {
+  return (judge, node) => {
+    judge.open(verb, effect);
+    const found = name(node);
+    const words = typeof found === 'string' ? [found] : (found ?? []);
+    const last = words[words.length - 1];
+    if (last !== undefined)
+      judge.object(kind, words.length > 1 ? (words[words.length - 2] ?? null) : null, last, access);
+  };
+}
+
+/** A statement about a relation that is named as one. */
+export function about(
+  judge: Judge,
+  range: { schemaname?: string; relname?: string } | undefined,
+  access: Access,
+): void {
+  if (range === undefined) return;
+  const meaning = findRelation(judge, range.schemaname ?? null, range.relname ?? '');
+  for (const relation of meaning.relations) judge.relation(relation, access);
+  if (meaning.relations.length === 0) judge.object('table', meaning.schema, meaning.name, access);
+}
+
+export const roleName = (role: RoleSpec | undefined) =>
+  role?.rolename ?? role?.roletype?.replace('ROLESPEC_', '').toLowerCase();
+export const roles = (nodes: readonly Node[] | undefined) =>
+  (nodes ?? []).flatMap((n) => ('RoleSpec' in n ? [roleName(n.RoleSpec) ?? ''] : []));
+
+/** A foreign table of files is an administrator's: its options name a file or a program. */
+export function foreignClass(judge: Judge, server: string): EffectClass {
+  if (judge.catalog === null) return 'admin';
+  return judge.catalog.servers.get(server) === 'file_fdw' ? 'admin' : 'ddl';
+}
+
+type Ranged = { schemaname?: string; relname?: string } | undefined;
+
+export function named(
+  judge: Judge,
+  type: keyof typeof DROPS | undefined,
+  object: Node | undefined,
+  access: Access,
+): void {
+  if (object === undefined || type === undefined) return;
+  const [kind] = DROPS[type];
+  const words = nameParts(object);
+  const name = words[words.length - 1] ?? '';
+  const schema = words.length > 1 ? (words[words.length - 2] ?? null) : null;
+  if (kind === 'table' || kind === 'view')
+    about(judge, { relname: name, ...(schema === null ? {} : { schemaname: schema }) }, access);
+  else judge.object(kind, schema, name, access);
+}
+
+/**
+ * What the new name stands for is not followed: using it is `unknown` until the catalog shows it.
+ */
+export function renamed(
+  judge: Judge,
+  type: keyof typeof DROPS | undefined,
+  name: string | undefined,
+): void {
+  if (type === undefined || name === undefined) return;
+  const [kind] = DROPS[type];
+  if (kind === 'table' || kind === 'view' || kind === 'materialized-view')
+    altered(judge, null, name);
+  else if (kind === 'function') alteredCode(judge, 'function', name);
+  else if (kind === 'schema' || kind === 'type') alteredEverything(judge, name);
+}
+
+/** The thing that gets another name, schema or owner. */
+export function moved(
+  judge: Judge,
+  relation: Ranged,
+  object: Node | undefined,
+  type: keyof typeof DROPS | undefined,
+): void {
+  if (relation !== undefined) about(judge, relation, 'alter');
+  else named(judge, type, object, 'alter');
+}

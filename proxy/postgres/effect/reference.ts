@@ -1,0 +1,175 @@
+// What the names in a condition refer to: the target of the change, another relation, or nothing
+// that differs from row to row.
+// Invariant: a name that may mean the target's row counts as meaning it.
+import type { ColumnRef, FuncCall, Node, RangeVar, SelectStmt } from '@pgsql/types';
+import type { Column, Relation } from '../catalog/snapshot.ts';
+import { builtinNamed } from './builtins.ts';
+import type { Judge, Source } from './judge.ts';
+import { findRelation, parts } from './names.ts';
+
+/** The target of the change, and the other sources of the statement. */
+export interface Target {
+  readonly alias: string;
+  readonly name: string;
+  readonly relation: Relation | null;
+  readonly others: readonly Source[];
+  /** The FROM or USING list besides the target. */
+  readonly from?: readonly Node[] | undefined;
+  /** Names of rows outside the query at hand. */
+  readonly outer?: readonly string[];
+}
+
+export const SYSTEM_COLUMNS = new Set(['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid']);
+
+export class References {
+  readonly #judge: Judge;
+  readonly #target: Target;
+  /** FROM lists of the sub-selects that are being looked into. */
+  readonly #inner: { aliases: Set<string>; columns: Set<string> }[] = [];
+  constructor(judge: Judge, target: Target) {
+    this.#judge = judge;
+    this.#target = target;
+  }
+
+  columnFact(name: string): Column | null {
+    return this.#target.relation?.columns.find((column) => column.name === name) ?? null;
+  }
+
+  /**
+   * Whether an expression's value can differ from row to row of the target, or of another relation.
+   */
+  dependence(node: unknown): 'none' | 'others' | 'target' {
+    if (typeof node !== 'object' || node === null) return 'none';
+    let worst: 'none' | 'others' | 'target' = 'none';
+    for (const [key, child] of Object.entries(node)) {
+      // A volatile function gives another value for each row.
+      if (key === 'FuncCall' && this.#isVolatile(child as FuncCall)) return 'target';
+      const found =
+        key === 'SelectStmt'
+          ? this.#dependenceOfQuery(child as SelectStmt)
+          : key === 'ColumnRef'
+            ? this.#owner(child as ColumnRef)
+            : this.dependence(child);
+      if (found === 'target') return 'target';
+      if (found === 'others') worst = 'others';
+    }
+    return worst;
+  }
+
+  /** In a query of its own, names mean its FROM list before they mean the target. */
+  #dependenceOfQuery(query: SelectStmt): 'none' | 'others' | 'target' {
+    const aliases = new Set<string>();
+    const columns = new Set<string>();
+    for (const range of relationsIn(query.fromClause)) {
+      aliases.add(range.alias?.aliasname ?? range.relname ?? '');
+      const { relations } = findRelation(
+        this.#judge,
+        range.schemaname ?? null,
+        range.relname ?? '',
+      );
+      for (const relation of relations) for (const c of relation.columns) columns.add(c.name);
+    }
+    this.#inner.push({ aliases, columns });
+    const found = this.dependence(query);
+    this.#inner.pop();
+    return found;
+  }
+
+  #isVolatile(call: FuncCall): boolean {
+    const name = parts(call.funcname).at(-1) ?? '';
+    const routines = this.#judge.catalog?.routines_named.get(name) ?? [];
+    if (routines.length > 0) return routines.some((routine) => routine.volatility === 'v');
+    const builtin = builtinNamed(name);
+    return builtin === undefined || builtin.volatility === 'v';
+  }
+
+  #owner(ref: ColumnRef): 'none' | 'others' | 'target' {
+    const names = parts(ref.fields);
+    for (const { aliases, columns } of this.#inner) {
+      if (
+        names.length > 1 ? aliases.has(names[names.length - 2] ?? '') : columns.has(names[0] ?? '')
+      ) {
+        return 'none';
+      }
+    }
+    const [first = ''] = names;
+    const last = names[names.length - 1] ?? '';
+    if (names.length > 1) {
+      const qualifier = names[names.length - 2] ?? '';
+      if (qualifier === this.#target.alias || first === this.#target.alias) return 'target';
+      if (this.#target.outer?.includes(qualifier)) return 'target';
+      if (this.#target.others.some((source) => source.alias === qualifier)) return 'others';
+      if (this.#target.from !== undefined && !/^(old|new)$/i.test(qualifier)) return 'others';
+      // OLD and NEW of a trigger or rule, a record of a function, an outer row: fixed for this
+      // statement.
+      return 'none';
+    }
+    if (last === this.#target.alias) return 'target';
+    if (SYSTEM_COLUMNS.has(last)) return 'target';
+    const { relation } = this.#target;
+    if (relation === null) return 'target';
+    if (this.columnFact(last) !== null) return 'target';
+    if (this.#target.others.length > 0 || this.#target.from !== undefined) return 'others';
+    return 'none';
+  }
+
+  /**
+   * The target's column that the node is, possibly under a cast that keeps values apart; null
+   * otherwise.
+   */
+  column(node: Node): string | null {
+    if ('TypeCast' in node) {
+      const names = parts(node.TypeCast.typeName?.names);
+      const kept = /^(text|int[248]|numeric|uuid|date|varchar|timestamptz?|oid)$/.test(
+        names[names.length - 1] ?? '',
+      );
+      const narrowed =
+        node.TypeCast.typeName?.typmods !== undefined ||
+        node.TypeCast.typeName?.arrayBounds !== undefined;
+      return kept && !narrowed && node.TypeCast.arg !== undefined
+        ? this.column(node.TypeCast.arg)
+        : null;
+    }
+    if ('CollateClause' in node)
+      return node.CollateClause.arg === undefined ? null : this.column(node.CollateClause.arg);
+    if ('FuncCall' in node) {
+      // Functions that fold spelling: different enough values stay different.
+      const name = parts(node.FuncCall.funcname);
+      const [arg] = node.FuncCall.args ?? [];
+      const folds =
+        /^(lower|upper|btrim|trim)$/.test(name[name.length - 1] ?? '') &&
+        node.FuncCall.args?.length === 1;
+      const column = folds && arg !== undefined ? this.column(arg) : null;
+      return column === null ? null : `${column}()`;
+    }
+    if (
+      'A_Expr' in node &&
+      node.A_Expr.lexpr !== undefined &&
+      /^(->|->>|#>|#>>)$/.test(parts(node.A_Expr.name).join('.'))
+    ) {
+      const column = this.column(node.A_Expr.lexpr);
+      return column === null ? null : `${column}()`;
+    }
+    if (!('ColumnRef' in node)) return null;
+    const names = parts(node.ColumnRef.fields);
+    if (names.length !== (node.ColumnRef.fields ?? []).length) return null;
+    return this.#owner(node.ColumnRef) === 'target' ? (names[names.length - 1] ?? null) : null;
+  }
+}
+
+/** Tables of a FROM list, those in its sub-selects included. */
+export function relationsIn(value: unknown): RangeVar[] {
+  return gather(value, 'RangeVar') as RangeVar[];
+}
+
+export function queriesIn(value: unknown): SelectStmt[] {
+  return gather(value, 'SelectStmt') as SelectStmt[];
+}
+
+/** The outermost nodes of a kind; of relations all of them. */
+function gather(value: unknown, kind: string): unknown[] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, child]) =>
+    key === kind ? [child as unknown] : gather(child, kind),
+  );
+}

@@ -1,0 +1,325 @@
+// What writing to a relation runs besides: triggers, rules, foreign keys, partitions, checks,
+// defaults, index expressions.
+// Invariant: everything that hangs on a relation and runs when its rows change is either judged or
+// `unknown`.
+import type { ForeignKey, Relation, Trigger } from '../catalog/snapshot.ts';
+import { ParseFailure, parse } from '../parser.ts';
+import { walk } from './expression.ts';
+import type { Judge } from './judge.ts';
+import { DEPARSED_PATH, findRelation } from './names.ts';
+import { descendants, foreign, label, loopback, readFindings, texts } from './relation.ts';
+import { absorbFunction, apart, expressionText, remembered, takeIn } from './routine.ts';
+import { meetType } from './type.ts';
+
+export type WriteEvent = 'insert' | 'update' | 'delete' | 'truncate';
+
+/** How a change reaches a relation. */
+export interface Write {
+  readonly event: WriteEvent;
+  /** Columns set by an UPDATE; null when they can't be known. */
+  readonly columns: ReadonlySet<string> | null;
+  readonly via: readonly string[];
+  /** Written with ONLY. */
+  readonly only: boolean;
+}
+
+/**
+ * A change of a relation's rows, with all that it sets off. The object goes to the current effect.
+ */
+export function writeRelation(judge: Judge, relation: Relation, write: Write): void {
+  const columns = write.columns === null ? [] : [...write.columns];
+  judge.relation(relation, write.event, { columns, via: write.via });
+  if (judge.planning) return;
+  takeIn(judge, writeFindings(judge, relation, write), write.via);
+  if (relation.kind === 'v') {
+    viewWrite(judge, relation, write);
+    return;
+  }
+  if (relation.kind === 'f') foreignWrite(judge, relation, write);
+  if (write.only && relation.kind !== 'p') return;
+  for (const child of descendants(judge, relation)) {
+    const via = [
+      ...write.via,
+      `${child.is_partition ? 'partition of' : 'child of'} ${label(relation)}`,
+    ];
+    judge.relation(child, write.event, { columns, via });
+    takeIn(judge, writeFindings(judge, child, write), via);
+    if (child.kind === 'f') foreignWrite(judge, child, write);
+    if (write.event === 'update' && relation.kind === 'p' && movesRows(relation, write)) {
+      // A row that leaves its partition is deleted there and inserted elsewhere.
+      takeIn(judge, triggersOnly(judge, child, 'delete'), via);
+      takeIn(judge, triggersOnly(judge, child, 'insert'), via);
+    }
+  }
+}
+
+function movesRows(relation: Relation, write: Write): boolean {
+  if (write.columns === null) return true;
+  const key = relation.partition_key ?? '';
+  return [...write.columns].some((column) => key.includes(column));
+}
+
+function writeKey(judge: Judge, relation: Relation, write: Write): string {
+  const columns =
+    write.event !== 'update'
+      ? ''
+      : write.columns === null
+        ? '*'
+        : [...write.columns].sort().join(',');
+  return `w${relation.oid} ${write.event} ${columns} ${judge.runtime?.join(',') ?? '*'}`;
+}
+
+/** Everything that a change of this table's rows sets off, but for its partitions. */
+function writeFindings(
+  judge: Judge,
+  relation: Relation,
+  write: Write,
+): ReturnType<typeof remembered> {
+  return remembered(judge, writeKey(judge, relation, write), (findings) => {
+    const inner = apart(judge, findings, judge.runtime);
+    fireTriggers(inner, relation, write);
+    applyRules(inner, relation, write.event);
+    if (write.event === 'delete' || write.event === 'update') followKeys(inner, relation, write);
+    if (write.event === 'truncate') return;
+    expressionsOf(inner, relation, write.event);
+  });
+}
+
+function triggersOnly(
+  judge: Judge,
+  relation: Relation,
+  event: WriteEvent,
+): ReturnType<typeof remembered> {
+  return remembered(
+    judge,
+    `g${relation.oid} ${event} ${judge.runtime?.join(',') ?? '*'}`,
+    (findings) => {
+      fireTriggers(apart(judge, findings, judge.runtime), relation, {
+        event,
+        columns: null,
+        via: [],
+        only: false,
+      });
+    },
+  );
+}
+
+const EVENT_BIT: { readonly [E in WriteEvent]: number } = {
+  insert: 4,
+  delete: 8,
+  update: 16,
+  truncate: 32,
+};
+
+function fires(relation: Relation, trigger: Trigger, write: Write): boolean {
+  if (trigger.enabled === 'D' || (trigger.type & EVENT_BIT[write.event]) === 0) return false;
+  if (write.event !== 'update' || trigger.columns.length === 0 || write.columns === null)
+    return true;
+  return relation.columns.some(
+    (c) => trigger.columns.includes(c.number) && (write.columns?.has(c.name) ?? true),
+  );
+}
+
+function fireTriggers(judge: Judge, relation: Relation, write: Write): void {
+  for (const trigger of relation.triggers) {
+    if (!fires(relation, trigger, write)) continue;
+    const via = `trigger ${trigger.name} on ${label(relation)}`;
+    absorbFunction(judge, trigger.function, [via], write.event.toUpperCase());
+    if (trigger.definition !== null) whenClause(judge, trigger.definition, via);
+  }
+}
+
+function whenClause(judge: Judge, definition: string, via: string): void {
+  const inner = judge.inside({ path: DEPARSED_PATH, via: [...judge.via, via] });
+  try {
+    const statement = parse(definition).stmts?.[0]?.stmt;
+    if (statement !== undefined && 'CreateTrigStmt' in statement)
+      walk(inner, statement.CreateTrigStmt.whenClause);
+  } catch (error) {
+    if (!(error instanceof ParseFailure)) throw error;
+    inner.opaque(`the condition of ${via} can't be parsed`);
+  }
+}
+
+const RULE_EVENT: { readonly [event: string]: WriteEvent } = {
+  2: 'update',
+  3: 'insert',
+  4: 'delete',
+};
+
+function applyRules(judge: Judge, relation: Relation, event: WriteEvent): void {
+  for (const rule of relation.rules) {
+    if (rule.enabled === 'D' || RULE_EVENT[rule.event] !== event) continue;
+    const via = `rule ${rule.name} on ${label(relation)}`;
+    const inner = judge.inside({ path: DEPARSED_PATH, via: [...judge.via, via] });
+    try {
+      const statement = parse(rule.definition).stmts?.[0]?.stmt;
+      if (statement === undefined || !('RuleStmt' in statement)) continue;
+      walk(inner, statement.RuleStmt.whereClause);
+      walk(inner, statement.RuleStmt.actions);
+    } catch (error) {
+      if (!(error instanceof ParseFailure)) throw error;
+      inner.opaque(`${via} can't be parsed`);
+    }
+  }
+}
+
+const ACTIONS: { readonly [action: string]: string } = {
+  c: 'cascade',
+  n: 'set null',
+  d: 'set default',
+};
+
+function followKeys(judge: Judge, relation: Relation, write: Write): void {
+  for (const key of relation.keys_in) {
+    const action = write.event === 'delete' ? key.on_delete : key.on_update;
+    const words = ACTIONS[action];
+    const child = judge.catalog?.relations.get(key.relation);
+    if (words === undefined || child === undefined || !touches(relation, key, write)) continue;
+    const via = [`foreign key ${key.name} on ${write.event} ${words}`];
+    const cascades = write.event === 'delete' && action === 'c';
+    const before = judge.draft;
+    const draft = judge.open(
+      cascades ? 'delete' : 'update',
+      cascades || action !== 'c' ? 'destructive' : 'write',
+    );
+    draft.predicate = 'filter';
+    const columns = new Set(
+      child.columns.filter((c) => key.columns.includes(c.number)).map((c) => c.name),
+    );
+    writeRelation(judge, child, {
+      event: cascades ? 'delete' : 'update',
+      columns: cascades ? null : columns,
+      via,
+      only: false,
+    });
+    judge.draft = before;
+  }
+}
+
+function touches(relation: Relation, key: ForeignKey, write: Write): boolean {
+  if (write.event === 'delete' || write.columns === null) return true;
+  return relation.columns.some(
+    (c) => key.referenced_columns.includes(c.number) && write.columns?.has(c.name),
+  );
+}
+
+/** Expressions that a new or changed row is put through. */
+function expressionsOf(
+  judge: Judge,
+  relation: Relation,
+  event: 'insert' | 'update' | 'delete',
+): void {
+  const on = label(relation);
+  for (const policy of relation.row_security ? relation.policies : []) {
+    const found = [policy.reads, policy.writes].filter((text) => text !== null);
+    texts(judge, found, `policy ${policy.name} on ${on}`);
+  }
+  if (event === 'delete') return;
+  for (const check of relation.checks) {
+    texts(judge, [conditionOf(check.definition)], `check ${check.name} on ${on}`);
+  }
+  for (const column of relation.columns) {
+    meetType(judge, column.type);
+    if (column.expression === null || (event === 'update' && column.generated === '')) continue;
+    texts(
+      judge,
+      [column.expression],
+      `${column.generated === '' ? 'default' : 'generated column'} ${on}.${column.name}`,
+    );
+  }
+  indexExpressions(judge, relation);
+  if (relation.partition_key !== null) partitionKey(judge, relation);
+}
+
+function conditionOf(definition: string): string {
+  return definition.replace(/^CHECK\s*/, '').replace(/\s+(NO INHERIT|NOT VALID|NOT ENFORCED)/g, '');
+}
+
+/** What ANALYZE, REINDEX and every new row compute. */
+export function indexExpressions(judge: Judge, relation: Relation): void {
+  const via = `index on ${label(relation)}`;
+  const inner = judge.inside({ path: DEPARSED_PATH, via: [...judge.via, via] });
+  for (const index of relation.indexes) {
+    for (const opclass of index.classes) {
+      for (const code of judge.catalog?.classes.get(opclass)?.functions ?? [])
+        absorbFunction(judge, code, [via]);
+    }
+    if (index.definition === null) continue;
+    try {
+      const statement = parse(index.definition).stmts?.[0]?.stmt;
+      if (statement === undefined || !('IndexStmt' in statement)) continue;
+      walk(inner, statement.IndexStmt.indexParams);
+      walk(inner, statement.IndexStmt.whereClause);
+    } catch (error) {
+      if (!(error instanceof ParseFailure)) throw error;
+      inner.opaque(`an index on ${label(relation)} can't be parsed`);
+    }
+  }
+  for (const expression of relation.statistics) expressionText(inner, expression);
+}
+
+function partitionKey(judge: Judge, relation: Relation): void {
+  const inner = judge.inside({
+    path: DEPARSED_PATH,
+    via: [...judge.via, `partition key of ${label(relation)}`],
+  });
+  try {
+    const statement = parse(`create table t () partition by ${relation.partition_key ?? ''}`)
+      .stmts?.[0]?.stmt;
+    if (statement !== undefined && 'CreateStmt' in statement)
+      walk(inner, statement.CreateStmt.partspec?.partParams);
+  } catch (error) {
+    if (!(error instanceof ParseFailure)) throw error;
+    inner.opaque(`the partition key of ${label(relation)} can't be parsed`);
+  }
+}
+
+/** An updatable view hands the change on to its table, unless a trigger or a rule takes it. */
+function viewWrite(judge: Judge, view: Relation, write: Write): void {
+  const instead = view.triggers.some((t) => (t.type & 64) !== 0 && fires(view, t, write));
+  const ruled = view.rules.some(
+    (r) => r.instead && r.enabled !== 'D' && RULE_EVENT[r.event] === write.event,
+  );
+  const via = [...write.via, `view ${label(view)}`];
+  const inner = judge.inside({ path: DEPARSED_PATH });
+  const found = readFindings(judge, view);
+  if (found !== null) takeIn(judge, found, write.via);
+  if (instead || ruled) return;
+  const base = baseOf(inner, view);
+  if (base === null) return;
+  writeRelation(judge, base, { ...write, columns: null, via });
+}
+
+function baseOf(judge: Judge, view: Relation): Relation | null {
+  try {
+    const statement = parse(view.definition ?? '').stmts?.[0]?.stmt;
+    const from =
+      statement !== undefined && 'SelectStmt' in statement
+        ? statement.SelectStmt.fromClause
+        : undefined;
+    const only = from?.length === 1 ? from[0] : undefined;
+    if (only === undefined || !('RangeVar' in only)) return null;
+    return (
+      findRelation(judge, only.RangeVar.schemaname ?? null, only.RangeVar.relname ?? '')
+        .relations[0] ?? null
+    );
+  } catch (error) {
+    if (error instanceof ParseFailure) return null;
+    throw error;
+  }
+}
+
+/**
+ * A change of a foreign table: of the table behind it where that is known. A lost row is the worst
+ * that is not told.
+ */
+function foreignWrite(judge: Judge, relation: Relation, write: Write): void {
+  const behind = loopback(judge, relation);
+  const via = [
+    ...write.via,
+    `foreign table ${label(relation)} of server ${relation.server ?? '?'}`,
+  ];
+  if (behind !== null) writeRelation(judge, behind, { ...write, via });
+  else if (write.event === 'insert' || write.event === 'update') foreign(judge, relation);
+}
