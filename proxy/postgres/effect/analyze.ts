@@ -50,10 +50,17 @@ class Outcome implements Parsed {
   readonly statements: readonly Statement[];
   readonly catalog_version: number;
   readonly #text: string;
+  /** One of the same shape, whose search texts are the same. */
+  readonly #pattern: Parsed | null;
   #normalized: string | null = null;
   #fingerprint: string | null = null;
 
-  constructor(text: string, statements: readonly Statement[], catalog: number) {
+  constructor(
+    text: string,
+    statements: readonly Statement[],
+    catalog: number,
+    pattern: Parsed | null = null,
+  ) {
     const [only] = statements;
     this.statements = statements;
     this.effects =
@@ -65,15 +72,20 @@ class Outcome implements Parsed {
     this.unscoped = this.effects.some((effect) => !effect.scoped);
     this.catalog_version = catalog;
     this.#text = text;
+    this.#pattern = pattern;
   }
 
   get normalized(): string {
-    this.#normalized ??= attempt(() => normalize(this.#text)) ?? this.#text.slice(0, 2000);
+    this.#normalized ??=
+      this.#pattern?.normalized ??
+      attempt(() => normalize(this.#text)) ??
+      this.#text.slice(0, 2000);
     return this.#normalized;
   }
 
   get fingerprint(): string {
     this.#fingerprint ??=
+      this.#pattern?.fingerprint ??
       attempt(() => fingerprint(this.#text)) ??
       createHash('sha256').update(this.#text).digest('hex').slice(0, 16);
     return this.#fingerprint;
@@ -147,6 +159,7 @@ export function alike(parsed: Parsed, text: string): Parsed {
     text,
     parsed.statements.map((statement) => ({ ...statement, text })),
     parsed.catalog_version,
+    parsed,
   );
 }
 

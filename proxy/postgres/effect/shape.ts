@@ -73,8 +73,9 @@ export function shapeOf(text: string): string | null {
       i = end;
     } else {
       const next = text.charCodeAt(i + 1);
-      if ((c === 45 && next === 45) || (c === 47 && next === 42) || c === 59 || c === 92)
-        return null;
+      if ((c === 45 && next === 45) || (c === 47 && next === 42) || c === 92) return null;
+      // One that ends the statement is as good as none; another statement may follow any other.
+      if (c === 59 && text.slice(i + 1).trim() !== '') return null;
       if (c === 46 && isDigit(next)) return null;
       if (c < 32 && c !== 10 && c !== 9 && c !== 13) return null;
       i += 1;
