@@ -111,6 +111,7 @@ async function throughput(arms: readonly Arm[]): Promise<void> {
 }
 
 async function streams(arms: readonly Arm[]): Promise<void> {
+  for (const arm of arms) await largeResult(arm, 50);
   const found = await interleaved(arms, PLAN.streams, (arm) => largeResult(arm, PLAN.megabytes));
   const speed = (arm: Arm | undefined) =>
     arm === undefined
