@@ -11,6 +11,8 @@ export const HOLD_REQUESTED = 'holdpoint.holds.requested';
 export const HOLD_DECIDED = 'holdpoint.holds.decided';
 /** Durable; a proxy tells what became of a redeemed operation (HoldOutcome). */
 export const HOLD_OUTCOME = 'holdpoint.holds.outcome';
+/** To every approver: a hold changed at one of them, so that each can tell the pages it serves. */
+export const HOLD_TOLD = 'holdpoint.holds.told';
 /** Request and reply: FindHold → FoundHold. */
 export const HOLD_FIND = 'holdpoint.holds.find';
 /**

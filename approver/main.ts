@@ -2,7 +2,7 @@
 // Invariant: it hears requests only once it can answer for them, and close() leaves nothing
 // running.
 
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import type { JSONWebKeySet } from 'jose';
 import type { Bus, Subscription } from '../bus/bus.ts';
@@ -17,6 +17,7 @@ import {
   HOLD_REDEEM,
   HOLD_REQUESTED,
   HOLD_STATE,
+  HOLD_TOLD,
   type HoldOutcome,
 } from './contract.ts';
 import { Desk } from './desk.ts';
@@ -30,6 +31,7 @@ import {
   parseRedeem,
   parseRequest,
   parseState,
+  parseTold,
 } from './request.ts';
 import { NO_ROUTING, type Routing } from './routing.ts';
 import type { DeskEvent } from './settle.ts';
@@ -99,14 +101,11 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
     page: () => origins[0] ?? '',
     log,
   });
-  const told = (event: DeskEvent) => {
-    streams.tell(event);
-    return dispatcher.tell(event);
-  };
+  const told = teller(bus, streams, dispatcher);
   const link = async (name: string) =>
     `${origins[0] ?? ''}/#invite=${await makeInvite(store, name, now())}`;
   const rooms = { store, ledger, instance, passkeys, now, routing, log };
-  const desk = new Desk({ ...rooms, bus, key, told });
+  const desk = new Desk({ ...rooms, bus, key, told: told.tell });
   if (settings.publicUrl !== undefined) setOrigin(settings.publicUrl, origins, passkeys);
   const app = await serve(
     {
@@ -130,6 +129,7 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
   if (settings.publicUrl === undefined) setOrigin(local, origins, passkeys);
   origins.push(local, local.replace('localhost', '127.0.0.1'));
   const subscriptions = await hear(desk, dispatcher, bus, log);
+  const others = await told.listen();
   const stopSweep = startSweep(desk, log);
   return {
     url: origins[0] ?? local,
@@ -139,12 +139,30 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
     jwks: async () => ({ keys: (await store.signers.approverKeys()).map((k) => JSON.parse(k)) }),
     invite: link,
     close: async () => {
-      for (const s of subscriptions) await s.close();
+      for (const s of [others, ...subscriptions]) await s.close();
       await stopSweep();
       streams.close();
       await dispatcher.close();
       await app.close();
     },
+  };
+}
+
+/** Tells the pages here, the other replicas for theirs, and the webhooks. */
+function teller(bus: Bus, streams: Streams, dispatcher: Dispatcher) {
+  const replica = randomUUID();
+  return {
+    tell: (event: DeskEvent): Promise<void> => {
+      streams.tell(event);
+      // A bus that is away costs other replicas' pages a moment, not the decision.
+      void bus.publish(HOLD_TOLD, { ...event, replica }, randomUUID()).catch(() => {});
+      return dispatcher.tell(event);
+    },
+    listen: (): Promise<Subscription> =>
+      bus.listen(HOLD_TOLD, async (_subject, body) => {
+        const event = parseTold(body);
+        if (event && event.replica !== replica) streams.tell(event);
+      }),
   };
 }
 

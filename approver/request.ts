@@ -169,6 +169,27 @@ const outcome = z.object({
   rows: z.number().nullable(),
 });
 
+const told = z.object({
+  kind: z.enum([
+    'requested',
+    'signed',
+    'outcome',
+    'approved',
+    'denied',
+    'expired',
+    'withdrawn',
+    'redeemed',
+  ]),
+  hold: z.string(),
+  replica: z.string(),
+});
+
+/** What another approver told; null when it is nothing of the kind. */
+export function parseTold(body: unknown): z.infer<typeof told> | null {
+  const parsed = told.safeParse(body);
+  return parsed.success ? parsed.data : null;
+}
+
 const mode = z.object({
   scope: z.enum(['all', 'target', 'agent']),
   name: nullable,

@@ -11,7 +11,7 @@ export const REDELIVER_MOST_MS = 10_000;
  * killed consumer can delay it. A handler at work says so three times as often.
  */
 export const ACK_WAIT_MS = 3_000;
-/** The same id published again within this is one message. */
+/** The same id published again within this (or within a stream's whole keep) is one message. */
 export const DUPLICATE_WINDOW_MS = 120_000;
 /** Messages the in-process bus keeps in each stream for consumers that have not come yet. */
 export const MEMORY_STREAM_MESSAGES = 50_000;

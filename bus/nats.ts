@@ -270,7 +270,7 @@ export class NatsBus implements Bus {
         max_age: nanos(s.keepMs),
         max_msgs_per_subject: s.lastOnly ? 1 : -1,
         max_msg_size: limits.MESSAGE_BYTES,
-        duplicate_window: nanos(limits.DUPLICATE_WINDOW_MS),
+        duplicate_window: nanos(Math.min(s.keepMs, limits.DUPLICATE_WINDOW_MS)),
       };
       try {
         await jsm.streams.info(s.name);

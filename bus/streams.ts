@@ -33,6 +33,12 @@ export const STREAMS: readonly Stream[] = [
     lastOnly: false,
   },
   {
+    name: 'HOLDPOINT_TOLD',
+    subjects: ['holdpoint.holds.told'],
+    keepMs: 60_000,
+    lastOnly: true,
+  },
+  {
     name: 'HOLDPOINT_MODES',
     subjects: ['holdpoint.modes', 'holdpoint.modes.>'],
     keepMs: 365 * DAY,

@@ -22,7 +22,7 @@ export class Streams {
     this.#beat.unref();
   }
 
-  tell(event: DeskEvent): void {
+  tell(event: Pick<DeskEvent, 'kind' | 'hold'>): void {
     const text = `event: hold\ndata: ${JSON.stringify({ kind: event.kind, hold: event.hold })}\n\n`;
     for (const reader of this.#readers) {
       void reader.hears(event.hold).then(

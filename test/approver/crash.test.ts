@@ -4,9 +4,10 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
+import { startSession } from '../../approver/api/principal.ts';
 import { ApproverError, type Code } from '../../approver/errors.ts';
 import { startApprover } from '../../approver/main.ts';
-import { openStore } from '../../approver/store.ts';
+import { openStore, type Store } from '../../approver/store.ts';
 import type { Append, Appended, LedgerWriter } from '../../ledger/contract.ts';
 import { opened, type Room, room, signed, storePlaces, until } from '../setup/holds.ts';
 
@@ -184,6 +185,7 @@ for (const store of storePlaces())
       try {
         const ann = await r.person('Ann');
         const bob = await r.person('Bob');
+        const heard = await listen(second.url, other, 'Ann');
         for (let i = 0; i < 20; i++) {
           const request = await opened(r, { statement: `DELETE FROM t${i}` });
           const results = await Promise.allSettled([
@@ -201,6 +203,7 @@ for (const store of storePlaces())
           const ran = redeems.filter((x) => x.ok).length;
           assert.equal(ran, hold?.state === 'approved' ? 1 : 0);
         }
+        await until('a page at the other replica is live', () => heard().includes('"requested"'));
       } finally {
         await second.close();
         await other.close();
@@ -215,3 +218,15 @@ for (const store of storePlaces())
       await assert.rejects(openStore(r.place), /newer version/);
     });
   });
+
+/** A page's live events; ends with its server. */
+async function listen(url: string, store: Store, signer: string): Promise<() => string> {
+  const session = await startSession({ store, origins: [url], now: Date.now }, signer);
+  const headers = { cookie: `holdpoint_session=${session}` };
+  const response = await fetch(`${url}/api/events`, { headers });
+  let heard = '';
+  void (async () => {
+    for await (const chunk of response.body ?? []) heard += Buffer.from(chunk).toString();
+  })().catch(() => {});
+  return () => heard;
+}
