@@ -1,6 +1,6 @@
 // One Query or Bind from its bytes to its passage: understood, judged, and if it must be, held while the session waits.
 // Invariant: the message in hand is judged once; when its passage is there, the same bytes are forwarded or refused.
-import { isChange } from '../effect/effect.ts';
+import { type Effect, isChange } from '../effect/effect.ts';
 import { LIMITS, PARSER_LIMITS } from '../limits.ts';
 import { FORWARD, flow, type Passage, type Tally } from '../session/flow.ts';
 import type { Decision, Mode } from '../verdict/verdict.ts';
@@ -27,6 +27,8 @@ export class Judgement {
   readonly #requests: Requests;
   #inHand: InHand | null = null;
   readonly #tallies = new Map<string, Tally>();
+  /** Kept verdicts of Queries, by what they do: texts of one shape share one list of effects. */
+  readonly #shapes = new WeakMap<readonly Effect[], Kept>();
   /** The server was asked whether it takes the Query in hand: `asked`, or what it answered. */
   #probe: 'asked' | { readonly error: Buffer | null } | null = null;
 
@@ -44,6 +46,11 @@ export class Judgement {
       const refused = this.#refusedByServer(text, parsed);
       if (refused === 'stay') return 'stay';
       if (refused !== null) return this.#requests.refuse(refused, true);
+      const kept = this.#shapes.get(parsed.effects);
+      if (kept !== undefined && this.#stands(kept)) {
+        kept.tally.count();
+        return this.#asked(parsed, null);
+      }
       inHand = this.#look(text, parsed, null, null);
     }
     if (inHand === 'stay' || inHand.passage === null) return 'stay';
@@ -53,8 +60,13 @@ export class Judgement {
     if (passage.kind === 'refuse') {
       return this.#requests.refuse(refusalWords(inHand, passage), true);
     }
+    return this.#asked(parsed, makeRun(operation, parsed, passage));
+  }
+
+  /** A Query that may go: the switch in front of it, its reply owed. */
+  #asked(parsed: Parsed, run: Run | null): Step {
+    const conversation = this.#conversation;
     this.#requests.need(needOf(parsed, conversation.mayWrite));
-    const run = makeRun(operation, parsed, passage);
     conversation.owed.push(run === null ? QUERY : { kind: 'query', run });
     if (run !== null) conversation.started(run);
     // A Query drops the unnamed statement and portal.
@@ -100,9 +112,9 @@ export class Judgement {
         false,
       );
     }
-    const tally = this.#inHand === null ? this.#kept(prepared) : null;
-    if (tally !== null) {
-      tally.count();
+    const { kept } = prepared;
+    if (this.#inHand === null && kept !== null && this.#stands(kept)) {
+      kept.tally.count();
       return this.#bound(names.portal, prepared, prepared.parsed, null);
     }
     const inHand =
@@ -147,21 +159,17 @@ export class Judgement {
     return covers(parsed, this.#conversation.understand(text));
   }
 
-  /** The tally of a kept verdict that still stands, or null. */
-  #kept(prepared: Prepared): Kept['tally'] | null {
-    const { kept } = prepared;
-    const { state, services, catalog, asker } = this.#conversation;
-    if (kept === null || kept.stamp !== state.stamp || kept.policy !== services.policy.version) {
-      return null;
-    }
-    if (
-      kept.catalog !== catalog.version ||
-      kept.in_transaction !== (asker.transaction_began !== null)
-    ) {
-      return null;
-    }
-    if (services.record.readsBlocked !== null) return null;
-    return kept.mode === this.#mode() ? kept.tally : null;
+  /** A kept verdict is what would be answered now. */
+  #stands(kept: Kept): boolean {
+    const { state, services, asker, catalog } = this.#conversation;
+    return (
+      kept.stamp === state.stamp &&
+      kept.policy === services.policy.version &&
+      kept.catalog === catalog.version &&
+      kept.in_transaction === (asker.transaction_began !== null) &&
+      services.record.readsBlocked === null &&
+      kept.mode === this.#mode()
+    );
   }
 
   #mode(): Mode {
@@ -188,17 +196,17 @@ export class Judgement {
     ) {
       const tally = this.#tally(operation, decision);
       tally.count();
-      if (prepared !== null && services.policy.keeps && !hasChanges(parsed)) {
-        const in_transaction = asker.transaction_began !== null;
-        const policy = services.policy.version;
-        prepared.kept = {
-          policy,
+      if (services.policy.keeps && !hasChanges(parsed)) {
+        const kept: Kept = {
+          policy: services.policy.version,
           stamp: state.stamp,
           catalog: catalog.version,
           mode,
-          in_transaction,
+          in_transaction: asker.transaction_began !== null,
           tally,
         };
+        if (prepared === null) this.#shapes.set(parsed.effects, kept);
+        else prepared.kept = kept;
       }
       inHand.passage = FORWARD;
       return inHand;
@@ -302,6 +310,7 @@ function makeRun(
     operation: passage.recorded ? operation : null,
     hold: passage.hold,
     changes: parsed.statements.map((statement) => statement.changes),
+    texts: hasChanges(parsed) ? textsOf(operation, parsed) : [],
     began: performance.now(),
     finished: null,
     completed: 0,
@@ -309,4 +318,12 @@ function makeRun(
     rows: null,
     failure: null,
   };
+}
+
+function textsOf(operation: PostgresOperation, parsed: Parsed): readonly string[] {
+  const values = operation.parameters.map(({ bytes }) =>
+    bytes === null ? null : Buffer.from(bytes).toString('hex'),
+  );
+  const bound = values.length === 0 ? '' : ` with ${JSON.stringify(values)}`;
+  return parsed.statements.map((statement) => `${statement.text.trim()}${bound}`);
 }
