@@ -14,6 +14,8 @@ export const LIMITS = {
    * After a last word the socket is drained for so long, so that the word is not lost to a reset.
    */
   linger_ms: 500,
+  /** A wrong password, and a name that does not exist, are answered so much later. */
+  failed_login_ms: 250,
   /** Encryption requests one connection may make before its startup packet: GSSENC, then SSL. */
   encryption_requests: 2,
   /** Secret of a CancelRequest: 4 bytes in protocol 3.0, up to 256 in 3.2. */
@@ -63,6 +65,8 @@ export const LIMITS = {
   prepared_statements: 10_000,
   /** The end of a statement in which a comment may state a reason. */
   stated_comment_bytes: 4_096,
+  /** Shown of a statement that another one leans on; its digest covers the rest. */
+  history_characters: 500,
   /** How often DDL made by others is looked for, while a database has sessions. */
   catalog_probe_ms: 1_000,
   /**

@@ -10,6 +10,7 @@
 //   SASLInitialResponse             →     AuthenticationSASLContinue
 //   SASLResponse                    →     AuthenticationSASLFinal, AuthenticationOk
 import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { SecureContext, TLSSocket } from 'node:tls';
 import type { Agents } from '../agents.ts';
 import { Malformed, Reader } from '../bytes/reader.ts';
@@ -125,6 +126,7 @@ export async function acceptClient(
     return await greet(door);
   } catch (error) {
     const fatal = lastWords(error, timeout.signal);
+    if (fatal?.sqlstate === '28P01') await sleep(LIMITS.failed_login_ms);
     if (fatal) sendLast(door.socket, encodeFatal(fatal));
     else door.socket.destroy();
     const reason = error instanceof Error ? error.message : String(error);
