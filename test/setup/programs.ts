@@ -3,8 +3,16 @@
 // Invariant: a missing program is a skip with the way to get it; under CI=true it is a failure,
 // never a skip.
 import { execFile, spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readdirSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -117,19 +125,31 @@ export async function installMissing(programs: readonly Program[]): Promise<stri
   const apt = (...args: string[]) => run('/usr/bin/apt-get', args, { env, maxBuffer: 64 << 20 });
   try {
     await apt('update', '-q');
-    await keepDebianFromStartingServers(apt);
-    await apt('install', '-y', '-q', '--no-install-recommends', ...packages);
+    await withoutServices(async () => {
+      const keep = ['-o', 'Dpkg::Options::=--force-confold'];
+      await apt('install', '-y', '-q', '--no-install-recommends', ...keep, ...packages);
+    });
     return `installed ${packages.join(', ')}`;
   } catch (cause) {
     return `could not install ${packages.join(', ')} (${firstLine(cause)}). Try: ${command}`;
   }
 }
 
-/** Tests start their own servers: Debian's package must not start one on port 5432 beside them. */
-async function keepDebianFromStartingServers(apt: (...args: string[]) => Promise<unknown>) {
-  if (existsSync('/etc/postgresql-common/createcluster.conf')) return;
-  await apt('install', '-y', '-q', '--no-install-recommends', 'postgresql-common');
-  writeFileSync('/etc/postgresql-common/createcluster.conf', 'create_main_cluster = false\n');
+/** Tests start their own servers: Debian's packages must not start theirs on 5432 and 6432. */
+async function withoutServices(install: () => Promise<void>): Promise<void> {
+  const policy = '/usr/sbin/policy-rc.d';
+  const cluster = '/etc/postgresql-common/createcluster.conf';
+  const ours = !existsSync(policy);
+  if (ours) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  if (!existsSync(cluster)) {
+    mkdirSync(dirname(cluster), { recursive: true });
+    writeFileSync(cluster, 'create_main_cluster = false\n');
+  }
+  try {
+    await install();
+  } finally {
+    if (ours) rmSync(policy, { force: true });
+  }
 }
 
 function firstLine(cause: unknown): string {
