@@ -116,7 +116,9 @@ async function initialise(home: Home, directory: string, password: string): Prom
     renameSync(beside, home.data);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UserError(`initdb failed in ${directory}: ${reason}`);
+    const unknown = reason.includes('effective user ID');
+    const next = unknown ? '; start as a user that /etc/passwd knows' : '';
+    throw new UserError(`initdb failed in ${directory}: ${reason}${next}`);
   } finally {
     rmSync(file, { force: true });
   }
