@@ -171,6 +171,7 @@ function keeping(ledger: Command): void {
     .option('--tls-cert <file>')
     .option('--tls-key <file>')
     .option('--client-ca <file>', 'accept client certificates of this CA')
+    .option('--search-in <file>', 'search in PostgreSQL: a file that holds its URL')
     .option('--standby', 'wait until the active instance is gone, then take over')
     .option('--witness <url=vkey>', 'ask this witness to co-sign; repeatable', collect, [])
     .action(guarded(serveCommand));

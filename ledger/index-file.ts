@@ -28,14 +28,14 @@ CREATE INDEX IF NOT EXISTS entry_class ON entry (class) WHERE class IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entry_rule ON entry (rule) WHERE rule IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entry_signer ON entry (signer) WHERE signer IS NOT NULL;
 `;
-const INDEX_VERSION = 2;
+export const INDEX_VERSION = 2;
 
 export function keyDigest(key: string): Buffer {
   return hash('sha256', key, 'buffer').subarray(0, 16);
 }
 
 /** The columns of an entry, in the table's order after `place`. */
-function columnsOf(entry: Logged): SQLInputValue[] {
+export function columnsOf(entry: Logged): SQLInputValue[] {
   const any: { readonly [name: string]: unknown } = { ...entry };
   const text = (name: string): string | null => {
     const value = any[name];
@@ -62,7 +62,7 @@ function columnsOf(entry: Logged): SQLInputValue[] {
 }
 
 /** Names under which an entry's objects are found: `orders`, `public.orders`. */
-function objectsOf(entry: Logged): Set<string> {
+export function objectsOf(entry: Logged): Set<string> {
   const names = new Set<string>();
   if (entry.kind !== 'decision') return names;
   for (const effect of entry.effects) {

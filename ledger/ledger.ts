@@ -7,78 +7,24 @@ import { Sequencer } from './append.ts';
 import { bodyName, readBody, storeBody } from './body.ts';
 import { decodeEntry, encodeEntry, type Logged } from './canonical.ts';
 import { parseCheckpoint } from './checkpoint.ts';
-import type { Append, Appended, LedgerWriter } from './contract.ts';
+import type { Append, Appended } from './contract.ts';
 import { LedgerError, reasonOf } from './errors.ts';
 import { DiskFiles, type Files } from './files.ts';
+import { PostgresIndex } from './index-postgres.ts';
 import { loadSigner } from './key.ts';
 import { IndexedKeys, MemoryKeys } from './keys.ts';
 import { Layout } from './layout.ts';
 import { APPEND_ENTRIES_MAX, REOPEN_FIRST_MS, REOPEN_LONGEST_MS, TILE_WIDTH } from './limits.ts';
 import type { Lock } from './lock.ts';
 import { parseNote, type Signer } from './note.ts';
+import type { Ledger, LedgerOptions } from './options.ts';
 import { formatProof } from './proof.ts';
 import { type Recovered, recover } from './recover.ts';
 import { type SearchPage, type SearchQuery, type Story, search, story } from './search.ts';
 import { bundlePath, splitBundle } from './tile.ts';
 
+export type { Ledger, LedgerOptions } from './options.ts';
 export { bodyName };
-
-export interface LedgerOptions {
-  readonly directory: string;
-  /**
-   * The log's name: a schema-less URL such as `ledger.example.com/holdpoint`. Fixed for the log's
-   * life.
-   */
-  readonly origin: string;
-  /** PKCS #8 PEM of an Ed25519 key; by default one is made in the directory at the first start. */
-  readonly key?: string;
-  /** The file layer; tests put a failing one here. With another than the disk there is no index. */
-  readonly files?: Files;
-  /** false: after a failed write stay unavailable until {@link Ledger.reopen} is called. */
-  readonly reopen?: boolean;
-  /** true: the journal is lost; go on from the published log. An operator's decision. */
-  readonly adopt?: boolean;
-  /** Size of a journal segment; tests make it small. */
-  readonly segmentBytes?: number;
-  /** Told what an operator should know; never an entry's content. */
-  readonly warn?: (message: string) => void;
-  /** Told of each commit, for metrics. */
-  readonly committed?: (entries: number, milliseconds: number) => void;
-}
-
-/** The writer's side with reads, as the embedded start uses it. */
-export interface Ledger extends LedgerWriter {
-  /** `<name>+<id>+<key>`: all that `holdpoint ledger verify` needs beside the files. */
-  readonly publicKey: string;
-  readonly directory: string;
-  readonly size: number;
-  /** base64 of the root at {@link size}. */
-  readonly root: string;
-  /** The newest signed checkpoint. */
-  readonly checkpoint: string;
-  /** Entries waiting for a commit, and entries that searches cover. */
-  readonly waiting: number;
-  readonly indexed: number;
-  read(index: number): Promise<Logged>;
-  /** A statement's bytes that were too long for its entry. */
-  body(sha256: string): Promise<Buffer>;
-  /** A C2SP tlog-proof file of an entry, with the entry as its extra data. */
-  proof(index: number): Promise<string>;
-  /** Hashes that prove the tree of `from` entries is the start of the tree of `to`. */
-  consistency(from: number, to: number): Buffer[];
-  search(query: SearchQuery): Promise<SearchPage>;
-  /** Everything about one operation or hold, in order. */
-  story(id: string): Promise<Story>;
-  /**
-   * Resolves with its checkpoint when all that is answered so far is public files and, `indexed`,
-   * found by searches.
-   */
-  publish(indexed?: boolean): Promise<string>;
-  /** Keeps and serves a published checkpoint with its co-signatures. */
-  cosigned(note: string): Promise<void>;
-  /** Recovers from the disk after a failed write. */
-  reopen(): Promise<void>;
-}
 
 /** What is opened again after a failed write. */
 interface Opened {
@@ -96,6 +42,7 @@ class FileLedger implements Ledger {
   readonly #signer: Signer;
   readonly #lock: Lock;
   readonly #keys: IndexedKeys | MemoryKeys;
+  readonly #postgres: PostgresIndex | null;
   #open: Opened;
   #reopening: Promise<void> | null = null;
   #retry: NodeJS.Timeout | null = null;
@@ -128,6 +75,16 @@ class FileLedger implements Ledger {
             warn: options.warn ?? (() => {}),
           })
         : new MemoryKeys();
+    this.#postgres =
+      options.searchIn === undefined
+        ? null
+        : new PostgresIndex({
+            url: options.searchIn,
+            publicKey: signer.vkey,
+            directory: options.directory,
+            warn: options.warn ?? (() => {}),
+          });
+    this.#postgres?.catchUp();
     this.#open = this.#start(recovered);
   }
 
@@ -157,6 +114,7 @@ class FileLedger implements Ledger {
       committed: this.#options.committed ?? (() => {}),
       published: () => {
         if (this.#keys instanceof IndexedKeys) this.#keys.catchUp();
+        this.#postgres?.catchUp();
       },
       poisoned: (reason) => this.#poisoned(reason),
     });
@@ -180,6 +138,7 @@ class FileLedger implements Ledger {
   }
 
   get indexed(): number {
+    if (this.#postgres !== null) return this.#postgres.size;
     return this.#keys instanceof IndexedKeys ? this.#keys.indexed : 0;
   }
 
@@ -285,15 +244,16 @@ class FileLedger implements Ledger {
   }
 
   search(query: SearchQuery): Promise<SearchPage> {
-    return search(this.#index().index, (index) => this.read(index), query);
+    return search(this.#postgres ?? this.#index().index, (index) => this.read(index), query);
   }
 
   story(id: string): Promise<Story> {
-    return story(this.#index().index, (index) => this.read(index), id);
+    return story(this.#postgres ?? this.#index().index, (index) => this.read(index), id);
   }
 
   async publish(indexed = false): Promise<string> {
     const checkpoint = await this.#open.sequencer.publish();
+    if (indexed) await this.#postgres?.follow();
     if (indexed) await this.#index().until(parseCheckpoint(parseNote(checkpoint).text).size, 0);
     return checkpoint;
   }
@@ -360,6 +320,7 @@ class FileLedger implements Ledger {
       await this.#open.sequencer.close();
       await this.#open.recovered.segments.close();
       if (this.#keys instanceof IndexedKeys) await this.#keys.close();
+      await this.#postgres?.close();
     } finally {
       this.#lock.release();
     }

@@ -93,3 +93,7 @@ export const WITNESS_ANSWER_BYTES = 64 * 1024;
 export const SHARD_LEVEL = 16;
 /** Nothing is removed before this, unless the policy lowers the floor on purpose. */
 export const RETENTION_FLOOR_DAYS = 183;
+
+/** Entries in one transaction of the index in PostgreSQL, and the pause after one that failed. */
+export const POSTGRES_BATCH = 1_000;
+export const INDEX_RETRY_MS = 5_000;

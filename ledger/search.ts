@@ -2,7 +2,6 @@
 // Invariant: the entries returned are the log's own; the index only says where to look.
 import type { SQLInputValue } from 'node:sqlite';
 import type { Logged } from './canonical.ts';
-import type { IndexFile } from './index-file.ts';
 import { SEARCH_PAGE, SEARCH_PAGE_MAX, STORY_ENTRIES_MAX } from './limits.ts';
 
 /** All given conditions must hold. Times are RFC 3339; `before` is where the last page ended. */
@@ -68,6 +67,16 @@ const COLUMNS = [
 
 type Read = (index: number) => Promise<Logged>;
 
+/** An index that can be asked: SQLite beside the log, or PostgreSQL. Placeholders are `?`. */
+export interface Finder {
+  /** Entries it covers: all below this place. */
+  readonly size: number;
+  query(
+    sql: string,
+    values: readonly SQLInputValue[],
+  ): Record<string, unknown>[] | Promise<Record<string, unknown>[]>;
+}
+
 function timeOf(text: string, name: string): number {
   const time = Date.parse(text);
   if (Number.isNaN(time))
@@ -94,16 +103,13 @@ function conditions(query: SearchQuery): { where: string[]; values: SQLInputValu
   return { where, values };
 }
 
-export async function search(
-  index: IndexFile,
-  read: Read,
-  query: SearchQuery,
-): Promise<SearchPage> {
+export async function search(index: Finder, read: Read, query: SearchQuery): Promise<SearchPage> {
   const limit = Math.max(1, Math.min(query.limit ?? SEARCH_PAGE, SEARCH_PAGE_MAX));
   const { where, values } = conditions(query);
   const filter = where.length === 0 ? '' : `WHERE ${where.join(' AND ')}`;
   const sql = `SELECT place FROM entry ${filter} ORDER BY place DESC LIMIT ?`;
-  const places = index.query(sql, [...values, limit + 1]).map((row) => Number(row.place));
+  const rows = await index.query(sql, [...values, limit + 1]);
+  const places = rows.map((row) => Number(row.place));
   const shown = places.slice(0, limit);
   const entries = await Promise.all(
     shown.map(async (place) => ({ index: place, entry: await read(place) })),
@@ -131,7 +137,7 @@ function stageOf(entry: Logged): Stage {
  * The whole chain of an operation or a hold: a statement sent again after approval is another
  * operation of the same hold.
  */
-export async function story(index: IndexFile, read: Read, id: string): Promise<Story> {
+export async function story(index: Finder, read: Read, id: string): Promise<Story> {
   const operations = new Set<string>();
   const holds = new Set<string>();
   const places = new Set<number>();
@@ -143,7 +149,7 @@ export async function story(index: IndexFile, read: Read, id: string): Promise<S
     const [column, value] = next;
     const known = column === 'operation' ? operations : holds;
     if (known.has(value)) continue;
-    const rows = index.query(
+    const rows = await index.query(
       `SELECT place, operation, hold FROM entry WHERE ${column} = ? LIMIT ${STORY_ENTRIES_MAX}`,
       [value],
     );

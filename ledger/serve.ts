@@ -22,6 +22,8 @@ export interface ServeOptions {
   /** true: wait for the lock instead of failing when another instance has it. */
   readonly standby?: boolean;
   readonly witnesses?: readonly WitnessOptions[];
+  /** URL of a PostgreSQL database to search in. */
+  readonly searchIn?: string;
   readonly warn?: (message: string) => void;
 }
 
@@ -82,6 +84,7 @@ class Service implements Serving {
           directory: this.#options.directory,
           origin: this.#options.origin,
           warn: this.#warn,
+          ...(this.#options.searchIn === undefined ? {} : { searchIn: this.#options.searchIn }),
           committed: (entries, milliseconds) => this.#metrics.committed(entries, milliseconds),
         });
         break;

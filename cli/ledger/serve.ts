@@ -34,6 +34,7 @@ export interface ServeArguments {
   readonly tlsKey?: string;
   readonly clientCa?: string;
   readonly standby?: boolean;
+  readonly searchIn?: string;
   readonly witness: readonly string[];
 }
 
@@ -68,6 +69,9 @@ export async function serveCommand(options: ServeArguments): Promise<void> {
     })),
     publicLog: options.publicLog === true,
     standby: options.standby === true,
+    ...(options.searchIn === undefined
+      ? {}
+      : { searchIn: readFileSync(options.searchIn, 'utf8').trim() }),
     witnesses: options.witness.map(witnessOf),
     warn,
     ...(tlsCert === undefined || tlsKey === undefined

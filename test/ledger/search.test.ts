@@ -5,9 +5,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import pg from 'pg';
 import type { Append, HoldEntry, SignatureEntry } from '../../ledger/contract.ts';
 import { IndexFile, removeIndex } from '../../ledger/index-file.ts';
 import { type Ledger, openLedger } from '../../ledger/ledger.ts';
+import { skipWithoutPostgres, startPostgres } from '../setup/postgres.ts';
 import { appendOf, decision, outcome } from './entries.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'holdpoint-search-'));
@@ -203,5 +205,48 @@ test('a damaged index is made again at the start, and does not stop an append', 
   assert.equal(known?.index, 5);
   await ledger.publish(true);
   assert.equal((await ledger.search({ limit: 1000 })).entries.length, 300);
+  await ledger.close();
+});
+
+test('the same searches in PostgreSQL, from the log, again after it was emptied', {
+  skip: skipWithoutPostgres(18),
+  timeout: 60_000,
+}, async () => {
+  const server = await startPostgres({ version: 18 });
+  const searchIn = server.url(await server.createDatabase());
+  const where = join(directory, 'postgres');
+  const ledger = await openLedger({ directory: where, origin, searchIn });
+  await ledger.append(Array.from({ length: 1000 }, (_, i) => appendOf(i)));
+  await ledger.append(held());
+  await ledger.append([{ key: 'nul', entry: decision(8000, { agent: 'a\0b' }) }]);
+  await ledger.publish(true);
+  assert.equal(ledger.indexed, ledger.size);
+  await assertSearches(ledger);
+  assert.equal((await ledger.search({ agent: 'a\0b' })).entries.length, 1);
+  await ledger.close();
+  const client = new pg.Client({ connectionString: searchIn });
+  await client.connect();
+  await client.query("UPDATE holdpoint_ledger.meta SET value = 'another' WHERE name = 'mark'");
+  await client.end();
+  const again = await openLedger({ directory: where, origin, searchIn });
+  await again.publish(true);
+  await assertSearches(again);
+  await again.close();
+  await server.stop();
+});
+
+test('a PostgreSQL that is away stops searches, not appends', async () => {
+  const warnings: string[] = [];
+  const ledger = await openLedger({
+    directory: join(directory, 'away'),
+    origin,
+    searchIn: 'postgres://nobody@127.0.0.1:1/none',
+    warn: (message) => warnings.push(message),
+  });
+  const [answer] = await ledger.append([appendOf(1)]);
+  assert.equal(answer?.index, 0);
+  await assert.rejects(ledger.search({}));
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  assert.match(warnings.join(), /PostgreSQL is behind/);
   await ledger.close();
 });
