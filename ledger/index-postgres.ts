@@ -1,6 +1,7 @@
-// The search index in PostgreSQL, for searches by many and for logs that outgrow one machine's file.
-// Invariant: derived from the published log alone; an append never waits for it, and known keys stay
-// in the index beside the log.
+// The search index in PostgreSQL, for searches by many and for logs that outgrow one machine's
+// file.
+// Invariant: derived from the published log alone; an append never waits for it, and known keys
+// stay in the index beside the log.
 import type { SQLInputValue } from 'node:sqlite';
 import pg from 'pg';
 import type { Logged } from './canonical.ts';
