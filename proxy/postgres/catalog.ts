@@ -73,7 +73,11 @@ export class CatalogReader {
         const client = await this.#connected();
         const { rows } = await client.query<{ stamp: string }>(PROBE);
         const stamp = rows[0]?.stamp ?? null;
-        if (!this.#stale && this.#snapshot !== null && stamp === this.#stamp) return false;
+        if (this.#snapshot !== null && stamp === this.#stamp) {
+          // What was seen did not commit, or changed nothing that is kept here.
+          this.#stale = false;
+          return false;
+        }
         await this.#read();
         this.#stale = false;
         return true;

@@ -11,6 +11,9 @@ const ROWS_ONLY = new Set([
   'truncate',
   'copy',
   'lock',
+  'emit',
+  'notify',
+  'setval',
 ]);
 
 /** true when the catalog must be looked at again after it. */

@@ -49,9 +49,10 @@ export const FACT_QUERIES = {
       t.typtype as kind,
       t.typcategory as category, t.typbasetype::int8::text as base,
       t.typrelid::int8::text as relation,
-      t.typelem::int8::text as element,
+      coalesce(nullif(t.typelem, 0), r.rngsubtype, m.rngtypid, 0)::int8::text as element,
       case when t.typdefaultbin is not null then pg_get_expr(t.typdefaultbin, 0) end as preset
     from pg_type t join pg_namespace n on n.oid = t.typnamespace
+    left join pg_range r on r.rngtypid = t.oid left join pg_range m on m.rngmultitypid = t.oid
     where n.nspname !~ '^pg_toast'`,
 
   constraints: `select conname as name, contype as kind, conrelid::int8::text as relation,

@@ -149,6 +149,7 @@ export interface Type {
   readonly category: string;
   readonly base: string;
   readonly relation: string;
+  /** What an array or range is made of. */
   readonly element: string;
   /** Default of a domain. */
   readonly preset: string | null;

@@ -19,7 +19,7 @@ import { altered } from './local.ts';
 import { DEPARSED_PATH, findRelation, findTypes, parts, type RelationMeaning } from './names.ts';
 import { descendants, label } from './relation.ts';
 import { expressionText } from './routine.ts';
-import { meetTypeName } from './type.ts';
+import { meetType, meetTypeName } from './type.ts';
 import { indexExpressions } from './write.ts';
 
 /** `attaches`: what a row set off may be different afterwards. */
@@ -156,6 +156,7 @@ function subcommand(
       partition(judge, cmd.def);
       break;
     case 'AT_AddConstraint':
+      for (const column of relation?.columns ?? []) meetType(judge, column.type);
       if (cmd.def !== undefined) references(judge, [cmd.def]);
       break;
     case 'AT_AddColumn':

@@ -98,7 +98,8 @@ export function callRoutine(judge: Judge, routine: Routine, args: readonly Node[
     return;
   }
   takeIn(judge, routineFindings(judge, routine), [`function ${labelOf(routine)}`]);
-  if (routine.result !== '0') meetType(judge, routine.result);
+  // Arguments and result are converted to their types, and a domain's checks run.
+  for (const type of [...routine.arguments, routine.result]) meetType(judge, type);
 }
 
 function describeForeign(judge: Judge, routine: Routine, args: readonly Node[]): boolean {

@@ -111,8 +111,7 @@ function samePath(a: readonly string[] | null, b: readonly string[] | null): boo
 
 function settle(context: SessionContext, keep: boolean): SessionContext {
   const open = [...context.local.values()].some((object) => !object.committed);
-  const cursors = context.cursors.size > 0;
-  if (!open && !cursors) return context;
+  if (!open && (keep || context.cursors.size === 0)) return context;
   const local = new Map<string, LocalObject>();
   for (const [key, object] of context.local) {
     if (object.committed) local.set(key, object);

@@ -17,6 +17,7 @@ import type {
   ViewStmt,
 } from '@pgsql/types';
 import type { Effect } from '../../effect/effect.ts';
+import { fireEventTriggers } from './event-trigger.ts';
 import { walk } from './expression.ts';
 import { absorb, type Findings, type Judge, noFindings } from './judge.ts';
 import { altered, remember } from './local.ts';
@@ -25,6 +26,7 @@ import { blockStatement, judgePlpgsql } from './plpgsql.ts';
 import { absorbFunction, apart, routineFindings, sqlBody, takeIn } from './routine.ts';
 import { select } from './select.ts';
 import { judgeStatement } from './statements.ts';
+import { meetType } from './type.ts';
 import { indexExpressions } from './write.ts';
 
 function isTemporary(range: RangeVar | undefined): boolean {
@@ -70,6 +72,7 @@ function madeRelation(
 export function createdRelation(judge: Judge, into: IntoClause): void {
   judge.worsen(judge.draft, judge.planning ? 'read' : isTemporary(into.rel) ? 'session' : 'ddl');
   madeRelation(judge, into.rel, 'table', [], []);
+  fireEventTriggers(judge, 'CreateTableAsStmt');
 }
 
 export function createTableAs(judge: Judge, node: CreateTableAsStmt): void {
@@ -296,7 +299,11 @@ export function createIndex(judge: Judge, node: IndexStmt): void {
       for (const code of opclass.functions) absorbFunction(judge, code, ['operator class']);
     }
   }
-  for (const relation of meaning.relations) indexExpressions(judge, relation);
+  for (const relation of meaning.relations) {
+    // Sorting into the index compares by the functions of the columns' types.
+    for (const column of relation.columns) meetType(judge, column.type);
+    indexExpressions(judge, relation);
+  }
   judge.draft = draft;
 }
 

@@ -102,10 +102,13 @@ export function prepare(judge: Judge, node: PrepareStmt): void {
   const draft = judge.open('prepare', 'session');
   const name = node.name ?? '';
   judge.object('prepared-statement', null, name, 'create');
-  for (const type of node.argtypes ?? []) walk(judge, type);
   if (node.query !== undefined) {
     const inner = judge.inside({ body: true });
-    const statement = asStatement(node.query, judgedApart(inner, node.query, false));
+    const findings = judgedApart(inner, node.query, false);
+    // Values are converted to the declared types when it is executed.
+    const draft = { ...judge.draft, objects: [] };
+    walk(judge.inside({ findings, draft, body: true }), node.argtypes);
+    const statement = asStatement(node.query, findings);
     judge.change({ kind: 'prepare', name, statement });
   }
   judge.draft = draft;
