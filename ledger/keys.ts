@@ -64,6 +64,7 @@ export class IndexedKeys implements Keys {
   #waiting: (() => void)[] = [];
   #failed: string | null = null;
   #unreadable = false;
+  #stuck = false;
 
   constructor(options: IndexedKeysOptions) {
     this.#options = options;
@@ -141,7 +142,8 @@ export class IndexedKeys implements Keys {
   }
 
   pace(): Promise<void> | null {
-    if (this.#recent.size < KEYS_PACE || this.#failed !== null) return null;
+    // Waiting helps only while the index moves; when it can't be written, appends go on without it.
+    if (this.#recent.size < KEYS_PACE || this.#failed !== null || this.#stuck) return null;
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, KEYS_PACE_MS);
       this.#waiting.push(() => {
@@ -179,11 +181,11 @@ export class IndexedKeys implements Keys {
   }
 
   #told(message: { size: number } | { failed: string }): void {
+    const before = this.#stuck;
+    this.#stuck = 'failed' in message;
     if ('failed' in message) {
-      this.#options.warn(
-        `The index can't be kept up (${message.failed}); searches miss the newest entries ` +
-          'until it can.',
-      );
+      const why = `The index can't be kept up (${message.failed})`;
+      if (!before) this.#options.warn(`${why}; searches miss the newest entries until it can.`);
       this.#busy = false;
     } else {
       if (message.size === this.#indexed) this.#busy = false;
@@ -216,6 +218,7 @@ export class IndexedKeys implements Keys {
       const told = new Promise<void>((resolve) => this.#waiting.push(resolve));
       this.#ask();
       await told;
+      if (this.#stuck) throw new Error('The index can not be written now.');
     }
   }
 

@@ -14,7 +14,13 @@ import { PostgresIndex } from './index-postgres.ts';
 import { loadSigner } from './key.ts';
 import { IndexedKeys, MemoryKeys } from './keys.ts';
 import { Layout } from './layout.ts';
-import { APPEND_ENTRIES_MAX, REOPEN_FIRST_MS, REOPEN_LONGEST_MS, TILE_WIDTH } from './limits.ts';
+import {
+  APPEND_ENTRIES_MAX,
+  KEYS_RECENT_MAX,
+  REOPEN_FIRST_MS,
+  REOPEN_LONGEST_MS,
+  TILE_WIDTH,
+} from './limits.ts';
 import type { Lock } from './lock.ts';
 import { parseNote, type Signer } from './note.ts';
 import type { Ledger, LedgerOptions } from './options.ts';
@@ -95,8 +101,9 @@ class FileLedger implements Ledger {
 
   async #loadKeys(recovered: Recovered): Promise<void> {
     const { size } = recovered.tree;
-    if (this.#keys instanceof IndexedKeys) await this.#keys.until(size);
-    const first = this.#keys.reset(size);
+    // An index that can't be written must not keep the ledger shut: the newest keys are in memory.
+    if (this.#keys instanceof IndexedKeys) await this.#keys.until(size).catch(() => {});
+    const first = Math.max(this.#keys.reset(size), size - KEYS_RECENT_MAX);
     for (let index = first - (first % TILE_WIDTH); index < size; ) {
       for (const bytes of this.#bundle(recovered, Math.floor(index / TILE_WIDTH))) {
         if (index >= first) this.#keys.add(decodeEntry(bytes).key, index);

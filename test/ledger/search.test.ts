@@ -250,3 +250,30 @@ test('a PostgreSQL that is away stops searches, not appends', async () => {
   assert.match(warnings.join(), /PostgreSQL is behind/);
   await ledger.close();
 });
+
+test('an index that can not be written stops neither the start nor appends', async () => {
+  const where = join(directory, 'unwritable');
+  let ledger = await openLedger({ directory: where, origin });
+  await ledger.append([appendOf(1)]);
+  await ledger.publish(true);
+  await ledger.close();
+  const path = join(where, 'index.sqlite');
+  const index = new IndexFile(path, ledger.publicKey);
+  index.query(
+    "CREATE TRIGGER refuse BEFORE INSERT ON entry BEGIN SELECT RAISE(ABORT, 'full'); END",
+    [],
+  );
+  index.close();
+  const warnings: string[] = [];
+  const warn = (message: string): number => warnings.push(message);
+  ledger = await openLedger({ directory: where, origin, warn });
+  await ledger.append([appendOf(2)]);
+  await assert.rejects(ledger.publish(true), /can not be written/);
+  await ledger.append([appendOf(3)]);
+  assert.equal((await ledger.append([appendOf(2)]))[0]?.index, 1);
+  await ledger.close();
+  ledger = await openLedger({ directory: where, origin, warn });
+  assert.equal((await ledger.append([appendOf(3)]))[0]?.index, 2);
+  await ledger.close();
+  assert.match(warnings.join(), /can't be kept up \(full\)/);
+});
