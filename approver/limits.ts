@@ -89,3 +89,5 @@ export const FIGURES_WAITS = 10_000;
 export const RECEIPT_BYTES = 60_000;
 /** Characters of a statement in a chat message; the page has all of it. */
 export const CHAT_STATEMENT_CHARACTERS = 2_500;
+/** Writes that one sync of the SQLite store may serve. */
+export const DATABASE_GROUP = 64;
