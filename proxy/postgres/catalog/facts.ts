@@ -17,7 +17,8 @@ export const FACT_QUERIES = {
 
   relations: `select c.oid::int8::text as oid, n.nspname as schema, c.relname as name,
       c.relkind as kind,
-      c.relpersistence as persistence, c.relrowsecurity as row_security,
+      c.relpersistence as persistence,
+      pg_get_userbyid(c.relowner) as owner, c.relrowsecurity as row_security,
       c.relforcerowsecurity as forced,
       c.relispartition as is_partition, s.srvname as server, w.fdwname as wrapper,
       s.srvoptions as server_options, f.ftoptions as table_options,

@@ -66,6 +66,7 @@ export interface Relation {
   readonly name: string;
   readonly kind: RelationKind;
   readonly temporary: boolean;
+  readonly owner: string;
   readonly row_security: boolean;
   readonly is_partition: boolean;
   readonly server: string | null;

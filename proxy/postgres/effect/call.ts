@@ -85,10 +85,23 @@ function missing(judge: Judge, schema: string | null, name: string, args: readon
   );
 }
 
+/** A call that is only planned: what it would touch is told, and nothing of it happens. */
+function named(judge: Judge, routine: Routine): void {
+  for (const effect of routineFindings(judge, routine).effects) {
+    for (const object of effect.objects) {
+      const via = [`function ${labelOf(routine)}`, ...object.via];
+      judge.object(object.kind, object.schema, object.name, 'read', { via });
+    }
+  }
+}
+
 /** A user's function runs. */
 export function callRoutine(judge: Judge, routine: Routine, args: readonly Node[]): void {
   judge.object('function', routine.schema, routine.name, 'execute', { identity: routine.oid });
-  if (judge.planning && routine.volatility === 'v' && routine.language !== 'sql') return;
+  if (judge.planning && routine.volatility === 'v' && routine.language !== 'sql') {
+    named(judge, routine);
+    return;
+  }
   if (routine.language === 'c' || routine.language === 'internal') {
     const effects = routineFindings(judge, routine);
     // With the arguments at hand, the file or slot that it names can be told.

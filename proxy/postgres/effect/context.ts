@@ -2,6 +2,7 @@
 // move it on.
 // Invariant: contexts are immutable; a change that does not alter meaning gives back the very same
 // object.
+import { EFFECT_LIMITS } from '../../limits.ts';
 import {
   type LocalObject,
   localKey,
@@ -196,10 +197,13 @@ function applied(context: SessionContext, change: SessionChange): SessionContext
     case 'prepare':
       // The server refuses a name that is taken, so the first meaning stands.
       if (context.prepared.has(change.name)) return context;
+      // Past the bound nothing is known of any: EXECUTE is then not understood.
+      if (context.prepared.size >= EFFECT_LIMITS.names) return { ...context, prepared: NOTHING };
       return { ...context, prepared: new Map(context.prepared).set(change.name, change.statement) };
     case 'deallocate':
       return { ...context, prepared: without(context.prepared, change.name) };
     case 'declare': {
+      if (context.cursors.size >= EFFECT_LIMITS.names) return { ...context, cursors: NOTHING };
       const before = context.cursors.get(change.name);
       // Several cursors opened by functions share a name here: all of them may be meant.
       const both = before !== undefined && change.name.startsWith('<opened');

@@ -2,6 +2,7 @@
 // Invariant: a name that the catalog knows is told by its identity; another is told as written.
 import type { Node, RoleSpec } from '@pgsql/types';
 import type { Access, EffectClass, ObjectKind } from '../../effect/effect.ts';
+import type { Relation } from '../catalog/snapshot.ts';
 import { DROPS, nameParts } from './drop.ts';
 import type { Judge } from './judge.ts';
 import { altered, alteredCode, alteredEverything } from './local.ts';
@@ -91,4 +92,12 @@ export function moved(
 ): void {
   if (relation !== undefined) about(judge, relation, 'alter');
   else named(judge, type, object, 'alter');
+}
+
+/** Relations that a role owns. */
+export function ownedBy(judge: Judge, role: string): readonly Relation[] {
+  const { catalog, session } = judge.root;
+  const name =
+    role === 'current_user' || role === 'current_role' ? (session.role ?? session.user) : role;
+  return [...(catalog?.relations.values() ?? [])].filter((relation) => relation.owner === name);
 }

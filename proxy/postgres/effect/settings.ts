@@ -30,7 +30,16 @@ const ADMIN = new Set([
   'log_duration',
   'track_activities',
   'commit_timestamp_buffers',
+  // `x = NULL` then means `x IS NULL`: predicates are no longer what they say.
+  'transform_null_equals',
+  // Event triggers fire, a damaged session goes on, the stack runs over: not an agent's to choose.
+  'event_triggers',
+  'exit_on_error',
+  'max_stack_depth',
 ]);
+
+/** Settings of trusted languages that name code to run at the next call: `plperl.on_init`, …. */
+const STARTS_CODE = /^(?:plperl\w*|pltcl\w*|plpython\w*|plv8|pljava|plr)\./;
 
 /** Of these, `session` answers still fit: they only look like an administrator's. */
 const OWN = new Set(['row_security', 'track_activities']);
@@ -43,7 +52,8 @@ export function applySetting(
   local: boolean,
   called: boolean,
 ): void {
-  const effect = ADMIN.has(name) && !OWN.has(name) ? 'admin' : 'session';
+  const privileged = (ADMIN.has(name) && !OWN.has(name)) || STARTS_CODE.test(name);
+  const effect = privileged ? 'admin' : 'session';
   if (called) {
     const before = judge.draft;
     judge.draft = judge.aside('set', effect);

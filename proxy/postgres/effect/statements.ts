@@ -30,7 +30,17 @@ import { absorb, type Judge } from './judge.ts';
 import { ANYTHING, altered, alteredCode, alteredEverything } from './local.ts';
 import { maintainCluster, maintainReindex, maintainVacuum, refreshView } from './maintenance.ts';
 import { findTypes, localNamed, parts } from './names.ts';
-import { about, foreignClass, moved, named, one, renamed, roleName, roles } from './naming.ts';
+import {
+  about,
+  foreignClass,
+  moved,
+  named,
+  one,
+  ownedBy,
+  renamed,
+  roleName,
+  roles,
+} from './naming.ts';
 import { select, selectStatement } from './select.ts';
 import {
   closeCursor,
@@ -262,11 +272,19 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
   DropOwnedStmt: (judge, node) => {
     const draft = judge.open('drop', 'admin');
     draft.scoped = false;
-    for (const role of roles(node.roles)) judge.object('role', null, role, 'drop');
+    for (const role of roles(node.roles)) {
+      judge.object('role', null, role, 'drop');
+      for (const owned of ownedBy(judge, role))
+        judge.relation(owned, 'drop', { via: [`role ${role}`] });
+    }
   },
   ReassignOwnedStmt: (judge, node) => {
     judge.open('alter', 'admin');
-    for (const role of roles(node.roles)) judge.object('role', null, role, 'alter');
+    for (const role of roles(node.roles)) {
+      judge.object('role', null, role, 'alter');
+      for (const owned of ownedBy(judge, role))
+        judge.relation(owned, 'alter', { via: [`role ${role}`] });
+    }
     judge.object('role', null, roleName(node.newrole) ?? '', 'use');
   },
   SecLabelStmt: (judge, node) => {
@@ -348,15 +366,7 @@ export function kindOf(node: Node): readonly [kind: string, body: unknown] {
 }
 
 /** Statements whose rows and expressions may meet changed casts and operators. */
-const RUNS_CODE = new Set([
-  'SelectStmt',
-  'InsertStmt',
-  'UpdateStmt',
-  'DeleteStmt',
-  'MergeStmt',
-  'CopyStmt',
-  'CallStmt',
-]);
+const RUNS_CODE = /^(Select|Insert|Update|Delete|Merge|Copy|Call)Stmt$/;
 
 /** Judges one statement, wherever it stands: at the top, in a CTE, in a body, under EXPLAIN. */
 export function judgeStatement(judge: Judge, node: Node): void {
@@ -369,7 +379,7 @@ export function judgeStatement(judge: Judge, node: Node): void {
   }
   const before = judge.draft;
   const changed =
-    judge.scope === null && RUNS_CODE.has(kind) ? localNamed(judge, 'operator', ANYTHING) : null;
+    judge.scope === null && RUNS_CODE.test(kind) ? localNamed(judge, 'operator', ANYTHING) : null;
   if (changed !== null) absorb(judge, changed.on_read, []);
   // A sub-select reads for the statement that it stands in; a statement of a body has an effect of
   // its own.
