@@ -86,7 +86,7 @@ export const PARSER_LIMITS = {
   /** Brackets open at once; the grammar's own stack ends somewhat later. */
   nesting: 500,
   /** Commas, semicolons and operator signs: what parsing time grows with. */
-  marks: 60_000,
+  marks: 40_000,
 } as const;
 
 /**
@@ -98,6 +98,10 @@ export const EFFECT_LIMITS = {
   nodes: 400_000,
   /** Functions, views and triggers inside one another. */
   depth: 40,
+  /** Statements of one message. */
+  statements: 1_000,
+  /** Prepared statements, and cursors, whose meaning a session is known by. */
+  names: 1_000,
   /** Distinct effects of one message. */
   effects: 256,
   /** Bytes of statement text kept in the cache of judged statements. */

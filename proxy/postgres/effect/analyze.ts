@@ -188,6 +188,9 @@ function judgeText(text: string, context: SessionContext, catalog: CatalogSnapsh
   let literal = false;
   try {
     const stmts = (parse(text).stmts ?? []).filter((raw) => raw.stmt !== undefined);
+    if (stmts.length > EFFECT_LIMITS.statements) {
+      return refused(`more than ${EFFECT_LIMITS.statements} statements in one message`);
+    }
     const texts = slices(text, stmts);
     const statements: Statement[] = [];
     // Each statement is judged in the context that those before it leave.
