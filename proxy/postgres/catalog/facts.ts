@@ -16,6 +16,8 @@ export const FACT_QUERIES = {
   schemas: `select oid::int8::text as oid, nspname as name from pg_namespace`,
 
   relations: `select c.oid::int8::text as oid, n.nspname as schema, c.relname as name,
+      concat_ws('.', c.oid, (select string_agg(r.xmin::text, '.' order by r.oid)
+        from pg_rewrite r where r.ev_class = c.oid)) as identity,
       c.relkind as kind,
       c.relpersistence as persistence,
       pg_get_userbyid(c.relowner) as owner, c.relrowsecurity as row_security,
@@ -95,6 +97,7 @@ export const FACT_QUERIES = {
       polrelid) as writes from pg_policy`,
 
   routines: `select p.oid::int8::text as oid, n.nspname as schema, p.proname as name,
+      concat_ws('.', p.oid, p.xmin) as identity,
       p.prokind as kind,
       l.lanname as language, p.prosrc as source, p.probin as library,
       pg_get_function_sqlbody(p.oid) as body,

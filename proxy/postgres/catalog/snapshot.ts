@@ -62,6 +62,8 @@ export interface Policy {
 
 export interface Relation {
   readonly oid: string;
+  /** Differs when its rules, which are a view's query too, are replaced. */
+  readonly identity: string;
   readonly schema: string;
   readonly name: string;
   readonly kind: RelationKind;
@@ -92,6 +94,8 @@ export interface Relation {
 
 export interface Routine {
   readonly oid: string;
+  /** Differs when its body is replaced, which leaves the OID as it is. */
+  readonly identity: string;
   readonly schema: string;
   readonly name: string;
   /** f function, p procedure, a aggregate, w window function. */

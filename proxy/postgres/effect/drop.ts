@@ -130,7 +130,7 @@ function resolve(
     const meaning = findFunctions(judge, schema, name);
     const routines: readonly Routine[] = meaning.routines;
     for (const routine of routines)
-      judge.object(kind, routine.schema, routine.name, 'drop', { identity: routine.oid });
+      judge.object(kind, routine.schema, routine.name, 'drop', { identity: routine.identity });
     if (routines.length === 0) judge.object(kind, schema, name, 'drop');
     return routines.map((routine) => `pg_proc ${routine.oid}`);
   }
