@@ -52,6 +52,7 @@ export const EXTRA: { readonly [path: string]: string } = {
   'postgres/owed-reply': 'pipelining: the kinds of replies that can be owed',
   'postgres/judgement': 'Parse, Bind and Execute come apart: the verdict is kept between them',
   'postgres/names': 'named statements and portals, believed only when the server confirms them',
+  'postgres/history': 'EXECUTE and FETCH run text that came earlier in the session',
   'postgres/guard': 'default_transaction_read_only, the second judge that only PostgreSQL offers',
   'postgres/settings-reader': 'search_path, role and the like are asked of the server itself',
   'postgres/schema-change': 'DDL seen on the way makes the catalog snapshot stale',
