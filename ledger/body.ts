@@ -22,9 +22,12 @@ export async function storeBody(files: Files, layout: Layout, body: Uint8Array):
     );
   }
   const path = layout.body(bodyName(body));
-  if (files.read(path)?.equals(body) === true) return;
-  await files.makeDirectory(dirname(path), 0o700);
-  await replaceFile(files, path, body, { mode: 0o600, durable: true });
+  if (files.read(path)?.equals(body) !== true) {
+    await files.makeDirectory(dirname(path), 0o700);
+    await replaceFile(files, path, body, { mode: 0o600 });
+  }
+  // Also where it was there: an earlier try may have failed before its name was durable.
+  await files.sync(dirname(path));
   await files.sync(layout.bodies);
 }
 

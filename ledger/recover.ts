@@ -191,6 +191,7 @@ export async function recover(
 ): Promise<Recovered> {
   await files.makeDirectory(layout.journal);
   await files.makeDirectory(layout.log);
+  await files.makeDirectory(layout.bodies, 0o700);
   const read = tileReader(files, layout);
   const before = published(files, layout, signer);
   const old = segmentsOf(files, layout);

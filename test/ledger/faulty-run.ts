@@ -2,6 +2,7 @@
 // Invariant: what was answered stands where it was answered, under roots that every checkpoint
 // agrees with.
 import assert from 'node:assert/strict';
+import { bodyName } from '../../ledger/body.ts';
 import { openCheckpoint } from '../../ledger/checkpoint.ts';
 import type { Append, Appended } from '../../ledger/contract.ts';
 import { type Ledger, openLedger } from '../../ledger/ledger.ts';
@@ -14,12 +15,18 @@ export const origin = 'example.com/faults';
 export const directory = '/ledger';
 const BATCHES = [1, 2, 60, 1, 90, 1, 70, 60, 3];
 
+/** Some entries have a body beside the log. */
+function bodyOf(number: number): Buffer | null {
+  return number % 45 === 2 ? Buffer.from(`body ${number} `.repeat(40)) : null;
+}
+
 /** Small, so that hundreds of runs take seconds. */
 function appendOf(number: number): Append {
   const time = new Date(number * 1000).toISOString();
   const name = `drill ${number}`;
   const entry = { v: 1, time, by: 'test', kind: 'drill', name, passed: true, detail: '' } as const;
-  return { key: `op-${number}/decision`, entry };
+  const body = bodyOf(number);
+  return { key: `op-${number}/decision`, entry, ...(body === null ? {} : { body }) };
 }
 
 interface Story {
@@ -53,6 +60,11 @@ async function work(
       if (files.crashed) return number;
       if (ledger.unavailable !== null) await ledger.reopen();
     }
+    // The writer tries again at once what was refused.
+    const again = story.failed;
+    story.failed = [];
+    if (again.length > 0) await attempt(ledger, story, again);
+    if (files.crashed) return number;
   }
   return number;
 }
@@ -98,6 +110,8 @@ async function assertKept(
   const checked = new Set<string>();
   for (const [number, answer] of story.answered) {
     assert.equal(keys[answer.index], `op-${number}/decision`, what);
+    const body = bodyOf(number);
+    if (body !== null) assert.ok((await ledger.body(bodyName(body))).equals(body), what);
     if (checked.has(answer.checkpoint)) continue;
     const signed = openCheckpoint(answer.checkpoint, [verifier]);
     checked.add(answer.checkpoint);

@@ -11,6 +11,9 @@ test('the power cut at each call, what was not synced torn or gone', async () =>
   }
 });
 
-test('a failed write, and then the power cut', async () => {
-  for (let at = 0; at < CALLS; at++) await run(at % 2 === 0 ? 'EIO-done' : 'EIO-half', at, at * 17);
+test('a failed call, tried again, and then the power cut', async () => {
+  for (let at = 0; at < CALLS; at++) {
+    await run('EIO', at, at * 17);
+    await run(at % 2 === 0 ? 'EIO-done' : 'EIO-half', at, at * 19);
+  }
 });
