@@ -15,6 +15,7 @@ import {
   encodeReport,
 } from './encode.ts';
 import { acceptClient, type ClientGreeting, HandshakeFailed, sendLast } from './handshake.ts';
+import { History } from './history.ts';
 import type { Asker } from './operation.ts';
 import { chooseTarget, type Setting } from './startup.ts';
 import { meaningfulSettings } from './state.ts';
@@ -199,6 +200,7 @@ function asker(
       },
       settings: meaningfulSettings(parameters),
     },
+    history: new History(),
     transaction_began: null,
   };
 }

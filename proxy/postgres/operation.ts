@@ -16,11 +16,13 @@ import type {
   TargetView,
 } from '../operation.ts';
 import type { Bind } from './client-message.ts';
+import type { History } from './history.ts';
 
 /** What all operations of a session share. */
 export interface Asker {
   readonly target: TargetView;
   readonly agent: AgentView;
+  readonly history: History;
   /** Replaced whole when a setting or a stated reason changes. */
   session: SessionView;
   /** When the open transaction began (milliseconds since 1970); null outside one. */
@@ -70,8 +72,14 @@ export class PostgresOperation implements Operation {
   }
 
   get session(): SessionView {
-    this.#session ??= withComment(this.#asker.session, this.bytes);
+    this.#session ??= withComment(this.#leaning(), this.bytes);
     return this.#session;
+  }
+
+  #leaning(): SessionView {
+    const { session, history } = this.#asker;
+    const past = history.under(this.analysis);
+    return past === null ? session : { ...session, settings: { ...session.settings, ...past } };
   }
 
   get transaction_age_ms(): number | null {

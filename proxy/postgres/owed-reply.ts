@@ -13,6 +13,8 @@ export interface Run {
   readonly hold: string | null;
   /** Session changes of each statement, in order. */
   readonly changes: readonly (readonly SessionChange[])[];
+  /** Each statement's text with its parameters, where it makes something that later text names. */
+  readonly texts: readonly string[];
   /** Milliseconds of performance.now(). */
   readonly began: number;
   finished: number | null;

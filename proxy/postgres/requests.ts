@@ -334,7 +334,7 @@ export class Requests {
       kept: null,
     };
     conversation.state.statements.ask(message.statement, prepared, this.unit);
-    conversation.state.renamed(message.statement);
+    conversation.state.renamed(message.statement, prepared.text.toString('latin1'));
     conversation.owed.push({ kind: 'parse', prepared });
     return 'forward';
   }
@@ -384,7 +384,7 @@ export class Requests {
     if (misnamed !== null) return this.refuse(misnamed, false);
     if (named.what === 'statement') {
       state.statements.ask(named.name, null, this.unit);
-      state.renamed(named.name);
+      state.renamed(named.name, 'closed');
     } else state.portals.ask(named.name, null, this.unit);
     owed.push({ kind: 'close', ...named });
     return 'forward';

@@ -92,6 +92,7 @@ export class State {
         );
       }
     });
+    this.asker.history.ran(run);
     if (this.context !== before) this.stamp++;
     if (endsTransaction(run)) this.#transactionEnded();
     if (!unsettles) return;
@@ -116,10 +117,10 @@ export class State {
    * Parse and Close of the protocol share their names with PREPARE: what EXECUTE would run is not
    * known any more.
    */
-  renamed(name: string): void {
+  renamed(name: string, text: string): void {
+    if (name !== '') this.asker.history.parsed(protocolText(name), text);
     if (this.context.prepared.size === 0) return;
-    const sqlName = Buffer.from(name, 'latin1').toString('utf8');
-    this.context = applyChange(this.context, { kind: 'deallocate', name: sqlName });
+    this.context = applyChange(this.context, { kind: 'deallocate', name: protocolText(name) });
     this.stamp++;
   }
 
@@ -227,7 +228,10 @@ export class State {
 
   /** SET LOCAL, and what a rolled back transaction had set or made, is gone. */
   #transactionEnded(): void {
-    if (this.#unsettledInTransaction) this.guard.unsettle();
+    if (this.#unsettledInTransaction) {
+      this.guard.unsettle();
+      this.asker.history.transactionEnded();
+    }
     if (this.#unsettledInTransaction || this.context.temporary.size > 0) this.dirty = true;
   }
 
@@ -281,6 +285,11 @@ const STATED: { readonly [name: string]: 'reason' | 'task' | 'on_behalf_of' } = 
   'holdpoint.task': 'task',
   'holdpoint.on_behalf_of': 'on_behalf_of',
 };
+
+/** And the other way round. */
+function protocolText(name: string): string {
+  return Buffer.from(name, 'latin1').toString('utf8');
+}
 
 /** A name of SQL as the protocol's decoders have it: one character a byte. */
 function protocolName(name: string): string {
