@@ -156,7 +156,7 @@ function subcommand(
       partition(judge, cmd.def);
       break;
     case 'AT_AddConstraint':
-      for (const column of relation?.columns ?? []) meetType(judge, column.type);
+      for (const column of relation?.columns ?? []) meetType(judge, column.type, 'seen');
       if (cmd.def !== undefined) references(judge, [cmd.def]);
       break;
     case 'AT_AddColumn':
@@ -204,7 +204,7 @@ function runs(judge: Judge, relation: Relation | null, cmd: AlterTableCmd): void
   if (cmd.subtype === 'AT_AlterColumnType' && relation !== null) indexExpressions(judge, relation);
   if (def === undefined || 'PartitionCmd' in def) return;
   if ('ColumnDef' in def) {
-    meetTypeName(judge, def.ColumnDef.typeName, true);
+    meetTypeName(judge, def.ColumnDef.typeName);
     walk(judge, def.ColumnDef.raw_default);
     walk(judge, def.ColumnDef.constraints);
   } else if ('Constraint' in def) {

@@ -72,7 +72,7 @@ function missing(judge: Judge, schema: string | null, name: string, args: readon
   // `typename(x)` is a cast, `column(row)` a field: neither calls a function of that name.
   if (args.length === 1 && findTypes(judge, schema === null ? [name] : [schema, name]).length > 0) {
     for (const type of findTypes(judge, schema === null ? [name] : [schema, name]))
-      meetType(judge, type.oid);
+      meetType(judge, type.oid, 'made');
     return;
   }
   const told = schema === null ? name : `${schema}.${name}`;
@@ -97,7 +97,7 @@ function named(judge: Judge, routine: Routine): void {
 
 /** A user's function runs. */
 export function callRoutine(judge: Judge, routine: Routine, args: readonly Node[]): void {
-  judge.object('function', routine.schema, routine.name, 'execute', { identity: routine.oid });
+  judge.object('function', routine.schema, routine.name, 'execute', { identity: routine.identity });
   if (judge.planning && routine.volatility === 'v' && routine.language !== 'sql') {
     named(judge, routine);
     return;
@@ -112,7 +112,7 @@ export function callRoutine(judge: Judge, routine: Routine, args: readonly Node[
   }
   takeIn(judge, routineFindings(judge, routine), [`function ${labelOf(routine)}`]);
   // Arguments and result are converted to their types, and a domain's checks run.
-  for (const type of [...routine.arguments, routine.result]) meetType(judge, type);
+  for (const type of [...routine.arguments, routine.result]) meetType(judge, type, 'made');
 }
 
 function describeForeign(judge: Judge, routine: Routine, args: readonly Node[]): boolean {

@@ -301,7 +301,7 @@ export function createIndex(judge: Judge, node: IndexStmt): void {
   }
   for (const relation of meaning.relations) {
     // Sorting into the index compares by the functions of the columns' types.
-    for (const column of relation.columns) meetType(judge, column.type);
+    for (const column of relation.columns) meetType(judge, column.type, 'seen');
     indexExpressions(judge, relation);
   }
   judge.draft = draft;

@@ -19,7 +19,7 @@ import { findRelation, parts } from './names.ts';
 import { readRangeVar } from './relation.ts';
 import { rangeVar } from './sql-text.ts';
 import { judgeStatement, type StatementKind } from './statements.ts';
-import { meetTypeName } from './type.ts';
+import { meetText, meetTypeName } from './type.ts';
 
 export type KindsOf<U> = U extends unknown ? keyof U : never;
 export type NodeKind = KindsOf<Node> & string;
@@ -61,11 +61,11 @@ const EXPRESSIONS: { readonly [K in ExpressionKind]: Handler<K> } = {
   },
   A_Expr: expression,
   TypeCast: (judge, node) => {
-    meetTypeName(judge, node.typeName, true);
+    meetTypeName(judge, node.typeName);
     regclass(judge, node);
     walk(judge, node.arg);
   },
-  TypeName: (judge, node) => meetTypeName(judge, node, true),
+  TypeName: (judge, node) => meetTypeName(judge, node),
   ColumnRef: columnRef,
   A_Indirection: (judge, node) => {
     for (const item of node.indirection ?? []) {
@@ -269,7 +269,7 @@ function walkFields(judge: Judge, node: unknown): void {
 
 /** Some fields hold a part of a known kind without its name around it. */
 function walkField(judge: Judge, key: string, child: unknown): void {
-  if (key === 'typeName') meetTypeName(judge, child as TypeName, true);
+  if (key === 'typeName') meetTypeName(judge, child as TypeName);
   else walk(judge, child);
 }
 
@@ -278,6 +278,7 @@ function expression(judge: Judge, node: A_Expr): void {
   const name = names[names.length - 1] ?? '';
   const schema = names.length > 1 ? (names[0] ?? null) : null;
   const { catalog, session } = judge.root;
+  if (name === '||') meetText(judge);
   if (catalog !== null && (catalog.operators_named.size > 0 || session.local.size > 0)) {
     switch (node.kind) {
       case 'AEXPR_BETWEEN':

@@ -3,6 +3,7 @@
 // Invariant: effects only ever get worse; a budget that runs out ends as `unknown`, not as fewer
 // effects.
 
+import type { Node } from '@pgsql/types';
 import {
   type Access,
   type Effect,
@@ -33,6 +34,8 @@ export interface Scope {
   readonly parent: Scope | null;
   readonly ctes: Set<string>;
   readonly sources: Source[];
+  /** Condition of the query, where one that names a column's only value is looked for. */
+  where?: Node | undefined;
 }
 
 /** What one statement (or one function body) has been found to do. */
@@ -198,7 +201,7 @@ export class Judge {
       relation.name,
       access,
       {
-        identity: relation.oid,
+        identity: relation.identity,
         ...more,
       },
     );

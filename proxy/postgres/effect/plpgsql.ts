@@ -256,5 +256,5 @@ function noteType(judge: Judge, node: unknown): void {
   const name = String(node.typname ?? '').replace(/(\[\]|\(.*\))+$/, '');
   if (name === '' || name.includes('%')) return;
   const names = name.split('.').map((part) => part.trim().replace(/^"(.*)"$/, '$1'));
-  for (const type of findTypes(judge, names)) meetType(judge, type.oid);
+  for (const type of findTypes(judge, names)) meetType(judge, type.oid, 'made');
 }

@@ -87,7 +87,7 @@ export function readFindings(
       if (policy.reads !== null) texts(inner, [policy.reads], via);
     }
     for (const column of relation.columns) {
-      meetType(inner, column.type);
+      meetType(inner, column.type, 'seen');
       if (column.generated === 'v' && column.expression !== null) {
         texts(inner, [column.expression], `generated column ${label(relation)}.${column.name}`);
       }
@@ -99,7 +99,8 @@ export function readFindings(
       }
     }
   });
-  return found.effects.length > 1 || (found.effects[0]?.objects.length ?? 0) > 0 ? found : null;
+  const says = found.effects.length > 1 || (found.effects[0]?.objects.length ?? 0) > 0;
+  return says || found.types.size > 0 ? found : null;
 }
 
 export function texts(judge: Judge, expressions: readonly string[], via: string): void {
@@ -128,7 +129,7 @@ export function foreign(judge: Judge, relation: Relation): void {
       access: 'read',
       via: judge.via,
       tags: [],
-      identity: relation.oid,
+      identity: relation.identity,
     });
     return;
   }

@@ -14,7 +14,7 @@ import { libraryEffect } from './libraries.ts';
 import { DEPARSED_PATH, searchPath } from './names.ts';
 import { judgePlpgsql } from './plpgsql.ts';
 import { judgeStatement } from './statements.ts';
-import { meetType } from './type.ts';
+import { meetAgain } from './type.ts';
 
 const memos = new WeakMap<CatalogSnapshot, Map<string, Findings>>();
 const cuts = new WeakMap<object, Set<string>>();
@@ -248,7 +248,7 @@ export function takeIn(judge: Judge, findings: Findings, via: readonly string[])
   for (const change of findings.changes) {
     if (!judge.findings.changes.includes(change)) judge.findings.changes.push(change);
   }
-  for (const type of findings.types) meetType(judge, type);
+  if (findings.types.size > 0) meetAgain(judge, findings.types);
   if (findings.needs_read_write) judge.findings.needs_read_write = true;
   if (findings.own_transaction) judge.findings.own_transaction = true;
 }

@@ -41,6 +41,7 @@ export function select(judge: Judge, node: SelectStmt): void {
   judge.visit();
   if (judge.catalog !== null) ambientCasts(judge, judge.catalog);
   scoped(judge, node.withClause, () => {
+    if (judge.scope !== null) judge.scope.where = node.whereClause;
     walk(judge, node.fromClause);
     walk(judge, node.targetList);
     walk(judge, node.whereClause);

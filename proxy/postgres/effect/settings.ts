@@ -5,31 +5,23 @@ import type { A_Const, Node, VariableSetStmt } from '@pgsql/types';
 import { constant } from './fold.ts';
 import type { Judge } from './judge.ts';
 
-/** Settings that change who one is, what triggers fire, or what the server trusts. */
+/**
+ * Settings that change who one is, what triggers fire, or what the server believes of its files.
+ */
 const ADMIN = new Set([
   'role',
   'session_authorization',
   'session_replication_role',
-  'allow_system_table_mods',
   'allow_in_place_tablespaces',
+  'allow_system_table_mods',
+  'dynamic_library_path',
   'ignore_checksum_failure',
   'ignore_invalid_pages',
   'ignore_system_indexes',
-  'zero_damaged_pages',
+  'lo_compat_privileges',
   'local_preload_libraries',
   'session_preload_libraries',
-  'dynamic_library_path',
-  'lo_compat_privileges',
-  'row_security',
-  'wal_consistency_checking',
-  'trace_recovery_messages',
-  'log_statement',
-  'log_min_messages',
-  'log_min_error_statement',
-  'log_min_duration_statement',
-  'log_duration',
-  'track_activities',
-  'commit_timestamp_buffers',
+  'zero_damaged_pages',
   // `x = NULL` then means `x IS NULL`: predicates are no longer what they say.
   'transform_null_equals',
   // Event triggers fire, a damaged session goes on, the stack runs over: not an agent's to choose.
@@ -41,9 +33,6 @@ const ADMIN = new Set([
 /** Settings of trusted languages that name code to run at the next call: `plperl.on_init`, …. */
 const STARTS_CODE = /^(?:plperl\w*|pltcl\w*|plpython\w*|plv8|pljava|plr)\./;
 
-/** Of these, `session` answers still fit: they only look like an administrator's. */
-const OWN = new Set(['row_security', 'track_activities']);
-
 /** A setting is given a value: undefined when the value can't be told, null for its default. */
 export function applySetting(
   judge: Judge,
@@ -52,7 +41,7 @@ export function applySetting(
   local: boolean,
   called: boolean,
 ): void {
-  const privileged = (ADMIN.has(name) && !OWN.has(name)) || STARTS_CODE.test(name);
+  const privileged = ADMIN.has(name) || STARTS_CODE.test(name);
   const effect = privileged ? 'admin' : 'session';
   if (called) {
     const before = judge.draft;

@@ -6,7 +6,7 @@ import { ParseFailure, parse } from '../parser.ts';
 import type { RunsText } from './builtins.ts';
 import { constant } from './fold.ts';
 import { absorb, type Judge } from './judge.ts';
-import { findRelation } from './names.ts';
+import { findRelation, parts } from './names.ts';
 import { readMeaning } from './relation.ts';
 import { statementsText } from './routine.ts';
 import { applySetting } from './settings.ts';
@@ -118,7 +118,7 @@ function cursor(judge: Judge, name: string, cursorName: string | null): void {
 }
 
 function setConfig(judge: Judge, args: readonly Node[]): void {
-  const setting = text(judge, args[0]);
+  const setting = text(judge, args[0]) ?? onlyValue(judge, args[0]);
   const value = constant(args[1]);
   const local = constant(args[2]);
   if (setting === null) {
@@ -128,6 +128,22 @@ function setConfig(judge: Judge, args: readonly Node[]): void {
   const given = value === null ? undefined : value.kind === 'null' ? null : String(value.value);
   const inTransaction = local?.kind === 'boolean' ? local.value : false;
   applySetting(judge, setting.toLowerCase(), given, inTransaction, true);
+}
+
+/** A column that the query's own condition holds to one text: `… WHERE name = 'x'`. */
+function onlyValue(judge: Judge, node: Node | undefined): string | null {
+  if (node === undefined || !('ColumnRef' in node)) return null;
+  const wanted = parts(node.ColumnRef.fields).join('.');
+  const where = judge.scope?.where;
+  const all = where !== undefined && 'BoolExpr' in where && where.BoolExpr.boolop === 'AND_EXPR';
+  const conditions = where === undefined ? [] : all ? (where.BoolExpr.args ?? []) : [where];
+  for (const condition of conditions) {
+    if (!('A_Expr' in condition) || condition.A_Expr.kind !== 'AEXPR_OP') continue;
+    const { name, lexpr, rexpr } = condition.A_Expr;
+    if (parts(name).at(-1) !== '=' || lexpr === undefined || !('ColumnRef' in lexpr)) continue;
+    if (parts(lexpr.ColumnRef.fields).join('.') === wanted) return text(judge, rexpr);
+  }
+  return null;
 }
 
 /**

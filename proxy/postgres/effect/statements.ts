@@ -181,7 +181,7 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     judge.object('type', null, parts(node.typeName).at(-1) ?? '', 'alter');
     // VALIDATE runs the checks over the rows that are there; ADD runs the new one.
     if (node.subtype === 'V')
-      for (const type of findTypes(judge, parts(node.typeName))) meetType(judge, type.oid);
+      for (const type of findTypes(judge, parts(node.typeName))) meetType(judge, type.oid, 'made');
     walk(judge, node.def);
     if (JSON.stringify(node.def ?? null).includes('"FuncCall"'))
       alteredEverything(judge, 'a domain');

@@ -2,36 +2,42 @@
 // Invariant: user code that PostgreSQL runs because of a value's type is found by the type,
 // wherever the value comes from.
 import type { TypeName } from '@pgsql/types';
-import type { CatalogSnapshot } from '../catalog/snapshot.ts';
+import type { Cast, CatalogSnapshot } from '../catalog/snapshot.ts';
 import type { Judge } from './judge.ts';
 import { DEPARSED_PATH, findTypes, parts } from './names.ts';
 import { absorbFunction, apart, expressionText, remembered, takeIn } from './routine.ts';
 
-/** A type is named: a cast to it (or a column of it) is `wanted`. */
-export function meetTypeName(judge: Judge, node: TypeName | undefined, wanted: boolean): void {
+/** Types from here on were made by users. */
+const USER = 16384;
+
+/**
+ * How a type is met. `seen`: values of it are there, to be compared and sorted. `made`: something
+ * is converted to it, so that a domain's checks and explicit casts run.
+ */
+export type Meeting = 'seen' | 'made';
+
+/** A type is named: something is converted to it. */
+export function meetTypeName(judge: Judge, node: TypeName | undefined): void {
   const { catalog } = judge;
-  if (node === undefined || catalog === null) return;
-  const names = parts(node.names);
-  if (names[0] === 'pg_catalog') {
-    if (wanted) ambientCasts(judge, catalog);
-    return;
-  }
-  for (const type of findTypes(judge, names)) meetType(judge, type.oid);
+  if (node === undefined || catalog === null || eventful(catalog).size === 0) return;
+  ambientCasts(judge, catalog);
+  for (const type of findTypes(judge, parts(node.names))) meetType(judge, type.oid, 'made');
 }
 
-/** Whether any user code hangs on types at all; most databases have none. */
+/** Types that user code hangs on; most databases have none. */
 function eventful(catalog: CatalogSnapshot): Set<string> {
   let types = eventfulTypes.get(catalog);
   if (types !== undefined) return types;
   types = new Set();
   const code = (oid: string) => catalog.routines.has(oid) || catalog.builtins.has(oid);
-  for (const type of catalog.types.values())
+  for (const type of catalog.types.values()) {
     if (type.checks.length > 0 || type.preset !== null) types.add(type.oid);
-  for (const opclass of catalog.classes.values())
+  }
+  for (const opclass of catalog.classes.values()) {
     if (opclass.functions.some(code)) types.add(opclass.type);
+  }
   for (const cast of catalog.casts) {
-    if (!code(cast.function)) continue;
-    if (Number(cast.source) < USER && Number(cast.function) < USER) continue;
+    if (!code(cast.function) || (isBuiltin(cast.source) && isBuiltin(cast.function))) continue;
     types.add(cast.source);
     types.add(cast.target);
   }
@@ -40,68 +46,120 @@ function eventful(catalog: CatalogSnapshot): Set<string> {
 }
 const eventfulTypes = new WeakMap<CatalogSnapshot, Set<string>>();
 
-export function meetType(judge: Judge, oid: string): void {
+function isBuiltin(oid: string): boolean {
+  return Number(oid) < USER;
+}
+
+const made = (oid: string) => `${oid} made`;
+
+/** Finds what runs because of a type, and of the types that it is made of. */
+export function meetType(judge: Judge, oid: string, meeting: Meeting): void {
   const { catalog } = judge;
-  if (catalog === null || oid === '0') return;
+  if (catalog === null || oid === '0' || eventful(catalog).size === 0) return;
   const { types } = judge.findings;
   for (let at: string | undefined = oid, steps = 0; at !== undefined && steps < 32; steps++) {
-    if (types.has(at)) return;
+    if (types.has(meeting === 'made' ? made(at) : at)) return;
+    const first = !types.has(at);
     types.add(at);
-    if (eventful(catalog).has(at)) runType(judge, catalog, at);
+    if (meeting === 'made') types.add(made(at));
+    if (eventful(catalog).has(at)) runType(judge, catalog, at, first, meeting);
     const type = catalog.types.get(at);
     if (type === undefined) return;
     if (type.kind === 'c' && type.relation !== '0') {
-      for (const column of catalog.relations.get(type.relation)?.columns ?? [])
-        meetType(judge, column.type);
+      const columns = catalog.relations.get(type.relation)?.columns ?? [];
+      for (const column of columns) meetType(judge, column.type, meeting);
     }
     at = type.base !== '0' ? type.base : type.element !== '0' ? type.element : undefined;
   }
 }
 
-function runType(judge: Judge, catalog: CatalogSnapshot, oid: string): void {
-  const type = catalog.types.get(oid);
-  const label = `type ${type?.schema ?? '?'}.${type?.name ?? oid}`;
-  const found = remembered(judge, `t${oid} ${judge.runtime?.join(',') ?? '*'}`, (findings) => {
-    const inner = apart(judge, findings, judge.runtime);
-    for (const check of type?.checks ?? []) {
-      expressionText(
-        inner.inside({ path: DEPARSED_PATH }),
-        check.definition.replace(/^CHECK\s*|\s*NOT VALID$/g, ''),
-      );
-    }
-    if (type !== undefined && type.preset !== null) {
-      expressionText(inner.inside({ path: DEPARSED_PATH }), type.preset);
-    }
-    for (const opclass of catalog.classes.values()) {
-      if (opclass.type === oid && opclass.is_default) {
-        for (const code of opclass.functions) absorbFunction(inner, code, []);
-      }
-    }
-  });
-  takeIn(judge, found, [label]);
-  for (const cast of catalog.casts) {
-    if (cast.source !== oid && cast.target !== oid) continue;
-    // A cast needs both its types; one that a user made has to be in sight.
-    const other = cast.source === oid ? cast.target : cast.source;
-    if (Number(oid) < USER && Number(other) >= USER) continue;
-    if (Number(other) >= USER && !judge.findings.types.has(other)) continue;
-    absorbFunction(judge, cast.function, [label]);
+/**
+ * Types that something reached has met; what they run by themselves was found there. A cast is not:
+ * its one type may have been met there, and its other one here.
+ */
+export function meetAgain(judge: Judge, types: ReadonlySet<string>): void {
+  const { catalog } = judge;
+  if (catalog === null) return;
+  const known = judge.findings.types;
+  const fresh = [...types].filter((entry) => !known.has(entry));
+  for (const entry of fresh) known.add(entry);
+  for (const entry of fresh) {
+    const [oid = ''] = entry.split(' ');
+    if (eventful(catalog).has(oid)) runCasts(judge, catalog, oid);
   }
 }
 
-/** Types from here on were made by users. */
-const USER = 16384;
+function runType(
+  judge: Judge,
+  catalog: CatalogSnapshot,
+  oid: string,
+  first: boolean,
+  meeting: Meeting,
+): void {
+  const type = catalog.types.get(oid);
+  const label = `type ${type?.schema ?? '?'}.${type?.name ?? oid}`;
+  if (first) takeIn(judge, comparing(judge, catalog, oid), [label]);
+  if (meeting === 'made') takeIn(judge, making(judge, catalog, oid), [label]);
+  runCasts(judge, catalog, oid);
+}
+
+function runCasts(judge: Judge, catalog: CatalogSnapshot, oid: string): void {
+  const type = catalog.types.get(oid);
+  for (const cast of catalog.casts) {
+    if ((cast.source !== oid && cast.target !== oid) || !mayRun(judge, cast)) continue;
+    absorbFunction(judge, cast.function, [`type ${type?.schema ?? '?'}.${type?.name ?? oid}`]);
+  }
+}
+
+/** What sorting and comparing values of the type runs. */
+function comparing(judge: Judge, catalog: CatalogSnapshot, oid: string) {
+  return remembered(judge, `o${oid} ${judge.runtime?.join(',') ?? '*'}`, (findings) => {
+    const inner = apart(judge, findings, judge.runtime);
+    for (const opclass of catalog.classes.values()) {
+      if (opclass.type !== oid || !opclass.is_default) continue;
+      for (const code of opclass.functions) absorbFunction(inner, code, []);
+    }
+  });
+}
+
+/** What converting something to the type runs: a domain's checks, and its default. */
+function making(judge: Judge, catalog: CatalogSnapshot, oid: string) {
+  const type = catalog.types.get(oid);
+  return remembered(judge, `t${oid} ${judge.runtime?.join(',') ?? '*'}`, (findings) => {
+    const inner = apart(judge, findings, judge.runtime).inside({ path: DEPARSED_PATH });
+    for (const check of type?.checks ?? []) {
+      expressionText(inner, check.definition.replace(/^CHECK\s*|\s*NOT VALID$/g, ''));
+    }
+    if (type !== undefined && type.preset !== null) expressionText(inner, type.preset);
+  });
+}
+
+/**
+ * A cast needs values of its source; one that is not implicit needs something made of its target.
+ */
+function mayRun(judge: Judge, cast: Cast): boolean {
+  const { types } = judge.findings;
+  if (!isBuiltin(cast.source) && !types.has(cast.source)) return false;
+  if (cast.context === 'i') return isBuiltin(cast.target) || types.has(cast.target);
+  return types.has(made(cast.target));
+}
 
 /** Casts between built-in types that users have added: they may run wherever such values meet. */
 export function ambientCasts(judge: Judge, catalog: CatalogSnapshot): void {
   let types = ambient.get(catalog);
   if (types === undefined) {
     types = catalog.casts
-      .filter((cast) => catalog.routines.has(cast.function) && Number(cast.target) < USER)
+      .filter((cast) => catalog.routines.has(cast.function) && isBuiltin(cast.target))
       .map((cast) => cast.source)
-      .filter((source) => Number(source) < USER);
+      .filter(isBuiltin);
     ambient.set(catalog, types);
   }
-  for (const type of types) meetType(judge, type);
+  for (const type of types) meetType(judge, type, 'seen');
 }
 const ambient = new WeakMap<CatalogSnapshot, readonly string[]>();
+
+/** `||` converts what stands beside a text to text, as an explicit cast does. */
+export function meetText(judge: Judge): void {
+  if (judge.catalog === null || eventful(judge.catalog).size === 0) return;
+  for (const type of findTypes(judge, ['pg_catalog', 'text'])) meetType(judge, type.oid, 'made');
+}

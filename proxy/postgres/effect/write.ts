@@ -220,7 +220,7 @@ function expressionsOf(
     texts(judge, [conditionOf(check.definition)], `check ${check.name} on ${on}`);
   }
   for (const column of relation.columns) {
-    meetType(judge, column.type);
+    meetType(judge, column.type, 'made');
     if (column.expression === null || (event === 'update' && column.generated === '')) continue;
     texts(
       judge,
