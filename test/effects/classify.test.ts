@@ -78,7 +78,8 @@ test('the catalog is looked up, and the statement is not run', {
   try {
     const database = await server.createDatabase(
       `create table t (id int); insert into t values (1);
-       create function f() returns int language plpgsql as $$ begin delete from t; return 1; end $$`,
+       create function f() returns int language plpgsql
+         as $$ begin delete from t; return 1; end $$`,
     );
     const [answer] = await classified([line('a', 'select f()')], server.url(database));
     assert.equal(answer?.class, 'destructive');
