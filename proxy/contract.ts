@@ -1,5 +1,6 @@
 // The proxy's contract: what other services send it over the bus.
-// Invariant: an approval counts only with a receipt that the proxy itself checks against its own binding.
+// Invariant: an approval counts only with a receipt that the proxy itself checks against its own
+// binding.
 import type { Mode } from './verdict/verdict.ts';
 
 /** Broadcast and durable (last value per scope): ModeChange. */
@@ -31,7 +32,10 @@ export interface ModeChange {
   readonly time: string;
 }
 
-/** Claims of a receipt (JWS, EdDSA; header `kid` names the approver's key). Times are seconds since 1970 as RFC 7519 has them. */
+/**
+ * Claims of a receipt (JWS, EdDSA; header `kid` names the approver's key). Times are seconds since
+ * 1970 as RFC 7519 has them.
+ */
 export interface ReceiptClaims {
   readonly iss: 'holdpoint-approver';
   readonly sub: string; // agent
@@ -59,7 +63,9 @@ export interface ReceiptClaims {
     readonly signature: string;
     readonly signed: string;
     readonly reason: string | null;
-    /** The public key itself (JWK), so that the receipt can be re-checked with nothing else at hand. */
+    /**
+     * The public key itself (JWK), so that the receipt can be re-checked with nothing else at hand.
+     */
     readonly jwk: { readonly [name: string]: string };
     /** What a passkey signed around the challenge (base64url); null for a plain Ed25519 key. */
     readonly evidence: {

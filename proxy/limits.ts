@@ -37,7 +37,9 @@ export const LIMITS = {
   upstream_cancel_ms: 5_000,
 
   // Session.
-  /** One client message that must be judged as a whole: Query, Parse, Bind. */
+  /** One Query or Parse: four times the longest text that is understood. */
+  client_statement_bytes: 4 * 1024 * 1024,
+  /** One Bind, or one piece of COPY data. */
   client_message_bytes: 64 * 1024 * 1024,
   /** Client messages that carry no statement and no value: Describe, Execute, Close, Sync, … */
   client_small_message_bytes: 16 * 1024,

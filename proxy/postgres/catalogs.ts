@@ -1,5 +1,7 @@
-// The catalogs that sessions share: one reader for each target and database, kept fresh while sessions use it.
-// Invariant: a catalog that can't be read is no catalog (null): what depends on it is then `unknown`, never a guess.
+// The catalogs that sessions share: one reader for each target and database, kept fresh while
+// sessions use it.
+// Invariant: a catalog that can't be read is no catalog (null): what depends on it is then
+// `unknown`, never a guess.
 import type { Target } from '../config.ts';
 import { LIMITS } from '../limits.ts';
 import { CatalogReader, type CatalogSnapshot } from './catalog.ts';
@@ -43,7 +45,10 @@ export class SharedCatalog {
     this.#reader.invalidate();
   }
 
-  /** Reads it again if anything has changed; never rejects: a failure leaves no catalog until a later probe succeeds. */
+  /**
+   * Reads it again if anything has changed; never rejects: a failure leaves no catalog until a
+   * later probe succeeds.
+   */
   async refresh(): Promise<void> {
     try {
       if (this.#reader.current() === null) await this.#reader.refresh();

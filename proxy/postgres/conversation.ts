@@ -201,7 +201,7 @@ export class Conversation implements Listener {
   started(run: Run): void {
     this.#outcomes.started(run);
     if (run.operation !== null) this.#requests.unitChanged = true;
-    if (run.changes.some((changes) => changes.length > 0)) this.unsettled++;
+    if (isUnsettling(run)) this.unsettled++;
   }
 
   executing(portal: Portal): void {
@@ -242,7 +242,7 @@ export class Conversation implements Listener {
   finished(run: Run): void {
     run.finished = performance.now();
     if (!this.#outcomes.ended(run)) return;
-    if (run.changes.some((changes) => changes.length > 0)) this.unsettled--;
+    if (isUnsettling(run)) this.unsettled--;
     this.state.apply(run);
     if (run.failure === null && run.operation !== null && touchesSchema(run.operation.analysis)) {
       this.#schemaChanged = true;
@@ -319,9 +319,9 @@ export class Conversation implements Listener {
       this.#waiting.abort.abort();
       return;
     }
-    // Nothing of the client's runs: a cancel now would only hit a statement of the proxy's own.
+    // Nothing of the client's runs at the server: a cancel there would hit a statement of our own.
     const front = this.owed.front;
-    if (front === undefined || front.kind === 'own') return;
+    if (front === undefined || front.kind === 'own') return this.#requests.cancel();
     const { processId, secretKey } = this.#upstream;
     cancelUpstream(this.target, processId, secretKey).catch((error: unknown) =>
       this.services.problem('cancel', error),
@@ -384,4 +384,10 @@ export class Conversation implements Listener {
     }, LIMITS.session_linger_ms).unref();
     this.#onEnd();
   }
+}
+
+/** What comes behind it can't be understood before it has ended. */
+function isUnsettling({ changes, operation }: Run): boolean {
+  if (changes.some((each) => each.length > 0)) return true;
+  return operation !== null && touchesSchema(operation.analysis);
 }

@@ -1,6 +1,7 @@
 // PostgreSQL frames: one byte of type, Int32 length that counts itself but not the type, body.
 // (PostgreSQL documentation, "Message Formats".) Invariant: a length is checked before it is
 // believed.
+import { LIMITS } from '../limits.ts';
 
 /** Bytes of type and length before a body. */
 export const HEADER = 5;
@@ -52,4 +53,18 @@ export const SERVER = {
  */
 export function frameLength(bytes: Buffer, at: number): number {
   return 1 + bytes.readInt32BE(at + 1);
+}
+
+/** The longest message of a client's that is taken, by its type. */
+export function mostBytes(type: number): number {
+  switch (type) {
+    case CLIENT.query:
+    case CLIENT.parse:
+      return LIMITS.client_statement_bytes;
+    case CLIENT.bind:
+    case CLIENT.copyData:
+      return LIMITS.client_message_bytes;
+    default:
+      return LIMITS.client_small_message_bytes;
+  }
 }

@@ -1,5 +1,7 @@
-// One Query or Bind from its bytes to its passage: understood, judged, and if it must be, held while the session waits.
-// Invariant: the message in hand is judged once; when its passage is there, the same bytes are forwarded or refused.
+// One Query or Bind from its bytes to its passage: understood, judged, and if it must be, held
+// while the session waits.
+// Invariant: the message in hand is judged once; when its passage is there, the same bytes are
+// forwarded or refused.
 import { type Effect, isChange } from '../effect/effect.ts';
 import { LIMITS, PARSER_LIMITS } from '../limits.ts';
 import { FORWARD, flow, type Passage, type Tally } from '../session/flow.ts';
@@ -54,6 +56,7 @@ export class Judgement {
       inHand = this.#look(text, parsed, null, null);
     }
     if (inHand === 'stay' || inHand.passage === null) return 'stay';
+    if (isStopped(inHand)) return this.#requests.stopped(true);
     this.#inHand = null;
     this.#probe = null;
     const { passage, parsed, operation } = inHand;
@@ -76,8 +79,9 @@ export class Judgement {
   }
 
   /**
-   * What our grammar does not take is shown to the server's first: a slip of the pen gets the server's own error at once, and
-   * only what the server would run goes on to be judged as not understood.
+   * What our grammar does not take is shown to the server's first: a slip of the pen gets the
+   * server's own error at once, and only what the server would run goes on to be judged as not
+   * understood.
    */
   #refusedByServer(text: Buffer, parsed: Parsed): Buffer | 'stay' | null {
     const conversation = this.#conversation;
@@ -121,6 +125,7 @@ export class Judgement {
       this.#inHand ??
       this.#look(prepared.text, this.understood(prepared), prepared, decodeBind(frame));
     if (inHand === 'stay' || inHand.passage === null) return 'stay';
+    if (isStopped(inHand)) return this.#requests.stopped(false);
     const { passage, parsed, operation } = inHand;
     if (passage.kind === 'refuse') {
       this.#inHand = null;
@@ -147,7 +152,10 @@ export class Judgement {
     return 'forward';
   }
 
-  /** Execute may come much later than the Bind that was judged: it would still do the same, and still may. */
+  /**
+   * Execute may come much later than the Bind that was judged: it would still do the same, and
+   * still may.
+   */
   stillStands(portal: Portal): boolean {
     const { state, catalog, services } = this.#conversation;
     const { judged, parsed, text, run } = portal;
@@ -177,7 +185,10 @@ export class Judgement {
     return services.mode(asker.target, asker.agent);
   }
 
-  /** Understands and judges the message in hand; a plain read passes at once, everything else goes through the flow. */
+  /**
+   * Understands and judges the message in hand; a plain read passes at once, everything else goes
+   * through the flow.
+   */
   #look(
     text: Buffer,
     parsed: Parsed,
@@ -214,7 +225,10 @@ export class Judgement {
     return this.#enter(inHand, decision, mode, prepared !== null);
   }
 
-  /** What a prepared statement may mean by now, which is not always what it meant when it was parsed. */
+  /**
+   * What a prepared statement may mean by now, which is not always what it meant when it was
+   * parsed.
+   */
   understood(prepared: Prepared): Parsed {
     const { state, catalog } = this.#conversation;
     const { understood, parsed } = prepared;
@@ -228,8 +242,9 @@ export class Judgement {
 
   /** The session's one tally of this shape and rule. */
   #tally(operation: PostgresOperation, decision: Decision): Tally {
-    const { fingerprint } = operation.analysis;
-    const key = `${fingerprint} ${operation.analysis.class} ${decision.verdict.rule} ${decision.policy}`;
+    const { analysis } = operation;
+    const { verdict, policy } = decision;
+    const key = `${analysis.fingerprint} ${analysis.class} ${verdict.rule} ${policy}`;
     let tally = this.#tallies.get(key);
     if (tally === undefined) {
       if (this.#tallies.size >= LIMITS.tallies) this.#tallies.clear();
@@ -239,7 +254,9 @@ export class Judgement {
     return tally;
   }
 
-  /** Starts the flow for the message in hand; the session stays at it until the passage is there. */
+  /**
+   * Starts the flow for the message in hand; the session stays at it until the passage is there.
+   */
   #enter(inHand: InHand, decision: Decision, mode: Mode, prepared: boolean): 'stay' {
     const conversation = this.#conversation;
     const { state, services, target } = conversation;
@@ -293,6 +310,13 @@ function refusalWords(
     detail: passage.refusal.message,
     hint: 'The hold itself stays open; sending the same statement again waits for it again.',
   });
+}
+
+/**
+ * Canceled while its decision was recorded. What people signed for goes on: the receipt is used.
+ */
+function isStopped({ canceled, passage }: InHand): boolean {
+  return canceled && passage?.kind === 'forward' && passage.hold === null;
 }
 
 function hasChanges(parsed: Parsed): boolean {

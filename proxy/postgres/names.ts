@@ -1,6 +1,8 @@
-// The client's prepared statements and portals, as the server will have them when a message gets there.
-// Invariant: a name is used only as the server confirmed it, or within the unit (up to Sync) that made it: the server skips
-// the rest of a unit after an error, so a later unit must not believe what an earlier one only asked for.
+// The client's prepared statements and portals, as the server will have them when a message gets
+// there.
+// Invariant: a name is used only as the server confirmed it, or within the unit (up to Sync) that
+// made it: the server skips the rest of a unit after an error, so a later unit must not believe
+// what an earlier one only asked for.
 import { worst } from '../effect/effect.ts';
 import { LIMITS } from '../limits.ts';
 import type { Refusal, Tally } from '../session/flow.ts';
@@ -51,8 +53,9 @@ export interface Grounds {
 }
 
 /**
- * The server keeps the plan of a prepared statement although a new table now comes first in the search_path, and makes another
- * one when the path itself has changed: so what a statement meant before counts beside what it would mean now.
+ * The server keeps the plan of a prepared statement although a new table now comes first in the
+ * search_path, and makes another one when the path itself has changed: so what a statement meant
+ * before counts beside what it would mean now.
  */
 export function bothMeanings(before: Parsed, now: Parsed): Parsed {
   const blind = before.catalog_version === 0;
@@ -87,7 +90,10 @@ export function covers(judged: Parsed, now: Parsed): boolean {
   return now.effects.every((effect) => known.has(JSON.stringify(effect)));
 }
 
-/** The server cuts names at 63 bytes and would take two for one; and the proxy's own must stay its own. */
+/**
+ * The server cuts names at 63 bytes and would take two for one; and the proxy's own must stay its
+ * own.
+ */
 export function badName(name: string): Refusal | null {
   if (name.length > LIMITS.name_bytes) {
     return {

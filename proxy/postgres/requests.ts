@@ -1,23 +1,27 @@
-// The client's messages on their way to the server, in the order they came. What each type meets stands in `#message`.
-// Invariant: nothing that can run code is forwarded before its verdict; what was judged is what is sent, the same bytes.
+// The client's messages on their way to the server, in the order they came. What each type meets
+// stands in `#message`.
+// Invariant: nothing that can run code is forwarded before its verdict; what was judged is what is
+// sent, the same bytes.
 import { Chunks } from '../bytes/chunks.ts';
 import { Malformed } from '../bytes/reader.ts';
 import { LIMITS } from '../limits.ts';
 import type { Refusal } from '../session/flow.ts';
-import { decodeBindNames, decodeExecute, decodeNamed, decodeParse } from './client-message.ts';
+import { decodeExecute } from './client-message.ts';
 import type { Conversation } from './conversation.ts';
-import { encodeFailure, FLUSH, SYNC } from './encode.ts';
-import { CLIENT, frameLength, HEADER } from './frame.ts';
-import { type Need, needOf, worseNeed } from './guard.ts';
+import { encodeFailure, encodeReport, FLUSH, SYNC } from './encode.ts';
+import { CLIENT, frameLength, HEADER, mostBytes } from './frame.ts';
+import type { Need } from './guard.ts';
 import { Judgement } from './judgement.ts';
-import { badName, type Prepared } from './names.ts';
+import { unitNeed } from './look-ahead.ts';
+import { close, describe, parse } from './named.ts';
 import { OWN_SYNC, SYNC_REPLY } from './owed-reply.ts';
 import { encodeRefusal } from './refusal.ts';
 
 /** `stay`: the message is not done with; it is looked at again when what it waits for is there. */
 export type Step = 'forward' | 'drop' | 'stay';
 
-const MAY_BE_LARGE = new Set<number>([CLIENT.query, CLIENT.parse, CLIENT.bind, CLIENT.copyData]);
+/** What a cancel stops. */
+const RUNS = new Set<number>([CLIENT.query, CLIENT.bind, CLIENT.execute]);
 
 export class Requests {
   readonly #conversation: Conversation;
@@ -29,6 +33,7 @@ export class Requests {
   #at = 0;
   #working = false;
   #blocked = false;
+  #canceled = false;
   /** Bytes left of a CopyData message that passes by length. */
   #copyLeft = 0;
   /** After an error or refusal in the extended protocol: everything up to Sync is dropped. */
@@ -37,7 +42,9 @@ export class Requests {
   unit = 1;
   unitOpen = false;
   #unitMode: Need = 'any';
-  /** A change was forwarded in the open unit: it is in an implicit transaction with what follows. */
+  /**
+   * A change was forwarded in the open unit: it is in an implicit transaction with what follows.
+   */
   unitChanged = false;
   /** Something of the client's has been forwarded in the open unit. */
   unitForwarded = false;
@@ -62,6 +69,11 @@ export class Requests {
     if (!this.#blocked) return;
     this.#blocked = false;
     this.#work();
+  }
+
+  /** A CancelRequest for what has come and has not gone on: it is answered when its turn comes. */
+  cancel(): void {
+    this.#canceled = this.#blocked;
   }
 
   get blocked(): boolean {
@@ -90,7 +102,10 @@ export class Requests {
     }
   }
 
-  /** Takes messages until the bytes end or one has to wait; returns how many bytes the next look needs. */
+  /**
+   * Takes messages until the bytes end or one has to wait; returns how many bytes the next look
+   * needs.
+   */
   #messages(): number {
     const conversation = this.#conversation;
     while (!conversation.over) {
@@ -105,9 +120,7 @@ export class Requests {
       if (left < HEADER) return left === 0 ? 0 : HEADER;
       const type = this.#input.readUInt8(this.#at);
       const length = frameLength(this.#input, this.#at);
-      const limit = MAY_BE_LARGE.has(type)
-        ? LIMITS.client_message_bytes
-        : LIMITS.client_small_message_bytes;
+      const limit = mostBytes(type);
       if (length < HEADER) throw new Malformed(`a message of length ${length - 1}`);
       if (length > limit) {
         conversation.breakOff({
@@ -164,19 +177,22 @@ export class Requests {
     }
     if (conversation.copying) return this.#whileCopying(type);
     if (conversation.owed.length >= LIMITS.pipeline_depth) return this.drain();
+    if (this.#canceled && RUNS.has(type)) return this.stopped(type === CLIENT.query);
     switch (type) {
       case CLIENT.query:
         return this.#alone() ? this.#judgement.query(frame) : 'stay';
       case CLIENT.parse:
-        return this.#open() ? this.#parse(frame) : 'stay';
+        return this.#open() ? this.#unless(parse(frame, this.unit, conversation)) : 'stay';
       case CLIENT.bind:
         return this.#open() ? this.#judgement.bind(frame) : 'stay';
       case CLIENT.describe:
-        return this.#open() ? this.#describe(frame) : 'stay';
+        if (!this.#open()) return 'stay';
+        describe(frame, this.unit, conversation, this.#judgement);
+        return 'forward';
       case CLIENT.execute:
         return this.#open() ? this.#execute(frame) : 'stay';
       case CLIENT.close:
-        return this.#open() ? this.#close(frame) : 'stay';
+        return this.#open() ? this.#unless(close(frame, this.unit, conversation)) : 'stay';
       case CLIENT.flush:
         return 'forward';
       case CLIENT.functionCall:
@@ -190,9 +206,18 @@ export class Requests {
     }
   }
 
+  /** The message in hand is canceled: it never reaches the server. */
+  stopped(query: boolean): Step {
+    this.#canceled = false;
+    this.#judgement.abandon();
+    const message = 'canceling statement due to user request';
+    return this.refuse(encodeReport({ severity: 'ERROR', code: '57014', message }), query);
+  }
+
   #sync(): Step {
     const conversation = this.#conversation;
     this.discarding = false;
+    this.#canceled = false;
     // During COPY FROM STDIN the server ignores Sync: no reply is owed.
     if (conversation.copying) return 'forward';
     this.endUnit();
@@ -218,13 +243,18 @@ export class Requests {
     throw new Malformed(`message type ${type} during COPY FROM STDIN`);
   }
 
-  /** Copy messages while no copy is known: the server may be about to ask for them, or has refused the copy. */
+  /**
+   * Copy messages while no copy is known: the server may be about to ask for them, or has refused
+   * the copy.
+   */
   #strayCopy(): Step {
     if (this.#conversation.owed.length > 0) return this.drain();
     return 'drop';
   }
 
-  /** Waits until every reply owed has come; inside a unit the server is asked to send what it has. */
+  /**
+   * Waits until every reply owed has come; inside a unit the server is asked to send what it has.
+   */
   drain(): 'stay' {
     if (this.unitOpen && !this.#flushed) {
       this.inject(FLUSH);
@@ -233,7 +263,10 @@ export class Requests {
     return 'stay';
   }
 
-  /** true when the session's settings are known, so that text can be understood; else it is being seen to. */
+  /**
+   * true when the session's settings are known, so that text can be understood; else it is being
+   * seen to.
+   */
   settled(): boolean {
     const conversation = this.#conversation;
     // Between units: an error in the one before takes back what it had set.
@@ -245,7 +278,10 @@ export class Requests {
     return conversation.settings.read(this);
   }
 
-  /** In front of a Query: a unit left open is ended first, and what it brings decides whether the Query runs at all. */
+  /**
+   * In front of a Query: a unit left open is ended first, and what it brings decides whether the
+   * Query runs at all.
+   */
   #alone(): boolean {
     if (!this.settled()) return false;
     if (!this.unitOpen || !this.unitForwarded) return true;
@@ -253,41 +289,22 @@ export class Requests {
     return false;
   }
 
-  /** In front of every message of the extended protocol: a unit begins with what it needs of the read-only switch. */
+  /**
+   * In front of every message of the extended protocol: a unit begins with what it needs of the
+   * read-only switch.
+   */
   #open(): boolean {
     if (!this.settled()) return false;
     this.#flushed = false;
     if (this.unitOpen) return true;
     this.unitOpen = true;
-    this.need(this.#lookAhead());
+    this.need(unitNeed(this.#input, this.#at, this.unit, this.#conversation));
     return true;
   }
 
-  /** The worst need among the statements of the unit that are already here, so that it is one transaction of one kind. */
-  #lookAhead(): Need {
-    const { statements } = this.#conversation.state;
-    let need: Need = 'any';
-    let at = this.#at;
-    while (this.#input.length - at >= HEADER) {
-      const type = this.#input.readUInt8(at);
-      const length = frameLength(this.#input, at);
-      if (type === CLIENT.sync || length < HEADER || this.#input.length - at < length) break;
-      const frame = this.#input.subarray(at, at + length);
-      if (type === CLIENT.parse) {
-        const parsed = this.#conversation.understand(decodeParse(frame).text);
-        need = worseNeed(need, needOf(parsed, this.#conversation.mayWrite));
-      } else if (type === CLIENT.bind) {
-        const found = statements.find(decodeBindNames(frame).statement, this.unit, false);
-        if (typeof found === 'object') {
-          need = worseNeed(need, needOf(found.parsed, this.#conversation.mayWrite));
-        }
-      }
-      at += length;
-    }
-    return need;
-  }
-
-  /** Puts the read-only switch where the unit that begins here needs it. Only outside a transaction. */
+  /**
+   * Puts the read-only switch where the unit that begins here needs it. Only outside a transaction.
+   */
   need(need: Need): void {
     const conversation = this.#conversation;
     this.#unitMode = need;
@@ -305,53 +322,15 @@ export class Requests {
     return false;
   }
 
-  /** Ends the open unit with a Sync of the proxy's own; the next message begins another when all replies are here. */
+  /**
+   * Ends the open unit with a Sync of the proxy's own; the next message begins another when all
+   * replies are here.
+   */
   split(): 'stay' {
     this.inject(SYNC);
     this.#conversation.owed.push(OWN_SYNC);
     this.endUnit();
     return 'stay';
-  }
-
-  #parse(frame: Buffer): Step {
-    const conversation = this.#conversation;
-    const message = decodeParse(frame);
-    const misnamed = badName(message.statement);
-    if (misnamed !== null) return this.refuse(misnamed, false);
-    if (conversation.state.statements.size > LIMITS.prepared_statements) {
-      return this.refuse(
-        { code: 'limit', detail: 'Too many prepared statements are open.' },
-        false,
-      );
-    }
-    const prepared: Prepared = {
-      name: message.statement,
-      text: Buffer.from(message.text),
-      parsed: conversation.understand(message.text),
-      understood: conversation.state.stamp,
-      types: message.types,
-      unit: this.unit,
-      kept: null,
-    };
-    conversation.state.statements.ask(message.statement, prepared, this.unit);
-    conversation.state.renamed(message.statement, prepared.text.toString('latin1'));
-    conversation.owed.push({ kind: 'parse', prepared });
-    return 'forward';
-  }
-
-  #describe(frame: Buffer): Step {
-    const named = decodeNamed(frame);
-    let prepared: Prepared | null = null;
-    if (named.what === 'statement') {
-      const found = this.#conversation.state.statements.find(named.name, this.unit, false);
-      if (typeof found === 'object') {
-        prepared = found;
-        // The server may plan it again for this.
-        this.#judgement.understood(found);
-      }
-    }
-    this.#conversation.owed.push({ kind: 'describe', prepared });
-    return 'forward';
   }
 
   #execute(frame: Buffer): Step {
@@ -377,22 +356,14 @@ export class Requests {
     return 'forward';
   }
 
-  #close(frame: Buffer): Step {
-    const named = decodeNamed(frame);
-    const { state, owed } = this.#conversation;
-    const misnamed = badName(named.name);
-    if (misnamed !== null) return this.refuse(misnamed, false);
-    if (named.what === 'statement') {
-      state.statements.ask(named.name, null, this.unit);
-      state.renamed(named.name, 'closed');
-    } else state.portals.ask(named.name, null, this.unit);
-    owed.push({ kind: 'close', ...named });
-    return 'forward';
+  #unless(refusal: Refusal | null): Step {
+    return refusal === null ? 'forward' : this.refuse(refusal, false);
   }
 
   /**
-   * The refusal takes the message's place in the server's own order: the server is made to fail there, and its error is
-   * replaced. So replies owed come first, an open transaction is aborted, and nothing of an implicit one remains.
+   * The refusal takes the message's place in the server's own order: the server is made to fail
+   * there, and its error is replaced. So replies owed come first, an open transaction is aborted,
+   * and nothing of an implicit one remains.
    */
   refuse(refusal: Refusal | Buffer, query: boolean): 'drop' {
     this.inject(encodeFailure());

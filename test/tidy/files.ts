@@ -54,6 +54,9 @@ export const EXTRA: { readonly [path: string]: string } = {
   'postgres/names': 'named statements and portals, believed only when the server confirms them',
   'postgres/history': 'EXECUTE and FETCH run text that came earlier in the session',
   'postgres/guard': 'default_transaction_read_only, the second judge that only PostgreSQL offers',
+  'postgres/look-ahead':
+    'a unit of the extended protocol is one transaction: its kind is chosen first',
+  'postgres/named': 'Parse, Describe and Close: names of statements and portals',
   'postgres/settings-reader': 'search_path, role and the like are asked of the server itself',
   'postgres/schema-change': 'DDL seen on the way makes the catalog snapshot stale',
   'postgres/parser': "PostgreSQL's own grammar as WASM, replaced when it traps",

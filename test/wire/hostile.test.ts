@@ -7,7 +7,7 @@ import { query } from '../peers/messages.ts';
 import { marked } from '../setup/marked.ts';
 
 const start = marked();
-/** Much more than it takes, so that a busy machine does not matter; what is looked for took seconds. */
+/** Much more than it takes, so that a busy machine does not matter: it took seconds. */
 const MOST_MS = 1_000;
 
 /** The longest time for which nothing else got a turn until the answer came. */

@@ -1,4 +1,5 @@
-// Names that the server and the proxy could take for different things: each way to have one judged and another run.
+// Names that the server and the proxy could take for different things: each way to have one judged
+// and another run.
 // Invariant: a statement on a denied table never runs, whatever name it is reached by.
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
@@ -11,7 +12,9 @@ const start = marked({
 });
 const DELETE = 'delete from denied_t';
 
-/** Sends everything in one piece and wants the denied table whole; the answers are what came back. */
+/**
+ * Sends everything in one piece and wants the denied table whole; the answers are what came back.
+ */
 async function attack(ready: number, ...messages: readonly Buffer[]): Promise<readonly string[]> {
   const { holdpoint, count } = await start();
   const client = await RawClient.login(holdpoint.login);

@@ -1,5 +1,7 @@
-// Settings that a transaction's end takes back: each way to have a name judged by the setting that was.
-// Invariant: a change of a denied table never runs, whatever search_path it was hoped to be judged by.
+// Settings that a transaction's end takes back: each way to have a name judged by the setting that
+// was.
+// Invariant: a change of a denied table never runs, whatever search_path it was hoped to be judged
+// by.
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
 import { RawClient } from '../peers/client.ts';

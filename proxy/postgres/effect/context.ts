@@ -263,6 +263,7 @@ export function contextKey(context: SessionContext): string | null {
           context.client_encoding,
           [...context.temporary].sort(),
           context.revertible,
+          context.default_search_path,
         ]);
   keys.set(context, key);
   return key;

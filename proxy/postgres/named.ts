@@ -1,0 +1,66 @@
+// Messages that make, show and drop the client's names: Parse, Describe, Close.
+// Invariant: none of them runs anything, so they go ahead; what they name is believed by names.ts.
+import { LIMITS } from '../limits.ts';
+import type { Refusal } from '../session/flow.ts';
+import { decodeNamed, decodeParse } from './client-message.ts';
+import type { Conversation } from './conversation.ts';
+import type { Judgement } from './judgement.ts';
+import { badName, type Prepared } from './names.ts';
+
+/** Parse: the text is understood now and judged with its values at Bind. null: it may go. */
+export function parse(frame: Buffer, unit: number, conversation: Conversation): Refusal | null {
+  const { state, owed } = conversation;
+  const message = decodeParse(frame);
+  const misnamed = badName(message.statement);
+  if (misnamed !== null) return misnamed;
+  if (state.statements.size > LIMITS.prepared_statements) {
+    return { code: 'limit', detail: 'Too many prepared statements are open.' };
+  }
+  const prepared: Prepared = {
+    name: message.statement,
+    text: Buffer.from(message.text),
+    parsed: conversation.understand(message.text),
+    understood: state.stamp,
+    types: message.types,
+    unit,
+    kept: null,
+  };
+  state.statements.ask(message.statement, prepared, unit);
+  state.renamed(message.statement, prepared.text.toString('latin1'));
+  owed.push({ kind: 'parse', prepared });
+  return null;
+}
+
+/** Describe: the parameter types it tells are learnt for the card. */
+export function describe(
+  frame: Buffer,
+  unit: number,
+  conversation: Conversation,
+  judgement: Judgement,
+): void {
+  const named = decodeNamed(frame);
+  let prepared: Prepared | null = null;
+  if (named.what === 'statement') {
+    const found = conversation.state.statements.find(named.name, unit, false);
+    if (typeof found === 'object') {
+      prepared = found;
+      // The server may plan it again for this.
+      judgement.understood(found);
+    }
+  }
+  conversation.owed.push({ kind: 'describe', prepared });
+}
+
+/** Close: the name is free for the rest of the unit, and for good once the server has said so. */
+export function close(frame: Buffer, unit: number, conversation: Conversation): Refusal | null {
+  const { state, owed } = conversation;
+  const named = decodeNamed(frame);
+  const misnamed = badName(named.name);
+  if (misnamed !== null) return misnamed;
+  if (named.what === 'statement') {
+    state.statements.ask(named.name, null, unit);
+    state.renamed(named.name, 'closed');
+  } else state.portals.ask(named.name, null, unit);
+  owed.push({ kind: 'close', ...named });
+  return null;
+}
