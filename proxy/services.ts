@@ -1,6 +1,7 @@
 // The rooms behind the flow (policy, recorder, holds) as the services that the flow asks.
 // Invariant: a room's failure reaches the flow as `Unavailable` with the refusal that fits.
 import type { EffectObject } from './effect/effect.ts';
+import { mayHoldSecret } from './effect/secret.ts';
 import type { RefusalCode } from './errors.ts';
 import { type Holds, HoldTooLarge, HoldUnavailable } from './hold/wait.ts';
 import type { Operation } from './operation.ts';
@@ -64,7 +65,8 @@ function judgeOf({ policy, problem }: Rooms): Judge {
 function recordOf({ recorder, by, eachRead }: Rooms): Record {
   return {
     decision: async (operation, decision, disposition, more) => {
-      const record = decisionEntry(operation, decision, { disposition, by, ...more });
+      const literals = mayHoldSecret(operation.bytes) ? 'none' : 'full';
+      const record = decisionEntry(operation, decision, { disposition, by, literals, ...more });
       await asUnavailable(recorder.decision(record));
     },
     outcome: (operation, outcome) => recorder.outcome(outcomeEntry(operation, { ...outcome, by })),

@@ -2,6 +2,7 @@
 // session.
 // Invariant: judged with the session's own settings and a catalog snapshot; what they can't settle
 // is `unknown`.
+import type { Node } from '@pgsql/types';
 import type { Analysis, Effect } from '../effect/effect.ts';
 
 /**
@@ -99,6 +100,8 @@ export type SessionChange =
   | { readonly kind: 'unsettled'; readonly why: string };
 
 export interface Statement {
+  /** Of what is prepared or declared: the query itself, judged again when it is run. */
+  readonly query?: Node;
   /** This statement's own text, a slice of the message. */
   readonly text: string;
   /** The grammar's node name: `SelectStmt`, `DeleteStmt`, … */

@@ -8,7 +8,12 @@ import { bind, close, execute, parse, query, sync } from '../peers/messages.ts';
 import { marked } from '../setup/marked.ts';
 
 const start = marked({
-  setup: `create function denied_f() returns int language sql as 'delete from denied_t; select 1'`,
+  setup: `
+    create function denied_f() returns int language sql as 'delete from denied_t; select 1';
+    create schema plain;
+    create function plain.f() returns int language sql as 'select 1';
+    create schema other;
+    create function other.f() returns int language sql as 'select denied_f()';`,
 });
 const DELETE = 'delete from denied_t';
 
@@ -105,6 +110,18 @@ describe('a name is not what the proxy was last told', () => {
       query('prepare p as select 1'),
       query('begin'),
       query(`do $$ begin deallocate p; prepare p as ${DELETE}; end $$`),
+      query('execute p'),
+      query('commit'),
+    );
+  });
+
+  test('EXECUTE under another search_path than PREPARE', async () => {
+    await attack(
+      6,
+      query('set search_path = plain, public'),
+      query('prepare p as select f()'),
+      query('set search_path = other, public'),
+      query('begin'),
       query('execute p'),
       query('commit'),
     );

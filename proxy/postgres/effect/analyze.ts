@@ -3,6 +3,7 @@
 // with the reason.
 import { createHash } from 'node:crypto';
 import { type Effect, type EffectClass, worst } from '../../effect/effect.ts';
+import { withoutLiterals } from '../../effect/secret.ts';
 import { EFFECT_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import { fingerprint, normalize, ParseFailure, parse } from '../parser.ts';
@@ -78,8 +79,7 @@ class Outcome implements Parsed {
   get normalized(): string {
     this.#normalized ??=
       this.#pattern?.normalized ??
-      attempt(() => normalize(this.#text)) ??
-      this.#text.slice(0, 2000);
+      withoutLiterals(attempt(() => normalize(this.#text)) ?? this.#text.slice(0, 2000));
     return this.#normalized;
   }
 

@@ -36,6 +36,7 @@ function judgedApart(judge: Judge, query: Node, planning: boolean): Findings {
 function asStatement(query: Node, findings: Findings): Statement {
   const [node] = kindOf(query);
   return {
+    query,
     text: '',
     node,
     effects: findings.effects,
@@ -122,6 +123,14 @@ function run(judge: Judge, statement: Statement | undefined, what: string): void
     return;
   }
   absorb(judge, statement.effects, [what]);
+  // The server may keep the old plan, or plan again by today's names: both meanings count.
+  if (statement.query !== undefined) {
+    const now = judgedApart(judge.inside({ body: true }), statement.query, false);
+    if (JSON.stringify(now.effects) !== JSON.stringify(statement.effects)) {
+      absorb(judge, now.effects, [what]);
+    }
+    if (now.needs_read_write) judge.findings.needs_read_write = true;
+  }
   if (statement.needs_read_write) judge.findings.needs_read_write = true;
   if (statement.own_transaction) judge.findings.own_transaction = true;
   for (const change of statement.changes) judge.change(change);
