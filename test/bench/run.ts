@@ -226,6 +226,10 @@ async function main(): Promise<void> {
       streams: () => streams(arms),
       idle: () => idle(arms.filter((arm) => arm.pid !== null && arm.name !== 'observe')),
       rules: () => rules(server, database),
+      effect: async () => {
+        say('judging beside parsing');
+        await import('./effect.ts');
+      },
     };
     for (const [name, part] of Object.entries(parts)) {
       if (ONLY === undefined ? !(QUICK && name === 'rules') : ONLY.split(',').includes(name)) {
