@@ -3,8 +3,13 @@
 // Invariant: wrong only on the safe side as far as words tell: what looks like it is kept without
 // its literals.
 
-const SIGNS =
-  /passw(?:or)?d|passfile|secret|credential|(?:api|access|private)[_ -]?key|\btoken\b|identified\s+by/i;
+const SIGNS = new RegExp(
+  [
+    'passw(?:or)?d|passfile|secret|credential|identified\\s+by',
+    '(?:api|access|private)[_ -]?key|\\btoken\\b',
+  ].join('|'),
+  'i',
+);
 
 /** true: the record keeps the normalized text and the digest, not the statement and its values. */
 export function mayHoldSecret(statement: Uint8Array): boolean {
