@@ -1,8 +1,10 @@
 // What people sign: the digest of a binding, and the bytes of one decision about it.
 // Invariant: both are RFC 8785 canonical JSON, so that anybody can compute them again from the same
 // facts.
+
 import { createHash } from 'node:crypto';
 import canonicalize from 'canonicalize';
+import type { ReceiptClaims } from '../proxy/contract.ts';
 import type { Binding } from './contract.ts';
 
 export type Choice = 'approve' | 'deny' | 'withdraw';
@@ -19,6 +21,23 @@ export interface SignedDecision {
   readonly signer: string;
   /** RFC 3339: the signer's clock. */
   readonly signed: string;
+}
+
+/** The approval that a receipt says one of its signers gave: what their signature in it is over. */
+export function approvalIn(
+  claims: ReceiptClaims,
+  signer: ReceiptClaims['signers'][number],
+): SignedDecision {
+  return {
+    v: 1,
+    kind: 'holdpoint-decision',
+    hold: claims.jti,
+    binding: claims.binding,
+    decision: 'approve',
+    reason: signer.reason,
+    signer: signer.name,
+    signed: signer.signed,
+  };
 }
 
 export function canonical(value: unknown): string {

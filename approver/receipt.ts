@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import { createLocalJWKSet, type JSONWebKeySet, type JWK, jwtVerify, SignJWT } from 'jose';
 import type { ReceiptClaims } from '../proxy/contract.ts';
 import type { Effect } from '../proxy/effect/effect.ts';
+import { approvalIn } from './binding.ts';
 import { RECEIPT_EFFECTS, RECEIPT_OBJECTS } from './limits.ts';
 import { checkSignature, type PasskeyRules, type PublicJwk, thumbprint } from './sign.ts';
 import type { Hold, Signature } from './store/holds.ts';
@@ -185,16 +186,7 @@ async function recheckSigner(
   if (s.method === 'slack') return 'a click in Slack, vouched for by the approver only';
   const of = await thumbprint(s.jwk).catch(() => null);
   if (of !== s.key) return 'the key in the receipt is not the one it names';
-  const decision = {
-    v: 1,
-    kind: 'holdpoint-decision',
-    hold: claims.jti,
-    binding: claims.binding,
-    decision: 'approve',
-    reason: s.reason,
-    signer: s.name,
-    signed: s.signed,
-  } as const;
+  const decision = approvalIn(claims, s);
   return checkSignature(
     decision,
     s.jwk,

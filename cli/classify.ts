@@ -3,7 +3,7 @@
 // left out.
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import type { Analysis } from '../proxy/effect/effect.ts';
+import { type Analysis, unknownEffect } from '../proxy/effect/effect.ts';
 import { type CatalogSnapshot, openCatalog } from '../proxy/postgres/catalog.ts';
 import { analyze, loadParser } from '../proxy/postgres/effect/analyze.ts';
 import { applyChange, initialContext } from '../proxy/postgres/effect/context.ts';
@@ -39,18 +39,7 @@ function unknown(reason: string): Answer {
     class: 'unknown',
     complete: false,
     unscoped: true,
-    effects: [
-      {
-        class: 'unknown',
-        verb: 'unknown',
-        objects: [],
-        predicate: 'not-applicable',
-        scoped: false,
-        rows_max: null,
-        reversible: false,
-        opaque: reason,
-      },
-    ],
+    effects: [unknownEffect(reason)],
   };
 }
 

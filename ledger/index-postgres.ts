@@ -10,7 +10,7 @@ import { columnsOf, INDEX_VERSION, objectsOf } from './index-file.ts';
 import { INDEX_EVERY_MS, INDEX_RETRY_MS, POSTGRES_BATCH } from './limits.ts';
 import { PublishedLog } from './log.ts';
 import { SHARD_REMOVED, shardOf } from './removed.ts';
-import type { Finder } from './search.ts';
+import { COLUMNS, type Finder } from './search.ts';
 
 const SCHEMA = `
 CREATE SCHEMA IF NOT EXISTS holdpoint_ledger;
@@ -174,21 +174,7 @@ export class PostgresIndex implements Finder {
   }
 }
 
-const NAMES = [
-  'place',
-  'time',
-  'kind',
-  'operation',
-  'hold',
-  'session',
-  'agent',
-  'target',
-  'environment',
-  'class',
-  'verdict',
-  'rule',
-  'signer',
-] as const;
+const NAMES = ['place', 'time', ...COLUMNS] as const;
 
 function asRecord(row: readonly unknown[]): { [name: string]: unknown } {
   return Object.fromEntries(NAMES.map((name, at) => [name, row[at]]));

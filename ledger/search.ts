@@ -51,7 +51,8 @@ export interface Story {
   readonly steps: readonly StoryStep[];
 }
 
-const COLUMNS = [
+/** What an entry can be found by, beside its objects and its time. */
+export const COLUMNS = [
   'kind',
   'operation',
   'hold',

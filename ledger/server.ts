@@ -13,7 +13,7 @@ import { DiskFiles } from './files.ts';
 import type { Ledger } from './ledger.ts';
 import { HASH_BYTES, REQUEST_BYTES_MAX, TILE_WIDTH } from './limits.ts';
 import type { LedgerMetrics } from './metrics.ts';
-import type { SearchQuery } from './search.ts';
+import { COLUMNS, type SearchQuery } from './search.ts';
 import { bundlePath, parseTilePath, splitBundle, type TilePlace, tilePath } from './tile.ts';
 
 export interface ServerOptions {
@@ -69,22 +69,7 @@ function whole(text: unknown, name: string): number {
   return number;
 }
 
-const SEARCH_NAMES = [
-  'kind',
-  'operation',
-  'hold',
-  'session',
-  'agent',
-  'target',
-  'environment',
-  'class',
-  'verdict',
-  'rule',
-  'signer',
-  'object',
-  'from',
-  'to',
-] as const;
+const SEARCH_NAMES = [...COLUMNS, 'object', 'from', 'to'] as const;
 
 /**
  * The query of a search request; an unknown name is an error, so that a typing mistake is not a

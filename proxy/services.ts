@@ -53,9 +53,6 @@ function judgeOf({ policy, problem }: Rooms): Judge {
     get version() {
       return policy.version;
     },
-    get digest() {
-      return policy.digest;
-    },
     get keeps() {
       return policy.keeps;
     },

@@ -88,12 +88,3 @@ export function describe(effect: Effect): string {
 function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
-
-/**
- * All effects of an operation, worst told first, plain reads left out where something else happens.
- */
-export function describeEffects(effects: readonly Effect[]): string {
-  const telling = effects.filter((effect) => effect.class !== 'read' || effect.opaque !== null);
-  const told = telling.length > 0 ? telling : effects;
-  return [...new Set(told.map(describe))].join(' ');
-}

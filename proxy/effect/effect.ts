@@ -161,3 +161,17 @@ export function worst(classes: Iterable<EffectClass>): EffectClass {
 export function isChange(c: EffectClass): boolean {
   return SEVERITY[c] >= SEVERITY.write;
 }
+
+/** What could not be understood, and why: nothing of it is known to be safe. */
+export function unknownEffect(reason: string): Effect {
+  return {
+    class: 'unknown',
+    verb: 'unknown',
+    objects: [],
+    predicate: 'not-applicable',
+    scoped: false,
+    rows_max: null,
+    reversible: false,
+    opaque: reason,
+  };
+}

@@ -3,7 +3,7 @@
 // Invariant: every claim is compared with the proxy's own binding; the bus and the approver's words
 // count for nothing.
 import { createLocalJWKSet, errors, type JSONWebKeySet, jwtVerify } from 'jose';
-import { digestOf } from '../../approver/binding.ts';
+import { approvalIn, digestOf } from '../../approver/binding.ts';
 import type { HoldRequest } from '../../approver/contract.ts';
 import { checkSignature, thumbprint } from '../../approver/sign.ts';
 import type { ReceiptClaims } from '../contract.ts';
@@ -84,16 +84,7 @@ async function badSigner(claims: ReceiptClaims): Promise<string | null> {
     if ((await thumbprint(s.jwk).catch(() => null)) !== s.key) {
       return `the key of ${s.name} is not the one the receipt names`;
     }
-    const decision = {
-      v: 1,
-      kind: 'holdpoint-decision',
-      hold: claims.jti,
-      binding: claims.binding,
-      decision: 'approve',
-      reason: s.reason,
-      signer: s.name,
-      signed: s.signed,
-    } as const;
+    const decision = approvalIn(claims, s);
     const { method, signature, evidence } = s;
     const fault = checkSignature(decision, s.jwk, { method, signature, evidence }, null);
     if (fault !== null) return `the signature of ${s.name} is bad: ${fault}`;

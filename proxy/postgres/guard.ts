@@ -91,8 +91,4 @@ export class Guard {
     this.#agentReadOnly = readOnly;
     this.#upstream = 'unknown';
   }
-
-  get agentReadOnly(): boolean {
-    return this.#agentReadOnly;
-  }
 }

@@ -33,7 +33,6 @@ export interface Judge {
   decide(operation: Operation, mode: Mode): Decision;
   /** Goes up when another policy is in force: a kept verdict is void then. */
   readonly version: number;
-  readonly digest: string;
   /**
    * true: no verdict depends on parameters or time, so one may be kept with a prepared statement.
    */

@@ -2,7 +2,7 @@
 // Invariant: it never throws and always ends; whatever goes wrong on the way is class `unknown`,
 // with the reason.
 import { createHash } from 'node:crypto';
-import { type Effect, type EffectClass, worst } from '../../effect/effect.ts';
+import { type Effect, type EffectClass, unknownEffect, worst } from '../../effect/effect.ts';
 import { withoutLiterals } from '../../effect/secret.ts';
 import { EFFECT_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
@@ -17,24 +17,11 @@ import { judgeStatement, kindOf } from './statements.ts';
 export { loadParser } from '../parser.ts';
 export { applyChange, initialContext } from './context.ts';
 
-function opaqueEffect(reason: string): Effect {
-  return {
-    class: 'unknown',
-    verb: 'unknown',
-    objects: [],
-    predicate: 'not-applicable',
-    scoped: false,
-    rows_max: null,
-    reversible: false,
-    opaque: reason,
-  };
-}
-
 function opaqueStatement(text: string, reason: string): Statement {
   return {
     text,
     node: 'unknown',
-    effects: [opaqueEffect(reason)],
+    effects: [unknownEffect(reason)],
     changes: [{ kind: 'unsettled', why: reason }],
     own_transaction: false,
     needs_read_write: true,

@@ -2,7 +2,7 @@
 // would run.
 // Invariant: until the catalog shows it, a changed object is either remembered with its effects or
 // `unknown`.
-import type { Effect } from '../../effect/effect.ts';
+import { type Effect, unknownEffect } from '../../effect/effect.ts';
 import type { LocalObject } from '../statement.ts';
 import type { Judge } from './judge.ts';
 
@@ -18,16 +18,7 @@ export function remember(
 }
 
 function notShown(what: string): Effect {
-  return {
-    class: 'unknown',
-    verb: 'unknown',
-    objects: [],
-    predicate: 'not-applicable',
-    scoped: false,
-    rows_max: null,
-    reversible: false,
-    opaque: `${what} was changed in this session, and the catalog does not show it yet`,
-  };
+  return unknownEffect(`${what} was changed in this session, and the catalog does not show it yet`);
 }
 
 /**
