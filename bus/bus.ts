@@ -14,7 +14,10 @@ export type Handler = (subject: string, body: unknown) => Promise<void>;
 export type Responder = (subject: string, body: unknown) => Promise<unknown>;
 
 export interface Bus {
-  /** Durable publish; resolves when the bus has accepted it. `id` removes duplicates. */
+  /**
+   * Durable publish; resolves when the bus has it where a crash of this process does not lose it.
+   * `id` removes duplicates.
+   */
   publish(subject: string, body: unknown, id: string): Promise<void>;
   /**
    * Durable, at least once, shared by all consumers of the same `durable` name (one of them gets

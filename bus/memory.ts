@@ -1,6 +1,7 @@
 // The bus inside one process: same contract as NATS JetStream, no server, nothing on disk.
 // Invariant: bodies are copied as JSON on the way, so that nothing works here that could not work
-// over a wire.
+// over a wire; and a message is accepted only once its consumers have handled it, since memory
+// would lose it with the process.
 import {
   type Bus,
   BusUnavailable,
@@ -14,6 +15,10 @@ import { matches, STREAMS, type Stream, streamOf } from './streams.ts';
 interface Message {
   readonly subject: string;
   readonly text: string;
+  /** Consumers that were there when it came and have not handled it yet. */
+  readonly unhandled: Set<Consumer>;
+  /** Called when the last of them has. */
+  handled: () => void;
 }
 interface Log {
   readonly stream: Stream;
@@ -44,6 +49,8 @@ export class MemoryBus implements Bus {
   readonly #listeners = new Set<Pattern<Handler>>();
   readonly #responders: Pattern<Responder>[] = [];
   readonly #timers = new Set<NodeJS.Timeout>();
+  /** Ends a publish that still waits for its consumers. */
+  readonly #unhandled = new Set<() => void>();
   #turn = 0;
   #closed = false;
 
@@ -62,13 +69,23 @@ export class MemoryBus implements Bus {
       for (const [k, at] of log.seen) if (now - at > limits.DUPLICATE_WINDOW_MS) log.seen.delete(k);
     }
     log.seen.set(id, now);
-    log.messages.push({ subject, text });
+    const there = [...this.#consumers.values()].filter(
+      (c) => c.log === log && c.handlers.length > 0 && matches(c.pattern, subject),
+    );
+    const message: Message = { subject, text, unhandled: new Set(there), handled: () => {} };
+    log.messages.push(message);
     this.#trim(log);
     for (const c of this.#consumers.values()) if (c.log === log) this.#run(c);
     for (const l of this.#listeners) {
       if (matches(l.pattern, subject)) {
         queueMicrotask(() => void l.handler(subject, JSON.parse(text)).catch(() => {}));
       }
+    }
+    try {
+      await this.#handled(message);
+    } catch (e) {
+      log.seen.delete(id);
+      throw e;
     }
   }
 
@@ -155,9 +172,28 @@ export class MemoryBus implements Bus {
     this.#closed = true;
     for (const t of this.#timers) clearTimeout(t);
     this.#timers.clear();
+    for (const giveUp of this.#unhandled) giveUp();
     this.#listeners.clear();
     this.#responders.length = 0;
     for (const c of this.#consumers.values()) c.handlers.length = 0;
+  }
+
+  /** Rejects when it takes too long; the message stays, and its consumers are given it again. */
+  async #handled(message: Message): Promise<void> {
+    if (message.unhandled.size === 0) return;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    message.handled = resolve;
+    const late = () => {
+      reject(new BusUnavailable(`${message.subject} was not handled: its consumer fails or hangs`));
+    };
+    const timer = setTimeout(late, limits.PUBLISH_TIMEOUT_MS);
+    this.#unhandled.add(late);
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+      this.#unhandled.delete(late);
+    }
   }
 
   #log(subject: string): Log {
@@ -209,6 +245,7 @@ export class MemoryBus implements Bus {
     }
     try {
       await handler(message.subject, JSON.parse(message.text));
+      if (message.unhandled.delete(c) && message.unhandled.size === 0) message.handled();
     } catch {
       const timer = setTimeout(() => {
         this.#timers.delete(timer);

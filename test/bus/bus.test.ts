@@ -149,6 +149,37 @@ describe('the NATS bus', () => {
   suite(() => openNatsBus({ servers: [nats.url] }));
 });
 
+describe('the bus of one process', () => {
+  it('accepts a message only once its consumer has it: memory dies with the process', async () => {
+    const bus = new MemoryBus();
+    const stored: unknown[] = [];
+    let failures = 1;
+    await bus.consume('store', REQUESTED, async (_subject, body) => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      if (failures-- > 0) throw new Error('disk full');
+      stored.push(body);
+    });
+    await bus.publish(REQUESTED, 1, 'one');
+    assert.deepEqual(stored, [1]);
+    await bus.close();
+  });
+
+  it('refuses a message that its consumer never takes, and takes it when sent again', async () => {
+    const bus = new MemoryBus();
+    let full = true;
+    const stored: unknown[] = [];
+    await bus.consume('store', REQUESTED, async (_subject, body) => {
+      if (full) throw new Error('disk full');
+      stored.push(body);
+    });
+    await assert.rejects(bus.publish(REQUESTED, 1, 'one'), BusUnavailable);
+    full = false;
+    await bus.publish(REQUESTED, 1, 'one');
+    assert.ok(stored.includes(1));
+    await bus.close();
+  });
+});
+
 describe('the NATS bus when the server goes', () => {
   let nats: RunningNats;
   let bus: NatsBus | null = null;
