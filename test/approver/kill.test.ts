@@ -16,7 +16,7 @@ import type { HoldAnswer } from '../../proxy/contract.ts';
 import { Holds } from '../../proxy/hold/wait.ts';
 import { held, operation, until } from '../setup/holds.ts';
 import { startNats } from '../setup/nats.ts';
-import { freePort } from '../setup/postgres.ts';
+import { freePort } from '../setup/port.ts';
 
 const KILLS = Number(process.env.HOLDPOINT_KILLS ?? 8);
 const SEED = Number(process.env.HOLDPOINT_SEED ?? 7);

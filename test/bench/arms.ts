@@ -9,7 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Login } from '../peers/client.ts';
 import { type HoldpointOptions, startHoldpoint } from '../setup/holdpoint.ts';
-import { freePort, type PostgresServer, serverUser } from '../setup/postgres.ts';
+import { freePort } from '../setup/port.ts';
+import { type PostgresServer, serverUser } from '../setup/postgres.ts';
 import { findProgram } from '../setup/programs.ts';
 
 export interface Arm {

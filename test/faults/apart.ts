@@ -9,7 +9,8 @@ import type { ApproverClient } from '../../approver/client.ts';
 import type { Entry } from '../../ledger/contract.ts';
 import type { Verified } from '../../ledger/verify.ts';
 import { endOf, type Holdpoint } from '../setup/holdpoint.ts';
-import { freePort } from '../setup/postgres.ts';
+import type { RunningNats } from '../setup/nats.ts';
+import { freePort } from '../setup/port.ts';
 import type { Killable } from './killing.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'cli', 'main.ts');
@@ -17,6 +18,7 @@ const START_MS = 60_000;
 /** In the order in which they start. */
 const SERVICES = ['ledger', 'approver', 'proxy'] as const;
 type Service = (typeof SERVICES)[number];
+const VICTIMS = [...SERVICES, 'nats'] as const;
 
 interface Settings {
   readonly [name: string]: unknown;
@@ -25,12 +27,14 @@ interface Settings {
 
 export class Apart implements Killable {
   readonly #holdpoint: Holdpoint;
+  readonly #nats: RunningNats;
   readonly #children = new Map<Service, ChildProcess>();
   #written = false;
   complaints = '';
 
-  constructor(prepared: Holdpoint) {
+  constructor(prepared: Holdpoint, nats: RunningNats) {
     this.#holdpoint = prepared;
+    this.#nats = nats;
   }
 
   get url(): string {
@@ -44,6 +48,7 @@ export class Apart implements Killable {
   async start(): Promise<void> {
     if (!this.#written) await this.#writeSettings();
     this.#written = true;
+    await this.#nats.start();
     for (const service of SERVICES) {
       const child = this.#children.get(service);
       if (child === undefined || child.exitCode !== null || child.signalCode !== null) {
@@ -53,7 +58,12 @@ export class Apart implements Killable {
   }
 
   async kill(roll: (bound: number) => number): Promise<void> {
-    const child = this.#children.get(SERVICES[roll(SERVICES.length)] ?? 'proxy');
+    const victim = VICTIMS[roll(VICTIMS.length)] ?? 'proxy';
+    if (victim === 'nats') {
+      await this.#nats.kill();
+      return;
+    }
+    const child = this.#children.get(victim);
     if (child !== undefined) await endOf(child, 'SIGKILL');
   }
 

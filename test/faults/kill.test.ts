@@ -3,7 +3,7 @@
 import { MARKED_POLICY, startHoldpoint } from '../setup/holdpoint.ts';
 import { killing } from './killing.ts';
 
-killing('kill -9 of everything while statements are held', 10, (server, database) =>
+killing('kill -9 of everything while statements are held', (server, database) =>
   startHoldpoint({
     target: { ...server, database },
     policy: MARKED_POLICY,

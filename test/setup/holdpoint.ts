@@ -20,7 +20,7 @@ import { parseVkey } from '../../ledger/note.ts';
 import { type Verified, verifyLog } from '../../ledger/verify.ts';
 import { addAgent } from '../../proxy/agents.ts';
 import { loadConfig } from '../../proxy/config.ts';
-import { freePort } from './postgres.ts';
+import { freePort } from './port.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const START_MS = 60_000;

@@ -2,10 +2,11 @@
 // Invariant: what it starts it stops, and its folder goes with it.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { access, constants, mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { createConnection, createServer } from 'node:net';
+import { createConnection } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
+import { freePort } from './port.ts';
 
 /** The version built when the machine has none. */
 export const NATS_SERVER = 'github.com/nats-io/nats-server/v2@v2.14.0';
@@ -60,7 +61,8 @@ export interface RunningNats {
   readonly port: number;
   /** kill -9, as a bad night does it. */
   kill(): Promise<void>;
-  /** The same port and folder again. */
+  /** The same port and folder again; nothing to do where it runs. */
+  start(): Promise<void>;
   restart(): Promise<void>;
   close(): Promise<void>;
 }
@@ -71,6 +73,7 @@ export async function startNats(): Promise<RunningNats> {
   const port = await freePort();
   let child: ChildProcess | null = null;
   const start = async () => {
+    if (child !== null) return;
     const args = ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder];
     child = spawn(binary, args, { stdio: 'ignore' });
     await answering(port);
@@ -88,6 +91,7 @@ export async function startNats(): Promise<RunningNats> {
     url: `nats://127.0.0.1:${port}`,
     port,
     kill,
+    start,
     restart: async () => {
       await kill();
       await start();
@@ -97,18 +101,6 @@ export async function startNats(): Promise<RunningNats> {
       await rm(folder, { recursive: true, force: true });
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  return await new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      const port = typeof address === 'object' && address ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 async function answering(port: number): Promise<void> {

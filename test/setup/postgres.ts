@@ -5,12 +5,12 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { chmod, chown, cp, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { generate } from 'selfsigned';
+import { freePort } from './port.ts';
 import { debianVersions, IN_CI, IS_ROOT } from './programs.ts';
 
 const run = promisify(execFile);
@@ -369,14 +369,4 @@ async function installCertificate(data: string): Promise<string> {
   await writeFile(join(data, 'server.key'), made.private, { mode: 0o600 });
   for (const file of ['server.crt', 'server.key']) await ownByServerUser(join(data, file));
   return made.cert;
-}
-
-/** A port nobody listens on now; whoever binds it may still lose a race and must try again. */
-export async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const at = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  if (at === null || typeof at === 'string') throw new Error('no port');
-  return at.port;
 }

@@ -15,7 +15,8 @@ import pg from 'pg';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { findNatsServer } from '../setup/nats.ts';
-import { freePort, sharedPostgres } from '../setup/postgres.ts';
+import { freePort } from '../setup/port.ts';
+import { sharedPostgres } from '../setup/postgres.ts';
 import { program, skipWithout } from '../setup/programs.ts';
 import { ROOT } from '../tidy/files.ts';
 
