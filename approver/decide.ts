@@ -118,7 +118,7 @@ export async function consequence(
   people: SignerStore,
 ): Promise<HoldChange> {
   const now = parts.now();
-  const open = { recorded: false, published: false, decided: now };
+  const open = { decided: now };
   if (latest.decision === 'deny') {
     return { ...open, state: 'denied', decided_by: latest.signer, reason: latest.reason };
   }

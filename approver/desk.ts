@@ -1,12 +1,15 @@
 // The desk: a hold's whole way, from the request on the bus to the answer on the bus.
 // Invariant: no record, no approval; nobody hears of a state that is not in the ledger.
 //
-//   request → pending → signature recorded → state changed (compare-and-set)
-//           → state recorded → answer published            (the last two: settle.ts)
+//   request → pending → signature, state and their entries kept (compare-and-set, on disk)
+//           → entries in the ledger, in one commit → answer published      (settle.ts)
+//   redeem  → state and its entry kept  ┐ side by side, both on disk
+//           → entry in the ledger       ┘ → receipt
 //
-// What if we crash between two steps? After "signature recorded" the person signs again. After
-// "state changed" the sweep finds the hold unrecorded or unpublished and goes on from there: both
-// steps are idempotent by their keys.
+// What if we crash between two steps? What is kept goes its way: the sweep gives the ledger the
+// very entries that were kept, and publishes; both steps are idempotent by their keys. Of a
+// redemption only the ledger may know, when the machine itself goes down before the store is on
+// disk: then it was not answered, nothing ran, and the approval is still there.
 import { createHash } from 'node:crypto';
 import type { HoldAnswer } from '../proxy/contract.ts';
 import {
@@ -25,7 +28,8 @@ import type { ApproverKey } from './receipt.ts';
 import { loadRoster, type Routing } from './routing.ts';
 import { reasonOf, type SettleParts, Settler } from './settle.ts';
 import type { PasskeyRules } from './sign.ts';
-import type { Hold } from './store/holds.ts';
+import type { Hold, Signature } from './store/holds.ts';
+import type { Due } from './store/records.ts';
 
 export interface DeskParts extends SettleParts {
   readonly key: ApproverKey;
@@ -63,11 +67,8 @@ export class Desk {
       asked + Math.min(Math.max(life, limits.HOLD_LIFE_LEAST_MS), limits.HOLD_LIFE_MOST_MS);
     for (let attempt = 0; attempt < limits.DECIDE_ATTEMPTS; attempt++) {
       const late = expires <= this.#p.now();
-      const how = await store.holds.insert(
-        request,
-        { asked, expires },
-        late ? 'expired' : 'pending',
-      );
+      const entry = this.#settler.entry(lateHold(request, asked, expires), 'expired');
+      const how = await store.holds.insert(request, { asked, expires }, late ? entry : null);
       if (how === 'active') {
         const first = await store.holds.active(request.digest, request.agent.name);
         if (!first || (await this.#expireIfDue(first))) continue;
@@ -132,43 +133,46 @@ export class Desk {
       if (!hold || why !== null) return { ok: false, reason: why ?? '' };
       if (hold.receipt === null) return { ok: false, reason: `hold ${hold.id} has no receipt` };
       if (hold.state === 'redeemed' && hold.recorded) return { ok: true, receipt: hold.receipt };
-      if (hold.state === 'approved') {
-        const done = await store.holds.change(hold.id, hold.version, {
-          state: 'redeemed',
-          redeemed_by: ask.operation,
-          redeemed: this.#p.now(),
-          recorded: false,
-          published: false,
-        });
-        if (!done) continue;
+      if (hold.state === 'redeemed') return await this.#recordAgain(hold, hold.receipt);
+      const change = {
+        state: 'redeemed',
+        redeemed_by: ask.operation,
+        redeemed: this.#p.now(),
+      } as const;
+      const redeemed = { ...hold, ...change, version: hold.version + 1, recorded: false };
+      const entry = this.#settler.entry(redeemed, 'redeemed');
+      const kept = await store.holds.change(hold.id, hold.version, change, [entry]);
+      if (!kept.result) continue;
+      try {
+        await Promise.all([kept.durable, this.#settler.record(redeemed)]);
+      } catch (e) {
+        // Nobody was told: the approval is given back, to be used when the ledger is there again.
+        const back = { state: 'approved', redeemed_by: null, redeemed: null } as const;
+        await store.holds.takeBack(redeemed, back, entry);
+        return { ok: false, reason: `the ledger can't record the redemption: ${reasonOf(e)}` };
       }
-      return await this.#finishRedeem(hold.id, hold.receipt);
+      this.#settleLater(hold.id);
+      return { ok: true, receipt: hold.receipt };
     }
     return { ok: false, reason: `hold ${ask.hold} keeps changing: send the statement again` };
   }
 
-  async #finishRedeem(id: string, receipt: string): Promise<RedeemedHold> {
-    const { store } = this.#p;
-    const redeemed = await this.#load(id);
+  /** Redeemed by this very operation, and perhaps not on record yet: a crash, or it asks twice. */
+  async #recordAgain(hold: Hold, receipt: string): Promise<RedeemedHold> {
     try {
-      await this.#settler.record(redeemed);
+      await this.#settler.record(hold);
     } catch (e) {
-      // Nothing was written and nobody was told: the approval is given back, to be used when the
-      // ledger is there again.
-      await store.holds.change(id, redeemed.version, {
-        state: 'approved',
-        redeemed_by: null,
-        redeemed: null,
-        recorded: true,
-        published: true,
-      });
       return { ok: false, reason: `the ledger can't record the redemption: ${reasonOf(e)}` };
     }
-    // Nobody waits for this; what is left over, the sweep does.
+    this.#settleLater(hold.id);
+    return { ok: true, receipt };
+  }
+
+  /** Nobody waits for this; what is left over, the sweep does. */
+  #settleLater(id: string): void {
     void this.#load(id)
       .then((h) => this.#settler.settle(h))
       .catch(() => {});
-    return { ok: true, receipt };
   }
 
   #whyNotRedeem(hold: Hold, ask: RedeemHold): string | null {
@@ -196,29 +200,18 @@ export class Desk {
       // The same signature again is the same decision: an answer that got lost is given again.
       if (await this.#signedBefore(hold, given)) return await this.#after(hold.id);
       const { signer, signature } = await checkDecision(this.#p, hold, given);
-      const entry = {
-        kind: 'signature',
-        ...this.#settler.stamp(),
-        hold: hold.id,
-        operation: hold.request.operation,
-        binding: hold.request.digest,
-        signer: signer.name,
-        decision: signature.decision,
-        method: signature.method,
-        channel: signature.channel,
-        signature: signature.signature,
-        reason: signature.reason,
-      } as const;
-      const key = `signature/${hold.id}/${hash(signature.signature)}`;
-      const record = await this.#settler.append(key, entry);
-      const result = await store.holds.sign(hold, signature, record, (all, people) =>
-        consequence(this.#p, hold, signature, all, people),
-      );
+      const result = await store.holds.sign(hold, signature, async (all, people) => {
+        const change = await consequence(this.#p, hold, signature, all, people);
+        const entries = [this.#signatureEntry(hold, signature)];
+        if (change.state && change.state !== 'pending') {
+          entries.push(this.#settler.entry({ ...hold, ...change }, change.state));
+        }
+        return { change, entries };
+      });
       if (result === 'moved') continue;
       if (result === 'already') {
         throw new ApproverError('already-signed', `${signer.name} has already signed ${hold.id}`);
       }
-      await this.#p.told({ kind: 'signed', hold: hold.id, who: signer.name }).catch(() => {});
       const used = counterOf(signature.evidence);
       if (used > 0) await store.signers.raiseCounter(signature.key, used).catch(() => {});
       return await this.#after(hold.id);
@@ -236,15 +229,33 @@ export class Desk {
     throw new ApproverError('already-signed', `${signer} has already signed ${hold.id}`);
   }
 
+  #signatureEntry(hold: Hold, s: Signature): Due {
+    return {
+      key: `signature/${hold.id}/${hash(s.signature)}`,
+      entry: {
+        kind: 'signature',
+        ...this.#settler.stamp(),
+        hold: hold.id,
+        operation: hold.request.operation,
+        binding: hold.request.digest,
+        signer: s.signer,
+        decision: s.decision,
+        method: s.method,
+        channel: s.channel,
+        signature: s.signature,
+        reason: s.reason,
+      },
+    };
+  }
+
   async #after(id: string): Promise<Hold> {
-    const hold = await this.#load(id);
-    return hold.state === 'pending' ? hold : await this.#settler.settle(hold);
+    return await this.#settler.settle(await this.#load(id));
   }
 
   /** Expired holds end, and what a crash or an outage left half-told is told. */
   async sweep(): Promise<void> {
     const { store, now } = this.#p;
-    for (const hold of await store.holds.due(now(), limits.SWEEP_BATCH)) {
+    for (const hold of await store.holds.overdue(now(), limits.SWEEP_BATCH)) {
       await this.#expireIfDue(hold).catch(() => {});
     }
     for (const hold of await store.holds.unsettled(limits.SWEEP_BATCH)) {
@@ -274,13 +285,11 @@ export class Desk {
   async #expireIfDue(hold: Hold): Promise<boolean> {
     if (hold.state !== 'pending' && hold.state !== 'approved') return false;
     if (hold.expires > this.#p.now()) return false;
-    const done = await this.#p.store.holds.change(hold.id, hold.version, {
-      state: 'expired',
-      decided: this.#p.now(),
-      recorded: false,
-      published: false,
-    });
-    if (done) await this.#settler.settle(await this.#load(hold.id)).catch(() => {});
+    const change = { state: 'expired', decided: this.#p.now() } as const;
+    const entry = this.#settler.entry(hold, 'expired');
+    const kept = await this.#p.store.holds.change(hold.id, hold.version, change, [entry]);
+    await kept.durable;
+    if (kept.result) await this.#settler.settle(await this.#load(hold.id)).catch(() => {});
     return true;
   }
 
@@ -289,6 +298,14 @@ export class Desk {
     if (!hold) throw new Error(`hold ${id} is gone from the store`);
     return hold;
   }
+}
+
+/** A request that came after its time, as the hold it never was. */
+function lateHold(request: HoldRequest, asked: number, expires: number): Hold {
+  const nothing = { decided: null, decided_by: null, reason: null, receipt: null, outcome: null };
+  const unused = { redeemed_by: null, redeemed: null, recorded: false, published: false };
+  const { id } = request;
+  return { id, request, state: 'expired', version: 1, asked, expires, ...nothing, ...unused };
 }
 
 function hash(s: string): string {

@@ -1,11 +1,12 @@
 // Ledger, then bus: how a state that the store has reached becomes known.
 // Invariant: a state is on record before anybody is told of it, and both steps may be done again.
 import type { Bus } from '../bus/bus.ts';
-import type { Appended, HoldEntry, LedgerWriter, SignatureEntry } from '../ledger/contract.ts';
+import type { Appended, HoldEntry, LedgerWriter } from '../ledger/contract.ts';
 import type { HoldAnswer } from '../proxy/contract.ts';
 import { HOLD_DECIDED } from './contract.ts';
 import { ApproverError } from './errors.ts';
-import type { Hold, HoldRecord } from './store/holds.ts';
+import type { Hold } from './store/holds.ts';
+import type { Due } from './store/records.ts';
 import type { Store } from './store.ts';
 
 /** What happened to a hold, for pages and webhooks. */
@@ -42,50 +43,71 @@ export class Settler {
 
   /** Ledger, then bus, each marked when done. Safe to run again from wherever it stopped. */
   async settle(hold: Hold): Promise<Hold> {
-    const { store } = this.#p;
-    let now = hold;
-    if (!now.recorded) {
+    if (!hold.recorded) {
       try {
-        await this.record(now);
+        await this.record(hold);
       } catch (e) {
         const why = `hold ${hold.id} is ${hold.state}, but the ledger can't record it yet`;
         this.#p.log(why, { hold: hold.id, error: reasonOf(e) });
         throw this.noLedger(`${why}; it will be recorded and published when the ledger is back`);
       }
-      now = await this.#load(hold.id);
     }
-    if (!now.published) {
+    if (!hold.published) {
       try {
-        const ids = [now.id, ...(await store.holds.aliases(now.id))];
-        if (now.state !== 'redeemed') await this.publish(now, ids);
-        if (isEnd(now.state)) await this.#p.told({ kind: now.state, hold: now.id });
-        await store.holds.change(now.id, now.version, { published: true });
+        await this.#tell(hold);
       } catch (e) {
         // Decided and on record: the sweep publishes it when the bus is back.
         this.#p.log('answer not yet published', { hold: hold.id, error: reasonOf(e) });
       }
-      now = await this.#load(hold.id);
     }
-    return now;
+    return await this.#load(hold.id);
   }
 
-  /** Puts the state on record and marks it so. */
+  /** Gives the ledger what is due of this hold, in one commit of its, and marks it. */
   async record(hold: Hold): Promise<void> {
-    if (!isEnd(hold.state)) return;
-    const entry: HoldEntry = {
-      kind: 'hold',
-      ...this.stamp(),
-      hold: hold.id,
-      operation: hold.redeemed_by ?? hold.request.operation,
-      binding: hold.request.digest,
-      state: hold.state,
-      receipt: hold.state === 'approved' ? hold.receipt : null,
-      reason: hold.reason,
-    };
+    const { holds } = this.#p.store;
+    const due = await holds.due(hold.id);
+    let places: readonly Appended[];
+    try {
+      places = due.length === 0 ? [] : await this.#p.ledger.append(due);
+    } catch (e) {
+      throw this.noLedger(reasonOf(e));
+    }
+    const records = due.flatMap((d, i) => {
+      const place = places[i];
+      return place ? [{ ...d, place }] : [];
+    });
+    await holds.setRecorded(hold, records);
+  }
+
+  /** The waiting proxies first; then pages and webhooks, of each signature and of the state. */
+  async #tell(hold: Hold): Promise<void> {
+    const { holds } = this.#p.store;
+    const { id, state } = hold;
+    if (state !== 'redeemed') await this.publish(hold, [id, ...(await holds.aliases(id))]);
+    for (const { signer } of await holds.signatures(id)) {
+      if (state !== 'redeemed') await this.#p.told({ kind: 'signed', hold: id, who: signer });
+    }
+    if (state !== 'pending') await this.#p.told({ kind: state, hold: id });
+    await holds.setPublished(hold);
+  }
+
+  /** The entry that tells of the state this hold has come to. */
+  entry(hold: Hold, state: HoldEntry['state']): Due {
     const by = hold.redeemed_by === null ? '' : `/${hold.redeemed_by}`;
-    const record = await this.append(`hold/${hold.id}/${hold.state}${by}`, entry);
-    const marked = await this.#p.store.holds.setRecorded(hold, record);
-    if (!marked) this.#p.log('hold moved on while it was recorded', { hold: hold.id });
+    return {
+      key: `hold/${hold.id}/${state}${by}`,
+      entry: {
+        kind: 'hold',
+        ...this.stamp(),
+        hold: hold.id,
+        operation: hold.redeemed_by ?? hold.request.operation,
+        binding: hold.request.digest,
+        state,
+        receipt: state === 'approved' ? hold.receipt : null,
+        reason: hold.reason,
+      },
+    };
   }
 
   async publish(hold: Hold, ids: readonly string[]): Promise<void> {
@@ -113,17 +135,6 @@ export class Settler {
     return null;
   }
 
-  /** Rejects when it is not on record. The proof is kept for the page, which checks it. */
-  async append(key: string, entry: HoldEntry | SignatureEntry): Promise<HoldRecord | null> {
-    let place: Appended | undefined;
-    try {
-      [place] = await this.#p.ledger.append([{ key, entry }]);
-    } catch (e) {
-      throw this.noLedger(reasonOf(e));
-    }
-    return place ? { key, entry, place } : null;
-  }
-
   noLedger(why: string): ApproverError {
     return new ApproverError(
       'ledger-unavailable',
@@ -140,10 +151,6 @@ export class Settler {
     if (!hold) throw new Error(`hold ${id} is gone from the store`);
     return hold;
   }
-}
-
-function isEnd(state: Hold['state']): state is HoldEntry['state'] {
-  return state !== 'pending';
 }
 
 export function reasonOf(e: unknown): string {

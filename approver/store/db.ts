@@ -9,10 +9,22 @@ export type Row = { readonly [column: string]: unknown };
 export interface Db {
   readonly dialect: 'sqlite' | 'postgres';
   all(sql: string, ...values: readonly Value[]): Promise<readonly Row[]>;
-  /** Rows changed. */
+  /** Rows changed; resolves once the change is on disk. */
   run(sql: string, ...values: readonly Value[]): Promise<number>;
+  /** Resolves once it is on disk. */
   transaction<T>(work: (db: Db) => Promise<T>): Promise<T>;
+  /**
+   * Resolves once everybody sees it, a moment before it is on disk: for work that goes on beside
+   * the disk, and for marks that may be made again after a crash of the machine.
+   */
+  commit<T>(work: (db: Db) => Promise<T>): Promise<Committed<T>>;
   close(): Promise<void>;
+}
+
+export interface Committed<T> {
+  readonly result: T;
+  /** Rejects when the disk did not take it. */
+  readonly durable: Promise<void>;
 }
 
 export async function one(db: Db, sql: string, ...values: readonly Value[]): Promise<Row | null> {

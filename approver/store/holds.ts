@@ -1,10 +1,10 @@
 // Holds and signatures at rest. Every change of a hold's state is a compare-and-set on its version.
 // Invariant: of two writers that saw the same version one wins, and the other is told.
 
-import type { Appended, Entry } from '../../ledger/contract.ts';
 import type { Choice } from '../binding.ts';
 import type { HoldRequest, HoldState } from '../contract.ts';
 import {
+  type Committed,
   type Db,
   integer,
   integerOrNull,
@@ -15,6 +15,16 @@ import {
   textOrNull,
   type Value,
 } from './db.ts';
+import { conditions, type HoldFilter, searchable } from './filter.ts';
+import {
+  addDue,
+  type Due,
+  dropDue,
+  dueOf,
+  type HoldRecord,
+  recordsOf,
+  setPlaces,
+} from './records.ts';
 import { SignerStore } from './signers.ts';
 
 export type Method = 'ed25519' | 'passkey' | 'slack';
@@ -34,9 +44,9 @@ export interface Hold {
   readonly redeemed_by: string | null;
   readonly redeemed: number | null;
   readonly outcome: string | null;
-  /** The state is in the ledger; until then nobody is told of it. */
+  /** Its signatures and its state are in the ledger; until then nobody is told of the state. */
   readonly recorded: boolean;
-  /** The state went out on the bus. */
+  /** All of that went out: on the bus, to pages, to webhooks. */
   readonly published: boolean;
 }
 
@@ -60,11 +70,10 @@ export interface Signature {
   readonly signed: string;
 }
 
-/** An entry about a hold and its proof, as the ledger answered. */
-export interface HoldRecord {
-  readonly key: string;
-  readonly entry: Entry;
-  readonly place: Appended;
+/** What a signature does: the hold's change, and the entries that tell of both. */
+export interface Consequence {
+  readonly change: HoldChange;
+  readonly entries: readonly Due[];
 }
 
 /** What a change may set; the rest stays. */
@@ -77,26 +86,6 @@ export interface HoldChange {
   readonly receipt?: string | null;
   readonly redeemed_by?: string | null;
   readonly redeemed?: number | null;
-  readonly recorded?: boolean;
-  readonly published?: boolean;
-}
-
-export interface HoldFilter {
-  readonly states?: readonly HoldState[];
-  readonly agent?: string;
-  readonly target?: string;
-  readonly session?: string;
-  readonly class?: string;
-  readonly rule?: string;
-  /** Text that statement, agent, rule or id contains. */
-  readonly search?: string;
-  readonly from?: number;
-  readonly to?: number;
-  /** Newest first unless true. */
-  readonly oldestFirst?: boolean;
-  /** Goes on after this place: `asked` and id of the last hold seen. */
-  readonly after?: { readonly asked: number; readonly id: string };
-  readonly limit: number;
 }
 
 export class HoldStore {
@@ -108,37 +97,21 @@ export class HoldStore {
 
   /**
    * `active`: another hold of the same binding could still run. `known`: this very request came
-   * before.
+   * before. `late`: it came after its time, and this entry says so.
    */
   async insert(
     request: HoldRequest,
     times: { readonly asked: number; readonly expires: number },
-    state: 'pending' | 'expired' = 'pending',
+    late: Due | null = null,
   ): Promise<'inserted' | 'known' | 'active'> {
-    const changed = await this.#db.run(
-      `INSERT INTO holds (id, digest, agent, target, environment, session, class, rule, statement,
-         request, state, version, asked, expires, recorded, published)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-      request.id,
-      request.digest,
-      request.agent.name,
-      request.target.name,
-      request.target.environment,
-      request.session.id,
-      request.class,
-      request.rule,
-      searchable(request.statement),
-      JSON.stringify(request),
-      state,
-      times.asked,
-      times.expires,
-      state === 'pending' ? 1 : 0,
-      state === 'pending' ? 1 : 0,
-    );
+    const changed = await this.#db.transaction(async (tx) => {
+      const added = await insertHold(tx, request, times, late === null ? 'pending' : 'expired');
+      if (added === 1 && late !== null) await addDue(tx, request.id, 1, [late]);
+      return added;
+    });
     if (changed === 1) return 'inserted';
     return (await this.get(request.id)) ? 'known' : 'active';
   }
-
   async get(id: string): Promise<Hold | null> {
     const row = await one(this.#db, 'SELECT * FROM holds WHERE id = ?', id);
     return row && toHold(row);
@@ -187,17 +160,37 @@ export class HoldStore {
     return rows.map((r) => text(r, 'alias'));
   }
 
-  /** Compare-and-set: false when the hold has moved on from that version. */
-  async change(id: string, version: number, change: HoldChange): Promise<boolean> {
-    return await changeHold(this.#db, id, version, change);
+  /**
+   * Compare-and-set: false when the hold has moved on from that version. The entries that tell of
+   * the change are kept with it, and are the ledger's to take.
+   */
+  async change(
+    id: string,
+    version: number,
+    change: HoldChange,
+    entries: readonly Due[] = [],
+  ): Promise<Committed<boolean>> {
+    return await this.#db.commit(async (tx) => {
+      if (!(await changeHold(tx, id, version, change, entries.length > 0))) return false;
+      await addDue(tx, id, version, entries);
+      return true;
+    });
+  }
+
+  /** Takes a change back whose entry the ledger did not take. */
+  async takeBack(hold: Hold, change: HoldChange, entry: Due): Promise<void> {
+    await this.#db.transaction(async (tx) => {
+      if (!(await changeHold(tx, hold.id, hold.version, change, false))) return;
+      await dropDue(tx, entry);
+      await tx.run('UPDATE holds SET recorded = 1, published = 1 WHERE id = ?', hold.id);
+    });
   }
 
   /** Adds a signature and changes the hold with it, or does neither. */
   async sign(
     hold: Hold,
     signature: Signature,
-    record: HoldRecord | null,
-    decide: (all: readonly Signature[], people: SignerStore) => Promise<HoldChange>,
+    decide: (all: readonly Signature[], people: SignerStore) => Promise<Consequence>,
   ): Promise<'done' | 'moved' | 'already'> {
     return await this.#db.transaction(async (tx) => {
       const lock = tx.dialect === 'postgres' ? ' FOR UPDATE' : '';
@@ -220,9 +213,10 @@ export class HoldStore {
         s.signed,
       );
       if (added === 0) return 'already';
-      if (record) await addRecord(tx, hold.id, record);
       const all = await signaturesOf(tx, hold.id);
-      if (!(await changeHold(tx, hold.id, hold.version, await decide(all, new SignerStore(tx))))) {
+      const { change, entries } = await decide(all, new SignerStore(tx));
+      await addDue(tx, hold.id, hold.version, entries);
+      if (!(await changeHold(tx, hold.id, hold.version, change, true))) {
         throw new Error(`hold ${hold.id} changed inside its own transaction`);
       }
       return 'done';
@@ -233,23 +227,32 @@ export class HoldStore {
     return await signaturesOf(this.#db, hold);
   }
 
-  /** The state is on record now; false when the hold moved on meanwhile. */
-  async setRecorded(hold: Hold, record: HoldRecord | null): Promise<boolean> {
-    return await this.#db.transaction(async (tx) => {
-      if (record) await addRecord(tx, hold.id, record);
-      return await changeHold(tx, hold.id, hold.version, { recorded: true });
+  /** Entries about this hold that the ledger has not answered yet, in order. */
+  async due(hold: string): Promise<readonly Due[]> {
+    return await dueOf(this.#db, hold);
+  }
+
+  /**
+   * The ledger has these. A crash of the machine may undo the mark: then they are given to the
+   * ledger again, which knows them by their keys.
+   */
+  async setRecorded(hold: Hold, records: readonly HoldRecord[]): Promise<void> {
+    await this.#db.commit(async (tx) => {
+      await setPlaces(tx, records);
+      const sql = 'UPDATE holds SET recorded = 1 WHERE id = ? AND version = ?';
+      await tx.run(sql, hold.id, hold.version);
     });
+  }
+
+  /** All who should know have been told; a crash of the machine may make them hear it twice. */
+  async setPublished(hold: Hold): Promise<void> {
+    const sql = 'UPDATE holds SET published = 1 WHERE id = ? AND version = ?';
+    await this.#db.commit((tx) => tx.run(sql, hold.id, hold.version));
   }
 
   /** Entries about this hold with their proofs, in the ledger's order. */
   async records(hold: string): Promise<readonly HoldRecord[]> {
-    const rows = await this.#db.all('SELECT * FROM records WHERE hold = ?', hold);
-    const found = rows.map((r) => ({
-      key: text(r, 'entry_key'),
-      entry: JSON.parse(text(r, 'entry')) as Entry,
-      place: JSON.parse(text(r, 'place')) as Appended,
-    }));
-    return found.toSorted((a, b) => a.place.index - b.place.index);
+    return await recordsOf(this.#db, hold);
   }
 
   /** What became of the redeemed operation, told once. */
@@ -276,7 +279,7 @@ export class HoldStore {
   }
 
   /** Pending or approved holds whose time is over. */
-  async due(now: number, limit: number): Promise<readonly Hold[]> {
+  async overdue(now: number, limit: number): Promise<readonly Hold[]> {
     const rows = await this.#db.all(
       `SELECT * FROM holds WHERE state IN ('pending', 'approved') AND expires <= ? LIMIT ?`,
       now,
@@ -295,68 +298,58 @@ export class HoldStore {
   }
 }
 
-async function changeHold(db: Db, id: string, version: number, c: HoldChange): Promise<boolean> {
+async function insertHold(
+  db: Db,
+  request: HoldRequest,
+  times: { readonly asked: number; readonly expires: number },
+  state: 'pending' | 'expired',
+): Promise<number> {
+  const settled = state === 'pending' ? 1 : 0;
+  return await db.run(
+    `INSERT INTO holds (id, digest, agent, target, environment, session, class, rule, statement,
+       request, state, version, asked, expires, recorded, published)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+    request.id,
+    request.digest,
+    request.agent.name,
+    request.target.name,
+    request.target.environment,
+    request.session.id,
+    request.class,
+    request.rule,
+    searchable(request.statement),
+    JSON.stringify(request),
+    state,
+    times.asked,
+    times.expires,
+    settled,
+    settled,
+  );
+}
+
+/** `told`: there is something to record and to tell again. */
+async function changeHold(
+  db: Db,
+  id: string,
+  version: number,
+  change: HoldChange,
+  told: boolean,
+): Promise<boolean> {
   const sets: string[] = ['version = version + 1'];
+  if (told) sets.push('recorded = 0', 'published = 0');
   const values: Value[] = [];
-  for (const [column, value] of Object.entries(c)) {
+  for (const [column, value] of Object.entries(change)) {
     if (value === undefined) continue;
     sets.push(`${column} = ?`);
-    values.push(typeof value === 'boolean' ? Number(value) : value);
+    values.push(value);
   }
   const sql = `UPDATE holds SET ${sets.join(', ')} WHERE id = ? AND version = ?`;
   return (await db.run(sql, ...values, id, version)) === 1;
 }
 
-async function addRecord(db: Db, hold: string, record: HoldRecord): Promise<void> {
-  await db.run(
-    `INSERT INTO records (entry_key, hold, entry, place) VALUES (?, ?, ?, ?)
-     ON CONFLICT DO NOTHING`,
-    record.key,
-    hold,
-    JSON.stringify(record.entry),
-    JSON.stringify(record.place),
-  );
-}
-
 async function signaturesOf(db: Db, hold: string): Promise<readonly Signature[]> {
   const rows = await db.all('SELECT * FROM signatures WHERE hold = ? ORDER BY signed', hold);
   return rows.map(toSignature);
-}
-
-function conditions(f: Omit<HoldFilter, 'limit'>): { where: string; values: Value[] } {
-  const parts: string[] = [];
-  const values: Value[] = [];
-  const add = (sql: string, ...v: readonly Value[]) => {
-    parts.push(sql);
-    values.push(...v);
-  };
-  if (f.states?.length) add(`state IN (${f.states.map(() => '?').join(', ')})`, ...f.states);
-  if (f.agent !== undefined) add('agent = ?', f.agent);
-  if (f.target !== undefined) add('target = ?', f.target);
-  if (f.session !== undefined) add('session = ?', f.session);
-  if (f.class !== undefined) add('class = ?', f.class);
-  if (f.rule !== undefined) add('rule = ?', f.rule);
-  if (f.from !== undefined) add('asked >= ?', f.from);
-  if (f.to !== undefined) add('asked < ?', f.to);
-  if (f.search) {
-    const like = `%${searchable(f.search).replaceAll(/[\\%_]/g, (c) => `\\${c}`)}%`;
-    const any = ['statement', 'agent', 'target', 'rule', 'id'];
-    add(
-      `(${any.map((c) => `LOWER(${c}) LIKE ? ESCAPE '\\'`).join(' OR ')})`,
-      ...any.map(() => like),
-    );
-  }
-  if (f.after) {
-    const sign = f.oldestFirst ? '>' : '<';
-    const { asked, id } = f.after;
-    add(`(asked ${sign} ? OR (asked = ? AND id ${sign} ?))`, asked, asked, id);
-  }
-  return { where: parts.length > 0 ? `WHERE ${parts.join(' AND ')}` : '', values };
-}
-
-/** PostgreSQL's text holds no NUL; the exact bytes are in the request. */
-function searchable(statement: string): string {
-  return statement.replaceAll('\0', '\ufffd').toLowerCase();
 }
 
 function toHold(row: Row): Hold {

@@ -65,6 +65,9 @@ const STEPS: readonly (readonly string[])[] = [
   ],
   [`CREATE INDEX holds_pending_agent ON holds (agent) WHERE state = 'pending'`],
   [`ALTER TABLE webhooks ADD COLUMN format TEXT NOT NULL DEFAULT 'standard'`],
+  // Entries are written down with the change that they tell of; `place` is '' until the ledger has
+  // answered, and `turn` is their order.
+  [`ALTER TABLE records ADD COLUMN turn BIGINT NOT NULL DEFAULT 0`],
 ];
 
 export async function migrate(db: Db): Promise<void> {

@@ -2,7 +2,7 @@
 // Invariant: the statements are the embedded database's own; only their parameter marks differ.
 import { Pool, type PoolClient, types } from 'pg';
 import { DATABASE_CONNECTIONS, DATABASE_STATEMENT_MS } from '../limits.ts';
-import type { Db, Row, Value } from './db.ts';
+import type { Committed, Db, Row, Value } from './db.ts';
 
 const INT8 = 20;
 
@@ -72,6 +72,10 @@ class PostgresDb implements Db {
     }
   }
 
+  async commit<T>(work: (db: Db) => Promise<T>): Promise<Committed<T>> {
+    return { result: await this.transaction(work), durable: Promise.resolve() };
+  }
+
   async close(): Promise<void> {
     await this.#pool.end();
   }
@@ -83,6 +87,7 @@ function within(client: PoolClient): Db {
     all: async (sql, ...values) => (await client.query(numbered(sql), [...values])).rows,
     run: async (sql, ...values) => (await client.query(numbered(sql), [...values])).rowCount ?? 0,
     transaction: (work) => work(db),
+    commit: async (work) => ({ result: await work(db), durable: Promise.resolve() }),
     close: async () => {},
   };
   return db;

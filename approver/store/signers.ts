@@ -166,24 +166,30 @@ export class SignerStore {
 
   /**
    * A passkey's counter only grows; a copy shows itself by one that does not. false: it did not.
+   * The next write takes it to the disk: nobody waits for that.
    */
   async raiseCounter(thumbprint: string, to: number): Promise<boolean> {
     const sql = 'UPDATE signer_keys SET counter = ? WHERE thumbprint = ? AND counter < ?';
-    return (await this.#db.run(sql, to, thumbprint, to)) === 1;
+    const { result } = await this.#db.commit((tx) => tx.run(sql, to, thumbprint, to));
+    return result === 1;
   }
 
   async keepSecret(secret: string, kept: Secret): Promise<boolean> {
-    const added = await this.#db.run(
-      `INSERT INTO secrets (hash, kind, signer, detail, created, expires)
-       VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-      hashOf(kept.kind, secret),
-      kept.kind,
-      kept.signer,
-      kept.detail,
-      kept.created,
-      kept.expires,
+    const { result, durable } = await this.#db.commit((tx) =>
+      tx.run(
+        `INSERT INTO secrets (hash, kind, signer, detail, created, expires)
+         VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+        hashOf(kept.kind, secret),
+        kept.kind,
+        kept.signer,
+        kept.detail,
+        kept.created,
+        kept.expires,
+      ),
     );
-    return added === 1;
+    // A call's token lives a minute, and a decision sent twice is one: no disk is waited for.
+    if (kept.kind !== 'call') await durable;
+    return result === 1;
   }
 
   async secret(kind: SecretKind, secret: string, now: number): Promise<Secret | null> {
