@@ -55,6 +55,20 @@ export function decisionBytes(decision: SignedDecision): Uint8Array {
   return Buffer.from(`holdpoint decision v1\n${canonical(decision)}`);
 }
 
+/**
+ * What the approver signs where a person has no key of their own: the decision, and on whose word.
+ * Never the same bytes as a person's.
+ */
+export function attestationBytes(
+  decision: SignedDecision,
+  channel: string,
+  evidence: { readonly account: string; readonly request: string },
+): Uint8Array {
+  const { account, request } = evidence;
+  const attested = canonical({ decision, channel, account, request });
+  return Buffer.from(`holdpoint attestation v1\n${attested}`);
+}
+
 /** base64url, as WebAuthn carries challenges. */
 export function challengeOf(decision: SignedDecision): string {
   return createHash('sha256').update(decisionBytes(decision)).digest('base64url');

@@ -1,13 +1,14 @@
 // One person's decision: whether it counts, and what it does to the hold.
 // Invariant: every channel (page, command line, chat) comes through here; there is no other way to
 // sign.
+import { KEY_CHANNELS } from '../proxy/verdict/verdict.ts';
 import type { SignedDecision } from './binding.ts';
 import { ApproverError } from './errors.ts';
-import { approved, concerns, demandStates, ownHold, wanted } from './hold.ts';
+import { approved, channelFault, concerns, demandStates, ownHold, wanted } from './hold.ts';
 import * as limits from './limits.ts';
-import { type ApproverKey, issueReceipt } from './receipt.ts';
+import { type ApproverKey, issueReceipt, ownJwk } from './receipt.ts';
 import { loadRoster, type Routing } from './routing.ts';
-import { checkSignature, type PasskeyRules, type PublicJwk } from './sign.ts';
+import { checkSignature, isAttestation, type PasskeyRules, type PublicJwk } from './sign.ts';
 import type { Hold, HoldChange, Signature } from './store/holds.ts';
 import type { Signer, SignerStore } from './store/signers.ts';
 import type { Store } from './store.ts';
@@ -15,7 +16,7 @@ import type { Store } from './store.ts';
 /** One person's decision as it arrives from any channel. */
 export interface GivenDecision {
   readonly decision: SignedDecision;
-  /** JWK thumbprint of the key that signed. */
+  /** JWK thumbprint of the key that signed: the person's, or ours where we attest their word. */
   readonly key: string;
   readonly signature: string;
   readonly evidence: Signature['evidence'];
@@ -48,33 +49,22 @@ export async function checkDecision(
   if (!(age <= limits.SIGNED_SKEW_MS) || d.signed.length > 40) {
     throw new ApproverError('bad-signature', 'the signature is too old, or a clock is wrong');
   }
-  const key = await parts.store.signers.key(given.key);
-  const signer = key && (await parts.store.signers.get(key.signer));
-  if (!key || !signer || key.revoked !== null || !signer.active || signer.name !== d.signer) {
-    throw new ApproverError('not-a-signer', `the key is not a current key of signer ${d.signer}`);
-  }
-  const { signature, evidence } = given;
-  const how = { method: key.method, signature, evidence };
-  const fault = checkSignature(d, key.jwk, how, parts.passkeys);
-  if (fault !== null) throw new ApproverError('bad-signature', fault);
+  const byKey = KEY_CHANNELS.includes(given.channel);
+  const { signer, method } = byKey ? await byOwnKey(parts, given) : await byAccount(parts, given);
   const roster = await loadRoster(parts.store.signers, parts.routing(), parts.now());
   const standing = roster.who(hold, signer);
-  mayDecide(hold, standing, d);
-  const counter = counterOf(evidence);
-  if (key.method === 'passkey' && (counter > 0 || key.counter > 0) && counter <= key.counter) {
-    throw new ApproverError('bad-signature', 'this passkey was used before or copied: revoke it');
-  }
+  mayDecide(hold, standing, d, given.channel);
   return {
     signer,
     signature: {
       hold: hold.id,
       signer: signer.name,
       decision: d.decision,
-      method: key.method,
+      method,
       channel: given.channel,
-      key: key.thumbprint,
-      signature,
-      evidence,
+      key: given.key,
+      signature: given.signature,
+      evidence: given.evidence,
       reason: d.reason,
       groups: standing.groups,
       signed: d.signed,
@@ -82,14 +72,50 @@ export async function checkDecision(
   };
 }
 
+interface Proven {
+  readonly signer: Signer;
+  readonly method: Signature['method'];
+}
+
+/** The person's own passkey or Ed25519 key signed it. */
+async function byOwnKey(parts: Parts, given: GivenDecision): Promise<Proven> {
+  const { decision: d, evidence } = given;
+  const key = await parts.store.signers.key(given.key);
+  const signer = key && (await parts.store.signers.get(key.signer));
+  if (!key || !signer || key.revoked !== null || !signer.active || signer.name !== d.signer) {
+    throw new ApproverError('not-a-signer', `the key is not a current key of signer ${d.signer}`);
+  }
+  const fault = checkSignature(d, key.jwk, { ...given, method: key.method }, parts.passkeys);
+  if (fault !== null) throw new ApproverError('bad-signature', fault);
+  const counter = counterOf(evidence);
+  if (key.method === 'passkey' && (counter > 0 || key.counter > 0) && counter <= key.counter) {
+    throw new ApproverError('bad-signature', 'this passkey was used before or copied: revoke it');
+  }
+  return { signer, method: key.method };
+}
+
+/** Our own word that an account of theirs said so, on a channel that proved itself to us. */
+async function byAccount(parts: Parts, given: GivenDecision): Promise<Proven> {
+  const { decision: d, channel, evidence } = given;
+  const account = isAttestation(evidence) ? evidence.account : '';
+  const signer = await parts.store.signers.byIdentity(account);
+  if (!account.startsWith(`${channel}:`) || !signer?.active || signer.name !== d.signer) {
+    throw new ApproverError('not-a-signer', `${account} is no account of signer ${d.signer}`);
+  }
+  const jwk = given.key === parts.key.kid ? ownJwk(parts.key) : {};
+  const fault = checkSignature(d, jwk, { ...given, method: 'attested' }, null);
+  if (fault !== null) throw new ApproverError('bad-signature', fault);
+  return { signer, method: 'attested' };
+}
+
 /** How often the passkey says it was used; 0 from those that do not count. */
 export function counterOf(evidence: Signature['evidence']): number {
-  if (!evidence) return 0;
+  if (!evidence || isAttestation(evidence)) return 0;
   const data = Buffer.from(evidence.authenticator_data, 'base64url');
   return data.length >= 37 ? data.readUInt32BE(33) : 0;
 }
 
-function mayDecide(hold: Hold, signer: Signer, d: SignedDecision): void {
+function mayDecide(hold: Hold, signer: Signer, d: SignedDecision, channel: string): void {
   if (!concerns(hold.request, signer)) {
     const wants = wanted(hold.request.demands);
     throw new ApproverError(
@@ -97,6 +123,8 @@ function mayDecide(hold: Hold, signer: Signer, d: SignedDecision): void {
       `hold ${hold.id} wants ${wants}, and ${signer.name} is in no such group`,
     );
   }
+  const closed = channelFault(hold.request, signer, channel);
+  if (closed !== null) throw new ApproverError('wrong-channel', closed);
   const own = d.decision === 'approve' ? ownHold(hold.request, signer) : null;
   if (own !== null) throw new ApproverError('self-approval', own);
   const reason = d.reason?.trim() ?? '';
@@ -133,8 +161,9 @@ export async function consequence(
   const signatures = all.filter((s) => s.decision === 'approve' && counted.has(s.signer));
   const jwks = new Map<string, PublicJwk>();
   for (const s of signatures) {
-    const key = await people.key(s.key);
-    if (key) jwks.set(s.key, key.jwk);
+    const jwk = s.method === 'attested' ? await people.approverKey(s.key) : null;
+    const key = jwk ?? (await people.key(s.key))?.jwk;
+    if (key) jwks.set(s.key, key);
   }
   // An approval lives as long again as the hold did, counted from now.
   const expires = now + (hold.expires - hold.asked);

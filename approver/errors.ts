@@ -9,6 +9,7 @@ export const CODES = {
   forbidden: { status: 403, title: 'Not allowed' },
   'not-found': { status: 404, title: 'Not found' },
   'not-a-signer': { status: 403, title: 'Not a signer of this hold' },
+  'wrong-channel': { status: 403, title: 'This way of deciding does not count here' },
   'self-approval': { status: 403, title: 'Nobody approves what was asked on their own behalf' },
   'bad-signature': { status: 403, title: 'The signature does not fit' },
   'stale-card': { status: 409, title: 'The hold has changed since it was shown' },

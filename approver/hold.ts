@@ -1,7 +1,7 @@
 // What signatures a hold still wants, and who may give them. Pure: no clock, no store.
 // Invariant: a demand is met by that many different people of its group, all of them still signers.
 
-import type { HoldDemand } from '../proxy/verdict/verdict.ts';
+import { channelsOf, type HoldDemand } from '../proxy/verdict/verdict.ts';
 import type { HoldRequest } from './contract.ts';
 import type { Signature } from './store/holds.ts';
 import { foldName, type Signer } from './store/signers.ts';
@@ -36,6 +36,19 @@ export function concerns(request: HoldRequest, signer: Signer): boolean {
 }
 
 /**
+ * Why this person's word does not count when it comes this way, or null. Every demand of their
+ * groups has to take it: one signature is never half of what was wanted.
+ */
+export function channelFault(request: HoldRequest, signer: Signer, channel: string): string | null {
+  const closed = request.demands.find(
+    (d) => inGroup(signer, d) && !channelsOf(d).includes(channel),
+  );
+  if (!closed) return null;
+  const open = channelsOf(closed).join(' or ');
+  return `rule ${closed.rule} takes decisions by ${open}, and not by ${channel}`;
+}
+
+/**
  * Why this person may not approve it, or null. What an agent states can only take a signer away,
  * never add one.
  */
@@ -53,26 +66,26 @@ export function ownHold(request: HoldRequest, signer: Signer): string | null {
 
 /**
  * Each demand with its signatures. One signature counts for every demand whose group the person is
- * in;
- * within one demand each person counts once.
+ * in and that takes its channel; within one demand each person counts once.
  */
 export function demandStates(
   request: HoldRequest,
   signatures: readonly Signature[],
   signers: readonly Signer[],
 ): readonly DemandState[] {
-  const approved = new Set(
-    signatures.filter((s) => s.decision === 'approve').map((s) => foldName(s.signer)),
-  );
+  const approvals = signatures.filter((s) => s.decision === 'approve');
+  const given = (who: Signer) => approvals.find((s) => foldName(s.signer) === foldName(who.name));
   const usable = signers.filter((s) => concerns(request, s) && ownHold(request, s) === null);
   return request.demands.map((demand) => {
     const able = usable.filter((s) => inGroup(s, demand));
-    const signed = able.filter((s) => approved.has(foldName(s.name))).map((s) => s.name);
+    const channels = channelsOf(demand);
+    const counts = (s: Signer) => channels.includes(given(s)?.channel ?? '');
+    const signed = able.filter(counts).map((s) => s.name);
     return {
       ...demand,
       signed,
       met: signed.length >= demand.signatures,
-      able: able.filter((s) => !approved.has(foldName(s.name))).map((s) => s.name),
+      able: able.filter((s) => given(s) === undefined).map((s) => s.name),
     };
   });
 }

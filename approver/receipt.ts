@@ -62,6 +62,11 @@ export async function keyFromPem(pem: string, where: string): Promise<ApproverKe
   return { kid: await thumbprint(jwk), jwk: { ...jwk }, private: key };
 }
 
+/** The approver's own public key, as it stands in receipts. */
+export function ownJwk(key: ApproverKey): PublicJwk {
+  return publicJwk(key.private);
+}
+
 /** The public part alone, as a JWK of strings. */
 export function publicJwk(key: KeyObject): PublicJwk {
   const { kty, crv, x, y } = key.export({ format: 'jwk' });
@@ -95,6 +100,7 @@ export async function issueReceipt(key: ApproverKey, approved: Approved): Promis
       name: s.signer,
       groups: [...s.groups],
       method: s.method,
+      channel: s.channel,
       key: s.key,
       signature: s.signature,
       signed: s.signed,
@@ -136,6 +142,7 @@ export interface RecheckedReceipt {
   readonly signers: readonly {
     readonly name: string;
     readonly method: string;
+    readonly channel: string;
     readonly key: string;
     /** null: the signature is good; else why not. */
     readonly fault: string | null;
@@ -171,7 +178,8 @@ export async function recheckReceipt(
       name: s.name,
       method: s.method,
       key: s.key,
-      fault: await recheckSigner(claims, s, options.passkeys ?? null),
+      channel: s.channel,
+      fault: await recheckSigner(claims, s, keys, options.passkeys ?? null),
       known: options.trusted ? options.trusted.has(s.key) : null,
     });
   }
@@ -181,16 +189,12 @@ export async function recheckReceipt(
 async function recheckSigner(
   claims: ReceiptClaims,
   s: ReceiptClaims['signers'][number],
+  keys: JSONWebKeySet,
   rules: PasskeyRules | null,
 ): Promise<string | null> {
-  if (s.method === 'slack') return 'a click in Slack, vouched for by the approver only';
+  const attested = s.method === 'attested';
+  if (attested && !keys.keys.some((k) => k.kid === s.key)) return 'no approver attests this';
   const of = await thumbprint(s.jwk).catch(() => null);
   if (of !== s.key) return 'the key in the receipt is not the one it names';
-  const decision = approvalIn(claims, s);
-  return checkSignature(
-    decision,
-    s.jwk,
-    { method: s.method, signature: s.signature, evidence: s.evidence },
-    rules,
-  );
+  return checkSignature(approvalIn(claims, s), s.jwk, s, rules);
 }

@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import type { ModeChange } from '../proxy/contract.ts';
 import { CLASSES } from '../proxy/effect/effect.ts';
-import { MODES } from '../proxy/verdict/verdict.ts';
+import { CHANNEL, MODES } from '../proxy/verdict/verdict.ts';
 import { digestOf } from './binding.ts';
 import type { FindHold, HoldOutcome, HoldRequest, RedeemHold, StateOfHold } from './contract.ts';
 import { HOLD_REQUEST_BYTES } from './limits.ts';
@@ -72,6 +72,7 @@ export const holdRequest = z.looseObject({
         rule: z.string(),
         group: z.string().min(1),
         signatures: z.int().min(1).max(20),
+        channels: z.array(z.string().regex(CHANNEL)).min(1).max(20).exactOptional(),
       }),
     )
     .min(1),

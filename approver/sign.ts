@@ -3,8 +3,8 @@
 // caller.
 import { createHash, createPublicKey, verify } from 'node:crypto';
 import { calculateJwkThumbprint } from 'jose';
-import { decisionBytes, type SignedDecision } from './binding.ts';
-import type { Evidence } from './store/holds.ts';
+import { attestationBytes, decisionBytes, type SignedDecision } from './binding.ts';
+import type { Method } from './store/holds.ts';
 
 export type PublicJwk = { readonly [name: string]: string };
 
@@ -14,8 +14,25 @@ export interface PasskeyRules {
   readonly rpId: string;
 }
 
+/** What a passkey signed around the challenge. */
+export interface PasskeyEvidence {
+  readonly authenticator_data: string;
+  readonly client_data: string;
+}
+
+/** What the approver attests where a person has no key of their own. */
+export interface Attestation {
+  /** The channel's own name of whoever decided: `slack:U123`. */
+  readonly account: string;
+  /** base64url SHA-256 of the request that the channel had signed. */
+  readonly request: string;
+}
+
+export type Evidence = PasskeyEvidence | Attestation;
+
 export interface GivenSignature {
-  readonly method: 'ed25519' | 'passkey';
+  readonly method: Method;
+  readonly channel: string;
   /** base64url. */
   readonly signature: string;
   readonly evidence: Evidence | null;
@@ -29,19 +46,31 @@ export function checkSignature(
   rules: PasskeyRules | null,
 ): string | null {
   try {
-    if (given.method === 'ed25519') return checkEd25519(decision, jwk, given.signature);
-    return checkPasskey(decision, jwk, given, rules);
+    const { method, signature, evidence } = given;
+    if (method === 'ed25519') return checkEd25519(decisionBytes(decision), jwk, signature);
+    if (method === 'passkey') return checkPasskey(decision, jwk, given, rules);
+    if (!isAttestation(evidence)) return 'an attested decision says whose account it came from';
+    const bytes = attestationBytes(decision, given.channel, evidence);
+    return checkEd25519(bytes, jwk, signature);
   } catch {
     return 'the signature, or the key it is checked with, is malformed';
   }
 }
 
-function checkEd25519(d: SignedDecision, jwk: PublicJwk, signature: string): string | null {
+export function isAttestation(evidence: Evidence | null): evidence is Attestation {
+  return evidence !== null && 'account' in evidence;
+}
+
+function isPasskey(evidence: Evidence | null): evidence is PasskeyEvidence {
+  return evidence !== null && 'client_data' in evidence;
+}
+
+function checkEd25519(signed: Uint8Array, jwk: PublicJwk, signature: string): string | null {
   if (jwk.kty !== 'OKP' || jwk.crv !== 'Ed25519') return 'the key is not an Ed25519 key';
   const bytes = Buffer.from(signature, 'base64url');
   if (bytes.length !== 64) return 'an Ed25519 signature has 64 bytes';
   const key = createPublicKey({ key: { ...jwk }, format: 'jwk' });
-  if (verify(null, decisionBytes(d), key, bytes)) return null;
+  if (verify(null, signed, key, bytes)) return null;
   return 'the signature is not of this key over this hold, decision, reason and time';
 }
 
@@ -51,7 +80,8 @@ function checkPasskey(
   given: GivenSignature,
   rules: PasskeyRules | null,
 ): string | null {
-  if (!given.evidence) return 'a passkey signature comes with what the authenticator signed';
+  if (!isPasskey(given.evidence))
+    return 'a passkey signature comes with what the authenticator signed';
   const clientData = Buffer.from(given.evidence.client_data, 'base64url');
   const authenticator = Buffer.from(given.evidence.authenticator_data, 'base64url');
   const client: unknown = JSON.parse(clientData.toString('utf8'));

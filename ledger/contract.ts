@@ -105,7 +105,9 @@ export interface SignatureEntry extends Common {
   readonly binding: string;
   readonly signer: string;
   readonly decision: 'approve' | 'deny' | 'withdraw';
-  readonly method: 'ed25519' | 'passkey' | 'slack';
+  /** `attested`: a click that the approver vouches for, with its own key. */
+  readonly method: 'ed25519' | 'passkey' | 'attested';
+  /** `page`, `cli`, `slack`, `teams` or `callback:<name>`. */
   readonly channel: string;
   readonly signature: string;
   readonly reason: string | null;

@@ -57,8 +57,11 @@ export interface ReceiptClaims {
   readonly signers: readonly {
     readonly name: string;
     readonly groups: readonly string[];
-    readonly method: 'ed25519' | 'passkey' | 'slack';
-    /** The public key's JWK thumbprint (RFC 7638). */
+    /** `attested`: no key of theirs, but the approver's word that the channel said so. Weaker. */
+    readonly method: 'ed25519' | 'passkey' | 'attested';
+    /** The way it came: `page`, `cli`, `slack`, `teams`, `callback:<name>`. */
+    readonly channel: string;
+    /** The public key's JWK thumbprint (RFC 7638); of an attested one, the approver's own. */
     readonly key: string;
     readonly signature: string;
     readonly signed: string;
@@ -67,10 +70,13 @@ export interface ReceiptClaims {
      * The public key itself (JWK), so that the receipt can be re-checked with nothing else at hand.
      */
     readonly jwk: { readonly [name: string]: string };
-    /** What a passkey signed around the challenge (base64url); null for a plain Ed25519 key. */
-    readonly evidence: {
-      readonly authenticator_data: string;
-      readonly client_data: string;
-    } | null;
+    /**
+     * What a passkey signed around the challenge (base64url), or what the approver attests: whose
+     * account said so, in which request (SHA-256). null for a plain Ed25519 key.
+     */
+    readonly evidence:
+      | { readonly authenticator_data: string; readonly client_data: string }
+      | { readonly account: string; readonly request: string }
+      | null;
   }[];
 }

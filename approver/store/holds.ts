@@ -3,6 +3,7 @@
 
 import type { Choice } from '../binding.ts';
 import type { HoldRequest, HoldState } from '../contract.ts';
+import type { Evidence } from '../sign.ts';
 import {
   type Committed,
   type Db,
@@ -27,7 +28,7 @@ import {
 } from './records.ts';
 import { SignerStore } from './signers.ts';
 
-export type Method = 'ed25519' | 'passkey' | 'slack';
+export type Method = 'ed25519' | 'passkey' | 'attested';
 
 export interface Hold {
   readonly id: string;
@@ -48,11 +49,6 @@ export interface Hold {
   readonly recorded: boolean;
   /** All of that went out: on the bus, to pages, to webhooks. */
   readonly published: boolean;
-}
-
-export interface Evidence {
-  readonly authenticator_data: string;
-  readonly client_data: string;
 }
 
 export interface Signature {

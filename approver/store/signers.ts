@@ -112,6 +112,42 @@ export class SignerStore {
     });
   }
 
+  /** An account of theirs on a channel (`slack:U123`); it belongs to one person. */
+  async link(name: string, account: string): Promise<void> {
+    await this.#db.transaction(async (tx) => {
+      // Two that are linked at the same time take turns.
+      if (tx.dialect === 'postgres') await tx.all('SELECT pg_advisory_xact_lock(7426838)');
+      const people = new SignerStore(tx);
+      const person = await people.get(name);
+      if (!person) throw new ApproverError('not-found', `there is no signer ${name}`);
+      const owner = await people.byIdentity(account);
+      if (owner && owner.name !== person.name) {
+        throw new ApproverError(
+          'conflict',
+          `${account} is linked to ${owner.name}: unlink it first`,
+        );
+      }
+      if (!owner) await people.#identities(person.name, [...person.identities, account]);
+    });
+  }
+
+  /** false when they have no such account. */
+  async unlink(name: string, account: string): Promise<boolean> {
+    return await this.#db.transaction(async (tx) => {
+      const people = new SignerStore(tx);
+      const person = await people.get(name);
+      const others = person?.identities.filter((i) => foldName(i) !== foldName(account)) ?? [];
+      if (!person || others.length === person.identities.length) return false;
+      await people.#identities(person.name, others);
+      return true;
+    });
+  }
+
+  async #identities(name: string, identities: readonly string[]): Promise<void> {
+    const sql = 'UPDATE signers SET identities = ? WHERE name = ?';
+    await this.#db.run(sql, JSON.stringify(identities), name);
+  }
+
   /** Exactly these groups and roles; false when there is no such person. */
   async set(name: string, signer: Pick<Signer, 'groups' | 'roles' | 'active'>): Promise<boolean> {
     const sql = 'UPDATE signers SET groups = ?, roles = ?, active = ? WHERE name = ?';
@@ -243,6 +279,14 @@ export class SignerStore {
     const sql =
       'INSERT INTO approver_keys (kid, jwk, created) VALUES (?, ?, ?) ON CONFLICT DO NOTHING';
     await this.#db.run(sql, kid, jwk, now);
+  }
+
+  /** One of the approvers' own public keys. */
+  async approverKey(kid: string): Promise<SignerKey['jwk'] | null> {
+    const row = await one(this.#db, 'SELECT jwk FROM approver_keys WHERE kid = ?', kid);
+    if (!row) return null;
+    const { kty, crv, x } = JSON.parse(text(row, 'jwk')) as { [name: string]: string };
+    return { kty: kty ?? '', crv: crv ?? '', x: x ?? '' };
   }
 
   async approverKeys(): Promise<readonly string[]> {

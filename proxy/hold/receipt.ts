@@ -7,7 +7,7 @@ import { approvalIn, digestOf } from '../../approver/binding.ts';
 import type { HoldRequest } from '../../approver/contract.ts';
 import { checkSignature, thumbprint } from '../../approver/sign.ts';
 import type { ReceiptClaims } from '../contract.ts';
-import type { HoldDemand } from '../verdict/verdict.ts';
+import { channelsOf, type HoldDemand, KEY_CHANNELS } from '../verdict/verdict.ts';
 
 /**
  * The approver's public keys now; asked again when a receipt names a key that is not among them.
@@ -35,7 +35,8 @@ export async function checkReceipt(
   } catch (e) {
     return { ok: false, why: `the receipt's own signature or dates are bad: ${reasonOf(e)}` };
   }
-  const why = mismatch(claims, expected) ?? (await badSigner(claims)) ?? unmet(claims, expected);
+  const why =
+    mismatch(claims, expected) ?? (await badSigner(claims, keys)) ?? unmet(claims, expected);
   return why === null ? { ok: true, claims } : { ok: false, why };
 }
 
@@ -74,27 +75,30 @@ function mismatch(claims: ReceiptClaims, expected: Expected): string | null {
 
 /**
  * The people's signatures themselves, each over this binding, with the key that the receipt names.
+ * One without a key of the person's own has to be attested by a key of the approver's.
  */
-async function badSigner(claims: ReceiptClaims): Promise<string | null> {
+async function badSigner(claims: ReceiptClaims, keys: ApproverKeys): Promise<string | null> {
   if (!Array.isArray(claims.signers) || claims.signers.length === 0) return 'nobody signed';
   for (const s of claims.signers) {
-    if (s.method === 'slack') {
-      return `${s.name} only clicked in Slack: that is no signature for this policy`;
-    }
     if ((await thumbprint(s.jwk).catch(() => null)) !== s.key) {
       return `the key of ${s.name} is not the one the receipt names`;
     }
-    const decision = approvalIn(claims, s);
-    const { method, signature, evidence } = s;
-    const fault = checkSignature(decision, s.jwk, { method, signature, evidence }, null);
+    const attested = s.method === 'attested';
+    if (attested === KEY_CHANNELS.includes(s.channel)) {
+      return `${s.name} can't have signed by ${s.method} on channel ${s.channel}`;
+    }
+    if (attested && !(await keys(false)).keys.some((k) => k.kid === s.key)) {
+      return `no approver attests that ${s.name} decided on channel ${s.channel}`;
+    }
+    const fault = checkSignature(approvalIn(claims, s), s.jwk, s, null);
     if (fault !== null) return `the signature of ${s.name} is bad: ${fault}`;
   }
   return null;
 }
 
 /**
- * Enough different people, of the groups that the proxy's own policy demanded, none of them the
- * agent.
+ * Enough different people, of the groups and on the channels that the proxy's own policy demanded,
+ * none of them the agent.
  */
 function unmet(claims: ReceiptClaims, expected: Expected): string | null {
   const fold = (name: string) => name.normalize('NFKC').toLowerCase().trim();
@@ -103,16 +107,26 @@ function unmet(claims: ReceiptClaims, expected: Expected): string | null {
   }
   for (const demand of expected.demands) {
     const groups = demand.group.split('|').map((g) => g.trim());
-    const people = claims.signers.filter((s) => s.groups.some((g) => groups.includes(g)));
-    const keys = new Set(people.map((s) => s.key));
+    const channels = channelsOf(demand);
+    const people = claims.signers.filter(
+      (s) => channels.includes(s.channel) && s.groups.some((g) => groups.includes(g)),
+    );
+    const proofs = new Set(people.map(proofOf));
     const names = new Set(people.map((s) => fold(s.name)));
-    if (Math.min(keys.size, names.size) < demand.signatures) return short(demand);
+    if (Math.min(proofs.size, names.size) < demand.signatures) return short(demand);
   }
   return null;
 }
 
+/** What is one person's alone: their key, or their account where the approver attests. */
+function proofOf(s: ReceiptClaims['signers'][number]): string {
+  return s.evidence && 'account' in s.evidence ? s.evidence.account : s.key;
+}
+
 function short(demand: HoldDemand): string {
-  return `the receipt lacks signatures: ${demand.signatures} of ${demand.group} are demanded`;
+  const { signatures, group } = demand;
+  const by = channelsOf(demand).join(', ');
+  return `the receipt lacks signatures: ${signatures} of ${group} by ${by} are demanded`;
 }
 
 /** The approver's published keys over HTTP, kept until a receipt names one that is not there. */

@@ -5,13 +5,21 @@ import {
   DEFAULT_EXPIRES_MS,
   DEFAULT_WAIT_MS,
   MAX_ANSWERS,
+  MAX_CHANNELS,
   MAX_EXPIRES_MS,
   MAX_SIGNATURES,
   MAX_WAIT_MS,
   MAX_WORDS,
   MIN_EXPIRES_MS,
 } from './limits.ts';
-import type { DenyVerdict, HoldDemand, HoldVerdict, Verdict } from './verdict.ts';
+import {
+  CHANNEL,
+  channelsOf,
+  type DenyVerdict,
+  type HoldDemand,
+  type HoldVerdict,
+  type Verdict,
+} from './verdict.ts';
 
 export const POLICY_ERROR = 'policy-error';
 
@@ -69,18 +77,18 @@ export function worstOf(verdicts: readonly Verdict[]): Verdict {
 }
 
 /**
- * All demands, and for one group the larger number: two rules that want one db-owner want the same
- * one. A demand that any signers of another would meet as well is not told beside it.
+ * All demands, and for one group and the same channels the larger number: two rules that want one
+ * db-owner want the same one. A demand that any signers of another would meet as well is not told
+ * beside it.
  */
 function mergeDemands(demands: readonly HoldDemand[]): readonly HoldDemand[] {
-  const byGroup = new Map<string, HoldDemand>();
+  const byPeople = new Map<string, HoldDemand>();
   for (const demand of demands) {
-    const known = byGroup.get(demand.group);
-    if (known === undefined || known.signatures < demand.signatures) {
-      byGroup.set(demand.group, demand);
-    }
+    const people = [demand.group, ...channelsOf(demand)].join('\n');
+    const known = byPeople.get(people);
+    if (known === undefined || known.signatures < demand.signatures) byPeople.set(people, demand);
   }
-  const all = [...byGroup.values()];
+  const all = [...byPeople.values()];
   const implied = (demand: HoldDemand): boolean =>
     all.some(
       (other) =>
@@ -89,11 +97,14 @@ function mergeDemands(demands: readonly HoldDemand[]): readonly HoldDemand[] {
   return all.filter((demand) => !implied(demand)).sort((a, b) => (a.group < b.group ? -1 : 1));
 }
 
-/** Every group that meets `inner` meets `outer`, and not the other way round. */
+/** Every signature that counts for `inner` counts for `outer` too. */
 function isWithin(inner: HoldDemand, outer: HoldDemand): boolean {
-  const some = new Set(outer.group.split('|'));
-  const groups = inner.group.split('|');
-  return groups.length < some.size && groups.every((group) => some.has(group));
+  const groups = new Set(outer.group.split('|'));
+  const channels = new Set(channelsOf(outer));
+  return (
+    inner.group.split('|').every((group) => groups.has(group)) &&
+    channelsOf(inner).every((channel) => channels.has(channel))
+  );
 }
 
 function allowOf(said: unknown): Verdict {
@@ -106,16 +117,26 @@ function denyOf(said: unknown): Verdict {
   return { kind: 'deny', rule: words(rule, 'rule'), reason: words(reason, 'reason') };
 }
 
-const HOLD_FIELDS = ['rule', 'reason', 'group', 'signatures', 'expires', 'wait'] as const;
+const HOLD_FIELDS = [
+  'rule',
+  'reason',
+  'group',
+  'signatures',
+  'channels',
+  'expires',
+  'wait',
+] as const;
 
 function holdOf(said: unknown): HoldVerdict {
   const hold = fields(said, 'an object in hold', HOLD_FIELDS);
   const rule = words(hold.rule, 'rule');
+  const demand = { rule, group: groups(hold.group), signatures: signatures(hold.signatures) };
+  const { channels: named } = hold;
   return {
     kind: 'hold',
     rule,
     reason: words(hold.reason, 'reason'),
-    demands: [{ rule, group: groups(hold.group), signatures: signatures(hold.signatures) }],
+    demands: [named === undefined ? demand : { ...demand, channels: channels(named) }],
     expires_ms: duration(
       hold.expires,
       'expires',
@@ -171,6 +192,17 @@ function signatures(value: unknown): number {
     return value;
   }
   throw new Odd(`\`signatures\` is no number from 1 to ${MAX_SIGNATURES}`);
+}
+
+function channels(value: unknown): readonly string[] {
+  if (!Array.isArray(value) || value.length === 0) throw new Odd('`channels` is no list of names');
+  if (value.length > MAX_CHANNELS) throw new Odd(`\`channels\` has over ${MAX_CHANNELS} names`);
+  for (const name of value) {
+    if (typeof name !== 'string' || !CHANNEL.test(name)) {
+      throw new Odd('`channels` names no way to sign: page, cli, slack, teams or callback:NAME');
+    }
+  }
+  return [...new Set(value as readonly string[])].sort();
 }
 
 const UNITS: { readonly [unit: string]: number } = {

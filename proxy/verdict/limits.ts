@@ -37,6 +37,7 @@ export const MAX_ANSWERS = 1000;
 /** Longest `rule`, `reason` and `group` in an answer. */
 export const MAX_WORDS = 1000;
 export const MAX_SIGNATURES = 20;
+export const MAX_CHANNELS = 20;
 export const DEFAULT_EXPIRES_MS = 30 * 60_000;
 export const DEFAULT_WAIT_MS = 45_000;
 export const MIN_EXPIRES_MS = 1000;

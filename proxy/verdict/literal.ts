@@ -11,6 +11,7 @@ const FITTING: { readonly [field: string]: unknown } = {
   reason: 'computed',
   group: 'computed',
   signatures: 1,
+  channels: ['page'],
   expires: '30m',
   wait: '45s',
 };
@@ -58,8 +59,10 @@ function constant({ type, value }: Tree): unknown {
     case 'null':
       return null;
     case 'array':
-    case 'set':
-      return [];
+    case 'set': {
+      const all = Array.isArray(value) ? value.map((element: Tree) => constant(element)) : [];
+      return all.includes(undefined) ? undefined : all;
+    }
     default:
       return undefined;
   }

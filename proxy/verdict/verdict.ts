@@ -35,6 +35,18 @@ export interface HoldDemand {
   readonly rule: string;
   readonly group: string;
   readonly signatures: number;
+  /** The ways of signing that count for it; none said: {@link KEY_CHANNELS}. */
+  readonly channels?: readonly string[];
+}
+
+/** Signatures by a person's own key. */
+export const KEY_CHANNELS: readonly string[] = ['cli', 'page'];
+
+/** The ways of signing: a person's own key, or a click that the approver attests. */
+export const CHANNEL = /^(?:page|cli|slack|teams|callback:[a-z0-9][a-z0-9-]{0,60})$/;
+
+export function channelsOf(demand: Pick<HoldDemand, 'channels'>): readonly string[] {
+  return demand.channels ?? KEY_CHANNELS;
 }
 
 /**

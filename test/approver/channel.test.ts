@@ -1,0 +1,189 @@
+// Where a decision may come from: the policy names the channels, and everybody keeps to it.
+// Invariant: a click counts only where each demand of the person's groups takes its channel, here
+// and at the proxy.
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import { ApproverError, type Code } from '../../approver/errors.ts';
+import { type ApproverKey, approverKey, recheckReceipt } from '../../approver/receipt.ts';
+import { attest, type Said } from '../../approver/webhook/attest.ts';
+import { verdictOf, worstOf } from '../../proxy/verdict/answer.ts';
+import type { HoldDemand } from '../../proxy/verdict/verdict.ts';
+import { opened, type Room, room, signed } from '../setup/holds.ts';
+
+const refused = (code: Code) => (e: unknown) => e instanceof ApproverError && e.code === code;
+const SLACK = ['page', 'slack'];
+const demand = (channels?: readonly string[], group = 'db-owners', signatures = 1): HoldDemand => ({
+  rule: 'x',
+  group,
+  signatures,
+  ...(channels ? { channels } : {}),
+});
+
+describe('channels', () => {
+  let r: Room;
+  let key: ApproverKey;
+  before(async () => {
+    r = await room();
+    key = await approverKey(`${r.folder}/approver.pem`);
+    for (const name of ['Ann', 'Bob', 'Eve']) {
+      await r.person(name);
+      await r.store.signers.link(name, `slack:U${name.toUpperCase()}`);
+    }
+  });
+  after(async () => {
+    await r.close();
+  });
+
+  const click = async (
+    who: string,
+    hold: { id: string; digest: string },
+    over: Partial<Said> = {},
+    by = key,
+  ) => {
+    const said: Said = {
+      hold: hold.id,
+      binding: hold.digest,
+      decision: 'approve',
+      reason: null,
+      channel: 'slack',
+      account: `slack:U${who.toUpperCase()}`,
+      request: Buffer.from(`${who} clicks`),
+      ...over,
+    };
+    return await attest(by, r.store.signers, said, Date.now());
+  };
+
+  it('a click counts where policy says so; the entry and the receipt say how it came', async () => {
+    const request = await opened(r, {}, [demand(SLACK)]);
+    const hold = await r.approver.desk.decide(await click('Ann', request));
+    assert.equal(hold.state, 'approved');
+    const records = await r.store.holds.records(request.id);
+    const entry = records.map((d) => d.entry).find((e) => e.kind === 'signature');
+    assert.ok(entry?.kind === 'signature');
+    assert.deepEqual([entry.method, entry.channel, entry.signer], ['attested', 'slack', 'Ann']);
+    const receipt = hold.receipt ?? '';
+    assert.deepEqual((await r.holds.checkReceipt(receipt, request)).ok, true);
+    const checked = await recheckReceipt(receipt, await r.approver.jwks(), { now: Date.now() });
+    assert.deepEqual(
+      checked.signers.map((s) => [s.method, s.channel, s.fault]),
+      [['attested', 'slack', null]],
+    );
+    // The same receipt for a policy that wants keys, or another channel.
+    for (const channels of [undefined, ['page'], ['teams']]) {
+      const mine = { ...request, demands: [demand(channels)] };
+      const proxy = await r.holds.checkReceipt(receipt, mine);
+      assert.match(proxy.ok ? '' : proxy.why, /lacks signatures/);
+    }
+  });
+
+  it('a click counts nowhere else, nor for a denial', async () => {
+    for (const channels of [undefined, ['page'], ['cli', 'teams'], ['callback:slack']]) {
+      const request = await opened(r, {}, [demand(channels)]);
+      for (const decision of ['approve', 'deny'] as const) {
+        const given = await click('Ann', request, { decision, reason: 'why' });
+        await assert.rejects(r.approver.desk.decide(given), refused('wrong-channel'));
+      }
+      assert.equal((await r.store.holds.get(request.id))?.state, 'pending');
+    }
+    const mixed = await opened(r, {}, [demand(SLACK), demand(undefined, 'db-owners', 2)]);
+    const half = r.approver.desk.decide(await click('Ann', mixed));
+    await assert.rejects(half, refused('wrong-channel'));
+  });
+
+  it('the page can be left out as well', async () => {
+    const cy = await r.person('Cy');
+    const request = await opened(r, {}, [demand(['slack'])]);
+    const keyed = r.approver.desk.decide(signed(cy, request, 'approve'));
+    await assert.rejects(keyed, refused('wrong-channel'));
+    assert.equal((await r.approver.desk.decide(await click('Bob', request))).state, 'approved');
+  });
+
+  it('two signatures are two people across channels; nobody approves their own', async () => {
+    const dan = await r.person('Dan');
+    await r.store.signers.link('Dan', 'slack:UDAN');
+    const all = ['cli', 'page', 'slack'];
+    const request = await opened(r, {}, [demand(all, 'db-owners', 2)]);
+    assert.equal((await r.approver.desk.decide(await click('Dan', request))).state, 'pending');
+    const twice = r.approver.desk.decide(signed(dan, request, 'approve'));
+    await assert.rejects(twice, refused('already-signed'));
+    const again = r.approver.desk.decide(await click('Dan', request, { request: Buffer.of(1) }));
+    await assert.rejects(again, refused('already-signed'));
+    const done = await r.approver.desk.decide(await click('Ann', request));
+    assert.equal(done.state, 'approved');
+    const proxy = await r.holds.checkReceipt(done.receipt ?? '', request);
+    assert.ok(proxy.ok, proxy.ok ? '' : proxy.why);
+    const owned = [{ onBehalfOf: 'eve' }, { agentName: 'Eve' }, { onBehalfOf: 'slack:UEVE' }];
+    for (const over of owned) {
+      const own = await opened(r, over, [demand(SLACK)]);
+      const self = r.approver.desk.decide(await click('Eve', own));
+      await assert.rejects(self, refused('self-approval'));
+    }
+  });
+
+  it('refuses what was not attested here, other accounts, and a stale card', async () => {
+    const request = await opened(r, {}, [demand(SLACK)]);
+    const { privateKey } = generateKeyPairSync('ed25519');
+    const forged = await click('Ann', request, {}, { ...key, private: privateKey });
+    await assert.rejects(r.approver.desk.decide(forged), refused('bad-signature'));
+    const other = { ...forged, key: 'x'.repeat(43) };
+    await assert.rejects(r.approver.desk.decide(other), refused('bad-signature'));
+    const good = await click('Ann', request);
+    const bob = { ...good, decision: { ...good.decision, signer: 'Bob' } };
+    await assert.rejects(r.approver.desk.decide(bob), refused('not-a-signer'));
+    const moved = { ...good, channel: 'teams' };
+    await assert.rejects(r.approver.desk.decide(moved), refused('not-a-signer'));
+    const paged = { ...good, channel: 'page' };
+    await assert.rejects(r.approver.desk.decide(paged), refused('not-a-signer'));
+    const reasoned = { ...good, decision: { ...good.decision, reason: 'added' } };
+    await assert.rejects(r.approver.desk.decide(reasoned), refused('bad-signature'));
+    const stale = await click('Ann', { ...request, digest: 'A'.repeat(43) });
+    await assert.rejects(r.approver.desk.decide(stale), refused('stale-card'));
+    await assert.rejects(click('Mallory', request), refused('not-a-signer'));
+    assert.equal((await r.approver.desk.decide(good)).state, 'approved');
+  });
+
+  it('one account is one person’s', async () => {
+    await assert.rejects(r.store.signers.link('Bob', 'slack:UANN'), refused('conflict'));
+    await assert.rejects(r.store.signers.link('Bob', 'SLACK:uann'), refused('conflict'));
+    await r.store.signers.link('Ann', 'slack:UANN');
+    assert.equal(await r.store.signers.unlink('Ann', 'slack:UANN'), true);
+    assert.equal(await r.store.signers.unlink('Ann', 'slack:UANN'), false);
+    const request = await opened(r, {}, [demand(SLACK)]);
+    await assert.rejects(click('Ann', request), refused('not-a-signer'));
+  });
+});
+
+describe('channels in a policy', () => {
+  const hold = (over: object) => ({ rule: 'r', reason: 'x', group: 'a', ...over });
+  const said = (...all: object[]) => verdictOf({ kind: 'hold', said: all.map(hold) });
+
+  it('are names of ways to sign, or the answer is odd', () => {
+    const good = said({ channels: ['slack', 'page', 'callback:jira', 'page'] });
+    assert.deepEqual(good.kind === 'hold' && good.demands[0]?.channels, [
+      'callback:jira',
+      'page',
+      'slack',
+    ]);
+    const odd = [[], 'slack', ['smoke'], [1], ['callback:'], ['Slack'], [['page']], null, {}];
+    for (const channels of odd) assert.equal(said({ channels }).kind, 'deny');
+  });
+
+  it('of two rules both have to be met', () => {
+    const demands = (...all: object[]) => {
+      const worst = worstOf([said(...all)]);
+      assert.ok(worst.kind === 'hold');
+      return worst.demands.map((d) => [d.group, d.signatures, d.channels ?? null]);
+    };
+    assert.deepEqual(demands({}, { channels: ['cli', 'page'], signatures: 2 }), [
+      ['a', 2, ['cli', 'page']],
+    ]);
+    assert.deepEqual(demands({}, { channels: ['page', 'cli'] }).length, 1);
+    assert.deepEqual(demands({ channels: ['page'] }, { channels: ['page', 'slack'] }), [
+      ['a', 1, ['page']],
+    ]);
+    const both = demands({ channels: ['page'] }, { channels: ['page', 'slack'], signatures: 2 });
+    assert.deepEqual(both.length, 2);
+    assert.deepEqual(demands({ group: 'a|b', channels: ['slack'] }, { group: 'a' }).length, 2);
+  });
+});
