@@ -91,6 +91,10 @@ export const RECEIPT_BYTES = 60_000;
 export const CHAT_STATEMENT_CHARACTERS = 2_500;
 /** Writes that one sync of the SQLite store may serve. */
 export const DATABASE_GROUP = 64;
-/** The SQLite store's log is carried over when it has this many bytes; looked at this often. */
+/**
+ * The SQLite store's log is carried over when it has this many bytes; looked at this often, by a
+ * thread that starts with this commit of a process.
+ */
+export const CHECKPOINT_COMMITS = 100;
 export const CHECKPOINT_BYTES = 4 * 1024 * 1024;
 export const CHECKPOINT_MS = 500;

@@ -4,28 +4,43 @@
 import { statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { CHECKPOINT_BYTES, CHECKPOINT_MS } from '../limits.ts';
+import { CHECKPOINT_BYTES, CHECKPOINT_COMMITS, CHECKPOINT_MS } from '../limits.ts';
 
 export class Checkpoints {
-  readonly #worker: Worker;
-  readonly #ended: Promise<void>;
+  readonly #file: string;
+  #commits = 0;
+  #worker: Worker | null = null;
+  #ended: Promise<void> = Promise.resolve();
 
   constructor(file: string) {
-    this.#worker = new Worker(new URL(import.meta.url), {
-      workerData: { checkpoints: file },
-      resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2 },
-    });
-    this.#worker.unref();
-    this.#ended = new Promise((resolve) => {
-      this.#worker.once('exit', () => resolve());
-      // Without it the log grows until the next start; the store itself is sound.
-      this.#worker.once('error', () => resolve());
-    });
+    this.#file = file;
+  }
+
+  /** One more commit is in the log; a command that writes little never needs the thread. */
+  grown(): void {
+    this.#commits++;
+    if (this.#commits === CHECKPOINT_COMMITS) this.#start();
   }
 
   async close(): Promise<void> {
-    this.#worker.postMessage('close');
+    this.#commits = CHECKPOINT_COMMITS;
+    this.#worker?.ref();
+    this.#worker?.postMessage('close');
     await this.#ended;
+  }
+
+  #start(): void {
+    const worker = new Worker(new URL(import.meta.url), {
+      workerData: { checkpoints: this.#file },
+      resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2 },
+    });
+    worker.unref();
+    this.#ended = new Promise((resolve) => {
+      worker.once('exit', () => resolve());
+      // Without it the log grows until the next start; the store itself is sound.
+      worker.once('error', () => resolve());
+    });
+    this.#worker = worker;
   }
 }
 

@@ -187,6 +187,7 @@ class SqliteDb implements Db {
       try {
         if (this.#closed?.cause) throw this.#closed;
         const answers = await this.#commit(group);
+        this.#checkpoints.grown();
         const durable = this.#disk.sync();
         durable.catch((cause: unknown) => this.#failed(cause));
         for (const answer of answers) answer(durable);

@@ -175,25 +175,19 @@ async function hold(
     const refusal = await waitForPeople(id, request, verdict, services, waiting);
     if (refusal !== null) return { kind: 'refuse', refusal };
   }
-  // What names, settings, policy and mode meant when people signed must still be so: it is
-  // understood and judged again, now.
-  const now = await waiting.again();
-  const modeNow = services.mode(operation.target, operation.agent);
-  const decisionNow = services.policy.decide(now, modeNow);
-  if (decisionNow.verdict.kind === 'deny') {
-    return refuse(modeNow !== 'normal' ? 'stopped' : 'denied', {
-      detail: `Rule ${decisionNow.verdict.rule}: ${decisionNow.verdict.reason}`,
-    });
-  }
-  if (holds.request(now, verdict, decisionNow.policy, waiting.may).digest !== digest) {
-    return refuse('receipt_refused', {
-      detail:
-        `What hold ${id} names has changed since it was signed (objects, settings or policy): ` +
-        'the approval is void.',
-    });
-  }
+  // What names, settings, policy and mode meant when people signed must still be so. Mode and policy
+  // are asked before the approval is used.
+  const early = asSigned(operation, request, verdict, services, waiting);
+  if (early !== null) return refuse(early.code, { detail: `Hold ${id}: ${early.detail}` });
   if (waiting.signal.aborted) return refuse('held', heldWords(id, request, services));
-  const redeemed = await holds.redeem(request, id, operation.id);
+  // Then, side by side, the approval is used and the names are resolved again: an approval of names
+  // that mean something else by now is void, and loses nothing by being used.
+  const [now, redeemed] = await Promise.all([
+    waiting.again(),
+    holds.redeem(request, id, operation.id),
+  ]);
+  const late = asSigned(now, request, verdict, services, waiting);
+  if (late !== null) return refuse(late.code, { detail: `Hold ${id}: ${late.detail}` });
   if ('refused' in redeemed) {
     return refuse('receipt_refused', { detail: `Hold ${id}: ${redeemed.refused}` });
   }
@@ -204,6 +198,30 @@ async function hold(
     receipt: redeemed.receipt,
   });
   return { kind: 'forward', recorded: true, hold: id };
+}
+
+/** Understood as it is now, it is what people signed, and still not denied: null, or why not. */
+function asSigned(
+  now: Operation,
+  request: HoldRequest,
+  verdict: HoldVerdict,
+  services: Services,
+  waiting: Waiting,
+): Refusal | null {
+  const mode = services.mode(now.target, now.agent);
+  const decision = services.policy.decide(now, mode);
+  if (decision.verdict.kind === 'deny') {
+    const { rule, reason } = decision.verdict;
+    return { code: mode !== 'normal' ? 'stopped' : 'denied', detail: `Rule ${rule}: ${reason}` };
+  }
+  const again = services.holds.request(now, verdict, decision.policy, waiting.may);
+  if (again.digest === request.digest) return null;
+  return {
+    code: 'receipt_refused',
+    detail:
+      'what it names has changed since it was signed (objects, settings or policy): ' +
+      'the approval is void.',
+  };
 }
 
 /** Waits as long as the policy lets the connection wait; null means approved. */

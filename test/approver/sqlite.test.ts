@@ -1,12 +1,15 @@
 // The embedded database's group commit: together on disk, alone in failure.
 // Invariant: whoever was answered finds their write in a fresh connection.
 import assert from 'node:assert/strict';
+import { statSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
+import { CHECKPOINT_BYTES, CHECKPOINT_COMMITS } from '../../approver/limits.ts';
 import type { Db } from '../../approver/store/db.ts';
 import { openSqlite } from '../../approver/store/sqlite.ts';
+import { until } from '../setup/holds.ts';
 
 let folder: string;
 let db: Db;
@@ -54,6 +57,30 @@ it('waits for another writer without stopping, and reads meanwhile', async () =>
   await Promise.all([long, short]);
   assert.equal((await db.all('SELECT 1 AS one FROM t WHERE n >= 1000')).length, 2);
   await other.close();
+});
+
+it('carries a long log over into the database, beside what is written', async () => {
+  const file = join(folder, 'long.db');
+  const long = await openSqlite(file);
+  await long.run('CREATE TABLE t (n BIGINT PRIMARY KEY, x TEXT NOT NULL)');
+  const text = 'x'.repeat(50_000);
+  for (let n = 0; n < CHECKPOINT_COMMITS; n++) {
+    await long.run('INSERT INTO t (n, x) VALUES (?, ?)', n, text);
+  }
+  await until('carried over', () => statSync(file).size >= CHECKPOINT_BYTES, 20_000);
+  // From here on the log is written from its beginning: it does not grow with the store.
+  await long.run('INSERT INTO t (n, x) VALUES (9999, ?)', text);
+  assert.equal((await long.all('SELECT COUNT(*) AS n FROM t'))[0]?.n, CHECKPOINT_COMMITS + 1);
+  await long.close();
+});
+
+it('commits for everybody to see at once, and is on disk when it says so', async () => {
+  const { result, durable } = await db.commit((tx) =>
+    tx.run('INSERT INTO t (n, x) VALUES (3000, ?)', 'now'),
+  );
+  assert.equal(result, 1);
+  assert.equal((await db.all('SELECT x FROM t WHERE n = 3000'))[0]?.x, 'now');
+  await durable;
 });
 
 it('says so when it is closed', async () => {
