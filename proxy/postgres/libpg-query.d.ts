@@ -2,9 +2,8 @@
 // makes a fresh instance.
 declare module 'libpg-query/wasm/libpg-query.js' {
   export interface GrammarModule {
-    lengthBytesUTF8(text: string): number;
-    stringToUTF8(text: string, pointer: number, size: number): void;
-    UTF8ToString(pointer: number): string;
+    /** Another array when the memory has grown. */
+    readonly HEAPU8: Uint8Array<ArrayBuffer>;
     getValue(pointer: number, type: 'i32'): number;
     _malloc(size: number): number;
     _free(pointer: number): void;

@@ -24,6 +24,9 @@ export class ParseFailure extends Error {
  */
 const SPARES = 2;
 
+/** Texts that surely fit are written to one place of the instance's memory, again and again. */
+const SCRATCH_BYTES = 16 * 1024;
+
 let active: GrammarModule | null = null;
 const spares: GrammarModule[] = [];
 let loading: Promise<void> | null = null;
@@ -110,20 +113,47 @@ function trapped(error: unknown): never {
   );
 }
 
+/** An instance's memory, and a piece of it that short texts are written to. */
+interface Memory {
+  readonly bytes: Buffer;
+  readonly scratch: number;
+}
+const memories = new WeakMap<GrammarModule, Memory>();
+
+/** Memory that grew is another buffer. */
+function memoryOf(grammar: GrammarModule): Memory {
+  let memory = memories.get(grammar);
+  if (memory === undefined || memory.bytes.buffer !== grammar.HEAPU8.buffer) {
+    const scratch = memory?.scratch ?? grammar._malloc(SCRATCH_BYTES);
+    memory = { bytes: Buffer.from(grammar.HEAPU8.buffer), scratch };
+    memories.set(grammar, memory);
+  }
+  return memory;
+}
+
+/** The C string at `pointer`. */
+function read(grammar: GrammarModule, pointer: number): string {
+  const { bytes } = memoryOf(grammar);
+  return bytes.toString('utf8', pointer, bytes.indexOf(0, pointer));
+}
+
 /** Runs `work` on the text as a C string of the instance. */
 function run<T>(text: string, work: (grammar: GrammarModule, pointer: number) => T): T {
   refuse(text);
   const grammar = active;
   if (grammar === null) throw new ParseFailure('unready', 'the grammar is not loaded', null);
   try {
-    const size = grammar.lengthBytesUTF8(text) + 1;
-    const pointer = grammar._malloc(size);
+    // A character takes three bytes at most, and what is in the scratch is not needed afterwards.
+    const short = text.length * 3 < SCRATCH_BYTES;
+    const size = short ? SCRATCH_BYTES : Buffer.byteLength(text) + 1;
+    const pointer = short ? memoryOf(grammar).scratch : grammar._malloc(size);
     if (pointer === 0) throw new Error('out of memory');
-    grammar.stringToUTF8(text, pointer, size);
+    const { bytes } = memoryOf(grammar);
+    bytes[pointer + bytes.write(text, pointer, size - 1, 'utf8')] = 0;
     try {
       return work(grammar, pointer);
     } finally {
-      grammar._free(pointer);
+      if (!short) grammar._free(pointer);
     }
   } catch (error) {
     if (error instanceof ParseFailure) throw error;
@@ -135,7 +165,7 @@ function run<T>(text: string, work: (grammar: GrammarModule, pointer: number) =>
 function failure(grammar: GrammarModule, pointer: number): ParseFailure {
   const message = grammar.getValue(pointer, 'i32');
   const cursor = grammar.getValue(pointer + 16, 'i32');
-  const text = message === 0 ? 'syntax error' : grammar.UTF8ToString(message);
+  const text = message === 0 ? 'syntax error' : read(grammar, message);
   return new ParseFailure('syntax', text, cursor > 0 ? cursor - 1 : null);
 }
 
@@ -151,7 +181,7 @@ export function parse(text: string): ParseResult {
     let json: string | ParseFailure;
     if (error !== 0) json = failure(grammar, error);
     else if (tree === 0) throw new Error('no tree');
-    else json = grammar.UTF8ToString(tree);
+    else json = read(grammar, tree);
     grammar._wasm_free_parse_result(result);
     if (typeof json !== 'string') throw json;
     return readTree(json);
@@ -169,7 +199,7 @@ function readTree(json: string): ParseResult {
 
 function textOf(grammar: GrammarModule, result: number): string {
   if (result === 0) throw new Error('out of memory');
-  const text = grammar.UTF8ToString(result);
+  const text = read(grammar, result);
   grammar._wasm_free_string(result);
   return text;
 }

@@ -33,7 +33,7 @@ export const FACT_QUERIES = {
     where n.nspname not in ${SYSTEM_SCHEMAS} and n.nspname !~ '^pg_toast_temp_'
       and c.relkind in ('r', 'v', 'm', 'f', 'p', 'S', 'c')`,
 
-  system_relations: `select n.nspname as schema, c.relname as name, c.relkind as kind
+  system_relations: `select n.nspname as schema, c.relname as name
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname in ('pg_catalog', 'information_schema') and c.relkind in ('r', 'v')`,
 

@@ -199,8 +199,8 @@ export interface CatalogSnapshot {
   readonly schemas: ReadonlyMap<string, string>;
   readonly relations: ReadonlyMap<string, Relation>;
   readonly relations_named: ReadonlyMap<string, readonly Relation[]>;
-  /** `pg_catalog.pg_class` → kind. */
-  readonly system_relations: ReadonlyMap<string, string>;
+  /** Schemas of the system's relations of a name. */
+  readonly system_relations: ReadonlyMap<string, readonly string[]>;
   readonly routines: ReadonlyMap<string, Routine>;
   readonly routines_named: ReadonlyMap<string, readonly Routine[]>;
   readonly namesakes: ReadonlyMap<string, readonly Namesake[]>;
@@ -326,6 +326,12 @@ function routinesOf(facts: FactRows): Map<string, Routine> {
   return routines;
 }
 
+function schemasByName(facts: FactRows): Map<string, string[]> {
+  const found = rows<{ schema: string; name: string }>(facts, 'system_relations');
+  const grouped = group(found, (r) => r.name);
+  return new Map([...grouped].map(([name, list]) => [name, list.map((r) => r.schema)]));
+}
+
 type RawDependency = Dependency & { on_class: string; on_oid: string; on_sub: number };
 
 /** Puts the rows of all fact queries together. */
@@ -346,12 +352,7 @@ export function buildSnapshot(facts: FactRows, version: number): CatalogSnapshot
     ),
     relations,
     relations_named: group([...relations.values()], (r) => r.name),
-    system_relations: new Map(
-      rows<{ schema: string; name: string; kind: string }>(facts, 'system_relations').map((r) => [
-        `${r.schema}.${r.name}`,
-        r.kind,
-      ]),
-    ),
+    system_relations: schemasByName(facts),
     routines,
     routines_named: group([...routines.values()], (r) => r.name),
     namesakes: group(rows<Namesake>(facts, 'namesakes'), (r) => r.name),

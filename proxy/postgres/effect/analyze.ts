@@ -2,7 +2,7 @@
 // Invariant: it never throws and always ends; whatever goes wrong on the way is class `unknown`,
 // with the reason.
 import { createHash } from 'node:crypto';
-import { type Effect, type EffectClass, unknownEffect, worst } from '../../effect/effect.ts';
+import { type Effect, type EffectClass, severity, unknownEffect } from '../../effect/effect.ts';
 import { withoutLiterals } from '../../effect/secret.ts';
 import { EFFECT_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
@@ -55,9 +55,15 @@ class Outcome implements Parsed {
       statements.length === 1 && only !== undefined
         ? only.effects
         : statements.flatMap((s) => s.effects);
-    this.class = worst(this.effects.map((effect) => effect.class));
-    this.complete = this.effects.every((effect) => effect.opaque === null);
-    this.unscoped = this.effects.some((effect) => !effect.scoped);
+    let [found, complete, unscoped]: [EffectClass, boolean, boolean] = ['read', true, false];
+    for (const effect of this.effects) {
+      if (severity(effect.class) > severity(found)) found = effect.class;
+      complete &&= effect.opaque === null;
+      unscoped ||= !effect.scoped;
+    }
+    this.class = found;
+    this.complete = complete;
+    this.unscoped = unscoped;
     this.catalog_version = catalog;
     this.#text = text;
     this.#pattern = pattern;
@@ -92,10 +98,16 @@ function isReadable(text: string, context: SessionContext): string | null {
   if (!context.standard_conforming_strings && text.includes('\\')) {
     return 'standard_conforming_strings is off, so a backslash in a string means something else';
   }
+  if (context.client_encoding === 'UTF8') return isText(text);
   const encoding = context.client_encoding.toUpperCase().replaceAll(/[-_]/g, '');
   if (encoding !== 'UTF8' && encoding !== 'UNICODE' && !isAscii(text)) {
     return `client_encoding is ${context.client_encoding}, and the text is not plain ASCII`;
   }
+  return isText(text);
+}
+
+/** Bytes that were not UTF-8 have become U+FFFD. */
+function isText(text: string): string | null {
   return text.includes('\ufffd') ? 'the text is not valid UTF-8' : null;
 }
 
@@ -118,8 +130,14 @@ function slices(
   });
 }
 
+const paths = new WeakMap<SessionContext, readonly string[] | null>();
+
 function newJudge(root: Root, context: SessionContext, findings: Findings): Judge {
-  const path = searchPath(context, context.search_path);
+  let path = paths.get(context);
+  if (path === undefined) {
+    path = searchPath(context, context.search_path);
+    paths.set(context, path);
+  }
   return new Judge(root, {
     path,
     runtime: path,
@@ -220,9 +238,11 @@ function afterwards(context: SessionContext, changes: readonly SessionChange[]):
 function statementOf(text: string, node: string, findings: Findings): Statement {
   // The first effect is the statement's own; a later one that only reads and names nothing says
   // nothing.
-  const effects = findings.effects.filter(
-    (effect, index) => index === 0 || effect.class !== 'read' || effect.objects.length > 0,
-  );
+  const found = findings.effects;
+  const effects =
+    found.length < 2
+      ? found
+      : found.filter((e, index) => index === 0 || e.class !== 'read' || e.objects.length > 0);
   return {
     text,
     node,

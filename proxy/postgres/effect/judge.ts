@@ -259,10 +259,10 @@ export function objectKind(relation: Relation): ObjectKind {
 export function absorb(judge: Judge, effects: readonly Effect[], via: readonly string[]): void {
   const prefix = [...judge.via, ...via];
   for (const effect of effects) {
-    const objects = effect.objects.map((object) => ({
-      ...object,
-      via: [...prefix, ...object.via],
-    }));
+    const objects =
+      prefix.length === 0
+        ? [...effect.objects]
+        : effect.objects.map((object) => ({ ...object, via: [...prefix, ...object.via] }));
     if (effect.class === 'read' && effect.opaque === null) {
       for (const object of objects) addObject(judge.draft, object);
       continue;

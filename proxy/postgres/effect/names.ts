@@ -102,13 +102,16 @@ export function findRelation(judge: Judge, schema: string | null, name: string):
 
 function onPath(judge: Judge, path: readonly string[], name: string): RelationMeaning {
   const { catalog } = judge.root;
-  for (const schema of path) {
-    if (catalog?.system_relations.has(`${schema}.${name}`))
-      return { ...plain(schema, name, []), system: true };
-    const found = catalog?.relations_named
-      .get(name)
-      ?.find((r) => r.schema === schema && !r.temporary);
-    if (found !== undefined) return withLocal(judge, plain(schema, name, [found]));
+  const systems = catalog?.system_relations.get(name);
+  const named = catalog?.relations_named.get(name) ?? [];
+  if (systems !== undefined || named.length > 0) {
+    for (const schema of path) {
+      if (systems?.includes(schema)) return { ...plain(schema, name, []), system: true };
+      for (const relation of named) {
+        if (relation.schema === schema && !relation.temporary)
+          return withLocal(judge, plain(schema, name, [relation]));
+      }
+    }
   }
   if (catalog === null && /^(pg_[a-z_]+)$/.test(name))
     return { ...plain('pg_catalog', name, []), system: true };
@@ -143,7 +146,7 @@ function withLocal(judge: Judge, meaning: RelationMeaning): RelationMeaning {
 function anywhere(judge: Judge, name: string): RelationMeaning {
   const { catalog } = judge.root;
   const found = catalog?.relations_named.get(name) ?? [];
-  const system = catalog?.system_relations.has(`pg_catalog.${name}`) ?? false;
+  const system = catalog?.system_relations.get(name)?.includes('pg_catalog') ?? false;
   const meaning = withLocal(judge, plain(found[0]?.schema ?? null, name, found));
   return { ...meaning, system: system && found.length === 0 };
 }

@@ -17,8 +17,14 @@ export function label(relation: Relation): string {
 }
 
 export function columnNames(relation: Relation): ReadonlySet<string> {
-  return new Set(relation.columns.map((column) => column.name));
+  let names = columns.get(relation);
+  if (names === undefined) {
+    names = new Set(relation.columns.map((column) => column.name));
+    columns.set(relation, names);
+  }
+  return names;
 }
+const columns = new WeakMap<Relation, ReadonlySet<string>>();
 
 function isCte(judge: Judge, name: string): boolean {
   for (let scope = judge.scope; scope !== null; scope = scope.parent)

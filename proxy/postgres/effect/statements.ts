@@ -378,8 +378,8 @@ export function judgeStatement(judge: Judge, node: Node): void {
     return;
   }
   const before = judge.draft;
-  const changed =
-    judge.scope === null && RUNS_CODE.test(kind) ? localNamed(judge, 'operator', ANYTHING) : null;
+  const own = judge.root.session.local.size > 0 && judge.scope === null && RUNS_CODE.test(kind);
+  const changed = own ? localNamed(judge, 'operator', ANYTHING) : null;
   if (changed !== null) absorb(judge, changed.on_read, []);
   // A sub-select reads for the statement that it stands in; a statement of a body has an effect of
   // its own.

@@ -55,22 +55,44 @@ const made = (oid: string) => `${oid} made`;
 /** Finds what runs because of a type, and of the types that it is made of. */
 export function meetType(judge: Judge, oid: string, meeting: Meeting): void {
   const { catalog } = judge;
-  if (catalog === null || oid === '0' || eventful(catalog).size === 0) return;
+  if (catalog === null) return;
   const { types } = judge.findings;
-  for (let at: string | undefined = oid, steps = 0; at !== undefined && steps < 32; steps++) {
-    if (types.has(meeting === 'made' ? made(at) : at)) return;
+  for (const at of madeOf(catalog, oid)) {
+    if (types.has(meeting === 'made' ? made(at) : at)) continue;
     const first = !types.has(at);
     types.add(at);
     if (meeting === 'made') types.add(made(at));
-    if (eventful(catalog).has(at)) runType(judge, catalog, at, first, meeting);
-    const type = catalog.types.get(at);
-    if (type === undefined) return;
-    if (type.kind === 'c' && type.relation !== '0') {
-      const columns = catalog.relations.get(type.relation)?.columns ?? [];
-      for (const column of columns) meetType(judge, column.type, meeting);
-    }
-    at = type.base !== '0' ? type.base : type.element !== '0' ? type.element : undefined;
+    runType(judge, catalog, at, first, meeting);
   }
+}
+
+/** The type and those that it is made of, as far as user code hangs on them: mostly none. */
+function madeOf(catalog: CatalogSnapshot, oid: string): readonly string[] {
+  let known = partsOf.get(catalog);
+  if (known === undefined) partsOf.set(catalog, (known = new Map()));
+  let found = known.get(oid);
+  if (found === undefined) {
+    const all = new Set<string>();
+    gather(catalog, oid, all);
+    found = [...all].filter((at) => eventful(catalog).has(at));
+    known.set(oid, found);
+  }
+  return found;
+}
+const partsOf = new WeakMap<CatalogSnapshot, Map<string, readonly string[]>>();
+
+function gather(catalog: CatalogSnapshot, oid: string, all: Set<string>): void {
+  if (oid === '0' || all.has(oid)) return;
+  all.add(oid);
+  const type = catalog.types.get(oid);
+  if (type === undefined) return;
+  if (type.kind === 'c') {
+    for (const column of catalog.relations.get(type.relation)?.columns ?? []) {
+      gather(catalog, column.type, all);
+    }
+  }
+  gather(catalog, type.base, all);
+  gather(catalog, type.element, all);
 }
 
 /**
@@ -85,7 +107,7 @@ export function meetAgain(judge: Judge, types: ReadonlySet<string>): void {
   for (const entry of fresh) known.add(entry);
   for (const entry of fresh) {
     const [oid = ''] = entry.split(' ');
-    if (eventful(catalog).has(oid)) runCasts(judge, catalog, oid);
+    runCasts(judge, catalog, oid);
   }
 }
 
