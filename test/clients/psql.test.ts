@@ -155,7 +155,7 @@ for (const route of routes()) {
       const asked = performance.now();
       child.kill('SIGINT');
       const { out, err } = await done;
-      assert.ok(performance.now() - asked < 5000, 'the cancel came too late');
+      assert.ok(performance.now() - asked < 25_000, 'the cancel came too late');
       assert.match(err, /canceling statement due to user request/);
       assert.equal(out, 'on\n');
     });

@@ -295,7 +295,7 @@ test('silence, half a packet and a stuck TLS handshake end at the time limit', a
   for (const bytes of [Buffer.alloc(0), startup().subarray(0, 9), startup()]) {
     const began = Date.now();
     assert.match(fatal(await say(bytes, quick.port)), /57014 the login took too long$/);
-    assert.ok(Date.now() - began < 2_000);
+    assert.ok(Date.now() - began < 9_000);
   }
   const said = await say(SSL, quick.port);
   assert.equal(said, 'S');

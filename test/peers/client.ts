@@ -6,7 +6,7 @@ import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 import { createConnection, type Socket } from 'node:net';
 import { fields, line, message, type Received, Splitter, startup, terminate } from './messages.ts';
 
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 60_000;
 
 export interface Login {
   readonly host: string;

@@ -178,7 +178,7 @@ export class Holdpoint {
   }
 
   /** Waits for a pending hold whose statement contains the text, and answers its id. */
-  async held(text = '', patienceMs = 10_000): Promise<string> {
+  async held(text = '', patienceMs = 60_000): Promise<string> {
     const client = await this.signer();
     for (const deadline = Date.now() + patienceMs; Date.now() < deadline; ) {
       const { holds } = await client.list({ state: 'pending', search: text });

@@ -102,7 +102,7 @@ export function pairs() {
 }
 
 /** Waits until the server itself runs a statement of the door's database that contains the text. */
-export async function running(door: Door, text: string, patienceMs = 10_000): Promise<void> {
+export async function running(door: Door, text: string, patienceMs = 60_000): Promise<void> {
   const behind = new pg.Client({ connectionString: door.behind });
   await behind.connect();
   const asked = `select 1 from pg_stat_activity where datname = current_database()

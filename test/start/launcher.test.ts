@@ -32,8 +32,8 @@ writeFileSync(
   file('cli', 'main.ts'),
   `const args: string[] = process.argv.slice(2);
   const old = Number(process.versions.node.split('.')[0]) < 26;
-  process.stdout.write(JSON.stringify({ args, old }));
   process.on('SIGTERM', () => process.exit(5));
+  process.stdout.write(JSON.stringify({ args, old }));
   if (args[0] === 'wait') { setInterval(() => {}, 1000); }
   else if (args[0] === 'die') process.kill(process.pid, 'SIGKILL');
   else process.exitCode = Number(args[0] ?? 0);`,

@@ -192,8 +192,8 @@ describe('a connection that begins with', () => {
     const { holdpoint } = await start();
     const client = await RawClient.open(holdpoint.login);
     const began = performance.now();
-    await client.closed(30_000);
-    assert.ok(performance.now() - began < 25_000);
+    await client.closed(60_000);
+    assert.ok(performance.now() - began < 50_000);
   });
 
   test('a wrong password', async () => {
