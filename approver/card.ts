@@ -3,7 +3,7 @@
 // never cut.
 import { diffWordsWithSpace } from 'diff';
 import type { EffectClass } from '../proxy/effect/effect.ts';
-import type { Binding, HoldState } from './contract.ts';
+import type { Binding, HoldState, RecentOperation } from './contract.ts';
 import { concerns, type DemandState, demandStates, ownHold, waitingFor } from './hold.ts';
 import { DIFF_EDITS, DIFF_MS } from './limits.ts';
 import type { Roster } from './routing.ts';
@@ -78,7 +78,8 @@ export interface Card extends HoldLine {
   readonly outcome: { outcome: string; answer: string | null; rows: number | null } | null;
   readonly previous: Previous | null;
   readonly similar: readonly Pick<HoldLine, 'id' | 'state' | 'asked' | 'decided_by'>[];
-  readonly so_far: readonly Pick<HoldLine, 'id' | 'state' | 'asked' | 'sentence'>[];
+  /** The session's operations before this one, oldest first; null when its proxy does not tell. */
+  readonly so_far: readonly RecentOperation[] | null;
   /** May the person who looks approve it, or why not. */
   readonly you: {
     readonly can_approve: boolean;
@@ -193,6 +194,7 @@ export async function cardOf(
       settings: request.binding.settings,
     },
     stated: request.session.stated,
+    so_far: request.recent ?? null,
     in_transaction: request.in_transaction,
     transaction_age_ms: request.transaction_age_ms,
     impact: null,
@@ -231,13 +233,10 @@ function objectsOf(hold: Hold): readonly CardObject[] {
   );
 }
 
-/** The attempt before, the session's holds so far, and past holds of the same rule and agent. */
-async function around(
-  hold: Hold,
-  store: Store,
-): Promise<Pick<Card, 'previous' | 'similar' | 'so_far'>> {
+/** The attempt before, and past holds of the same rule and agent. */
+async function around(hold: Hold, store: Store): Promise<Pick<Card, 'previous' | 'similar'>> {
   const before = { asked: hold.asked, id: hold.id };
-  const { agent, target, session, class: cls } = hold.request;
+  const { agent, target, class: cls } = hold.request;
   const byAgent = { agent: agent.name, target: target.name, after: before };
   const [last] = await store.holds.list({ ...byAgent, limit: 1 });
   const similar = await store.holds.list({
@@ -247,7 +246,6 @@ async function around(
     states: ['approved', 'denied', 'expired', 'withdrawn', 'redeemed'],
     limit: 5,
   });
-  const soFar = await store.holds.list({ session: session.id, after: before, limit: 10 });
   const short = (h: Hold) => ({
     id: h.id,
     state: shownState(h),
@@ -262,7 +260,6 @@ async function around(
         }
       : null,
     similar: similar.map((h) => ({ ...short(h), decided_by: h.decided_by })),
-    so_far: soFar.map((h) => ({ ...short(h), sentence: h.request.sentences[0] ?? '' })),
   };
 }
 

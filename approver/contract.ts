@@ -1,9 +1,11 @@
 // The approver's contract: what a proxy sends it over the bus, and the subjects that carry it.
 // Invariant: everything needed to show, sign and re-check a hold is in the request; nothing is
 // looked up in the target.
+
+import type { DecisionEntry } from '../ledger/contract.ts';
 import type { Effect, EffectClass } from '../proxy/effect/effect.ts';
 import type { AgentView, SessionView, TargetView } from '../proxy/operation.ts';
-import type { HoldDemand } from '../proxy/verdict/verdict.ts';
+import type { HoldDemand, Verdict } from '../proxy/verdict/verdict.ts';
 
 /** Durable (JetStream), at least once, idempotent by hold id. */
 export const HOLD_REQUESTED = 'holdpoint.holds.requested';
@@ -47,6 +49,25 @@ export interface Binding {
   readonly objects: readonly string[];
 }
 
+/** One of the session's operations before the held one, as the proxy saw it. */
+export interface RecentOperation {
+  /** When it was asked; of several reads alike, the last. */
+  readonly time: string;
+  readonly class: EffectClass;
+  readonly verdict: Verdict['kind'];
+  readonly rule: string;
+  readonly disposition: DecisionEntry['disposition'];
+  /** The beginning of its normalized text: without values. */
+  readonly start: string;
+  /** So many alike, one after the other. */
+  readonly count: number;
+  readonly in_transaction: boolean;
+  /** null: not ended, not run, or a read. */
+  readonly outcome: 'done' | 'failed' | 'unknown' | null;
+  readonly rows: number | null;
+  readonly hold: string | null;
+}
+
 export interface HoldRequest {
   /**
    * Hold id: `h-` and 16 base32 characters; derived from the binding and the first asking, so
@@ -70,6 +91,8 @@ export interface HoldRequest {
   readonly target: TargetView;
   readonly agent: AgentView;
   readonly session: SessionView;
+  /** The session so far, oldest first; absent from a proxy that does not tell. */
+  readonly recent?: readonly RecentOperation[];
   readonly in_transaction: boolean;
   readonly transaction_age_ms: number | null;
   readonly impact: null;

@@ -7,6 +7,8 @@ const DAY = 24 * 60 * MINUTE;
 
 /** Largest hold request; it has to fit one bus message with room for its envelope. */
 export const HOLD_REQUEST_BYTES = 950_000;
+/** Operations of the session so far that a request may tell of. */
+export const RECENT_MOST = 100;
 /** Largest body of an API call. */
 export const BODY_BYTES = 64 * 1024;
 /** A signature's own time may differ from ours by this much. */
@@ -83,6 +85,8 @@ export const WEBHOOK_ROTATION_MS = DAY;
 export const WEBHOOK_KEEP_MS = 7 * DAY;
 /** Longest that a person may lend their groups. */
 export const DELEGATION_MOST_MS = 30 * DAY;
+/** Entries of others that an operation's story on the page takes from the ledger. */
+export const STORY_MOST = 50;
 /** Decisions that the dashboard's waiting times look at. */
 export const FIGURES_WAITS = 10_000;
 /** Largest receipt; with the rest of its entry it has to fit the ledger's 65,535 bytes. */

@@ -7,7 +7,7 @@ import { CLASSES } from '../proxy/effect/effect.ts';
 import { CHANNEL, MODES } from '../proxy/verdict/verdict.ts';
 import { digestOf } from './binding.ts';
 import type { FindHold, HoldOutcome, HoldRequest, RedeemHold, StateOfHold } from './contract.ts';
-import { HOLD_REQUEST_BYTES } from './limits.ts';
+import { HOLD_REQUEST_BYTES, RECENT_MOST } from './limits.ts';
 
 const words = z.array(z.string());
 const time = z.iso.datetime({ offset: true });
@@ -41,6 +41,20 @@ const effect = z.looseObject({
   rows_max: z.number().nullable(),
   reversible: z.boolean(),
   opaque: nullable,
+});
+
+const recent = z.looseObject({
+  time: z.string(),
+  class: z.enum(CLASSES),
+  verdict: z.enum(['allow', 'hold', 'deny']),
+  rule: z.string(),
+  disposition: z.enum(['forward', 'hold', 'refuse', 'redeemed', 'observed']),
+  start: z.string(),
+  count: z.int().min(1),
+  in_transaction: z.boolean(),
+  outcome: z.enum(['done', 'failed', 'unknown']).nullable(),
+  rows: z.number().nullable(),
+  hold: nullable,
 });
 
 export const holdRequest = z.looseObject({
@@ -98,6 +112,7 @@ export const holdRequest = z.looseObject({
     stated: z.object({ reason: nullable, task: nullable, on_behalf_of: nullable }),
     settings: z.record(z.string(), z.string()),
   }),
+  recent: z.array(recent).max(RECENT_MOST).optional(),
   in_transaction: z.boolean(),
   transaction_age_ms: z.number().nullable(),
   asked: time,

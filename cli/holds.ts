@@ -115,6 +115,8 @@ export function cardText(c: Card): string {
       ? [`Inside a transaction open for ${Math.round((c.transaction_age_ms ?? 0) / 1000)} s`]
       : []),
     'Impact (locks, rows, rollback): not computed',
+    ...(c.so_far ?? []).map((o) => `Before: ${soFarText(o)}`),
+    ...(c.so_far === null ? ['What the session did before: not told'] : []),
     ...c.signatures.map((s) => `${s.decision} by ${s.signer} (${s.method}) at ${s.signed}`),
     ...(c.end_reason === null ? [] : [`Ended: ${oneLine(c.end_reason)}`]),
     `Asked ${c.asked}, expires ${c.expires}`,
@@ -131,6 +133,14 @@ function parameterText(p: CardParameter, i: number): string {
         : `base64 ${p.base64}`
       : visibleText(Buffer.from(p.text));
   return `  $${i + 1} ${oneLine(p.type)} = ${value}`;
+}
+
+/** One of the session's operations before, as the page says it. */
+function soFarText(o: NonNullable<Card['so_far']>[number]): string {
+  const times = o.count > 1 ? ` × ${o.count}` : '';
+  const rows = o.rows === null ? '' : `, ${o.rows} rows`;
+  const end = o.outcome === null ? '' : ` (${o.outcome}${rows})`;
+  return `${o.time} ${o.class} ${o.disposition}${times}${end}: ${oneLine(o.start)}`;
 }
 
 function stated(text: string | null): string {

@@ -8,10 +8,13 @@ import { LEDGER_ERRORS, LedgerError, type LedgerErrorCode, reasonOf } from './er
 import {
   CLIENT_BATCH,
   CLIENT_PROBE_MS,
+  CLIENT_READ_MS,
+  CLIENT_READS,
   CLIENT_RETRIES,
   CLIENT_TIMEOUT_MS,
   CLIENT_WAITING_MAX,
 } from './limits.ts';
+import type { Story } from './search.ts';
 
 export interface RemoteLedgerOptions {
   /** `https://ledger.example.com`; the standby's too, tried in turn. */
@@ -46,6 +49,8 @@ export class RemoteLedger implements LedgerWriter {
   readonly #urls: readonly string[];
   readonly #token: string | null;
   readonly #agent: Agent;
+  /** Reads go beside appends, never before them. */
+  readonly #readers: Agent;
   #at = 0;
   #queue: Call[] = [];
   #waiting = 0;
@@ -59,6 +64,7 @@ export class RemoteLedger implements LedgerWriter {
     this.#urls = options.urls.map((url) => url.replace(/\/$/, ''));
     this.#token = options.token ?? null;
     this.#agent = new Agent({ connect: { ...options.tls }, pipelining: 1, connections: 1 });
+    this.#readers = new Agent({ connect: { ...options.tls }, connections: CLIENT_READS });
   }
 
   append(appends: readonly Append[]): Promise<readonly Appended[]> {
@@ -178,6 +184,30 @@ export class RemoteLedger implements LedgerWriter {
     throw new LedgerError(code, message);
   }
 
+  /** Everything about one operation or hold, for a token that may read. */
+  async story(id: string): Promise<Story> {
+    const answer = await this.#get(`/v1/operations/${encodeURIComponent(id)}`);
+    return JSON.parse(answer) as Story;
+  }
+
+  /** A C2SP tlog-proof of an entry, with the entry as its extra data. */
+  async proof(index: number): Promise<string> {
+    return await this.#get(`/v1/entries/${index}/proof`);
+  }
+
+  async #get(path: string): Promise<string> {
+    const response = await send(`${this.#urls[this.#at]}${path}`, {
+      headersTimeout: CLIENT_READ_MS,
+      bodyTimeout: CLIENT_READ_MS,
+      headers: this.#authorization(),
+      dispatcher: this.#readers,
+    });
+    const text = await response.body.text();
+    if (response.statusCode === 200) return text;
+    const missing = response.statusCode === 404 ? 'not-found' : 'remote';
+    throw new LedgerError(missing, `The ledger answered ${response.statusCode} to ${path}.`);
+  }
+
   #authorization(): { authorization?: string } {
     return this.#token === null ? {} : { authorization: `Bearer ${this.#token}` };
   }
@@ -226,5 +256,6 @@ export class RemoteLedger implements LedgerWriter {
     this.#closed = true;
     if (this.#probe !== null) clearTimeout(this.#probe);
     await this.#agent.close();
+    await this.#readers.close();
   }
 }

@@ -80,6 +80,9 @@ export const CLIENT_BATCH = 1_000;
 export const CLIENT_TIMEOUT_MS = 10_000;
 export const CLIENT_RETRIES = 3;
 export const CLIENT_PROBE_MS = 500;
+/** Longest wait for an answer to a read, and reads of one client at once. */
+export const CLIENT_READ_MS = 3_000;
+export const CLIENT_READS = 4;
 export const CLIENT_WAITING_MAX = 65_536;
 
 /** How often a standby tries to take the lock. */
@@ -89,10 +92,16 @@ export const WITNESS_EVERY_MS = 5_000;
 export const WITNESS_TIMEOUT_MS = 5_000;
 export const WITNESS_ANSWER_BYTES = 64 * 1024;
 
-/** Entries in a shard: 2^16. */
+/** Entries in a shard as a power of two: 65,536. */
 export const SHARD_LEVEL = 16;
 /** Nothing is removed before this, unless the policy lowers the floor on purpose. */
 export const RETENTION_FLOOR_DAYS = 183;
+/** How often the service looks for shards to remove, unless set otherwise. */
+export const RETENTION_EVERY_MS = 6 * 3_600_000;
+/** Newest entries in which the keeper looks for one of another service. */
+export const NEWEST_LOOK = 200;
+/** Bodies that retention removes while appends that bring a body wait. */
+export const BODIES_AT_ONCE = 64;
 
 /** Entries in one transaction of the index in PostgreSQL, and the pause after one that failed. */
 export const POSTGRES_BATCH = 1_000;

@@ -15,6 +15,7 @@ import {
   type Services,
   Unavailable,
 } from './session/flow.ts';
+import { Recent } from './session/recent.ts';
 import type { Policy } from './verdict/policy.ts';
 
 export interface Rooms {
@@ -32,10 +33,11 @@ export interface Rooms {
 
 export function servicesOf(rooms: Rooms): Services {
   const { policy, page } = rooms;
+  const recent = new Recent();
   return {
     policy: judgeOf(rooms),
-    record: recordOf(rooms),
-    holds: holdsOf(rooms),
+    record: recordOf(rooms, recent),
+    holds: holdsOf(rooms, recent),
     mode: (target) => policy.effectiveMode(target, 'normal'),
     page,
     problem: rooms.problem,
@@ -59,14 +61,18 @@ function judgeOf({ policy, problem }: Rooms): Judge {
   };
 }
 
-function recordOf({ recorder, by, eachRead }: Rooms): Record {
+function recordOf({ recorder, by, eachRead }: Rooms, recent: Recent): Record {
   return {
     decision: async (operation, decision, disposition, more) => {
       const literals = mayHoldSecret(operation.bytes) ? 'none' : 'full';
       const record = decisionEntry(operation, decision, { disposition, by, literals, ...more });
       await asUnavailable(recorder.decision(record));
+      recent.decided(operation, decision, disposition, more.hold);
     },
-    outcome: (operation, outcome) => recorder.outcome(outcomeEntry(operation, { ...outcome, by })),
+    outcome: (operation, outcome) => {
+      recent.ended(operation, outcome.outcome, outcome.rows);
+      recorder.outcome(outcomeEntry(operation, { ...outcome, by }));
+    },
     tally: (operation, decision) => {
       const { analysis, target, agent, session } = operation;
       const tally = recorder.tally({
@@ -84,7 +90,13 @@ function recordOf({ recorder, by, eachRead }: Rooms): Record {
         policy: decision.policy,
         each: eachRead.has(target.name),
       });
-      return { count: () => tally.touch() };
+      const read = recent.reads(operation, decision);
+      return {
+        count: () => {
+          tally.touch();
+          read();
+        },
+      };
     },
     get readsBlocked() {
       return recorder.readsBlocked;
@@ -92,10 +104,13 @@ function recordOf({ recorder, by, eachRead }: Rooms): Record {
   };
 }
 
-function holdsOf({ holds }: Rooms): HoldRoom {
+function holdsOf({ holds }: Rooms, recent: Recent): HoldRoom {
   return {
-    request: (operation, verdict, policy, waits) =>
-      holds.request(operation, { verdict, policy, objects: identities(operation), waits }),
+    request: (operation, verdict, policy, waits) => {
+      const objects = identities(operation);
+      const before = recent.before(operation);
+      return holds.request(operation, { verdict, policy, objects, waits, recent: before });
+    },
     find: async (request) => {
       const found = await asUnavailable(holds.find(request));
       if (found.kind === 'none' || found.kind === 'nobody') return null;

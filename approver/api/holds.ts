@@ -11,6 +11,7 @@ import { loadRoster, type Roster, type Routing } from '../routing.ts';
 import type { Hold } from '../store/holds.ts';
 import type { Signer } from '../store/signers.ts';
 import type { Store } from '../store.ts';
+import { type LedgerReader, storyOf } from '../story.ts';
 import { hasRole, personOf } from './principal.ts';
 import { type AnyRoute, route } from './route.ts';
 
@@ -96,7 +97,7 @@ export function holdRoutes(
   desk: Desk,
   now: () => number,
   routing: () => Routing,
-  ledgerKey: string | null,
+  ledger: { readonly key: string | null; readonly reader: LedgerReader | null },
 ): readonly AnyRoute[] {
   const roster = () => loadRoster(store.signers, routing(), now());
   return [
@@ -127,10 +128,14 @@ export function holdRoutes(
       summary:
         'What the ledger holds of it, each entry with its proof, to be checked by the reader.',
       params: holdId,
-      answer: z.object({ ledger: z.string().nullable(), records: z.array(z.looseObject({})) }),
+      answer: z.object({
+        ledger: z.string().nullable(),
+        records: z.array(z.looseObject({})),
+        missing: z.string().nullable(),
+      }),
       handle: async ({ params }, who) => {
         const hold = await visibleHold(store, params.id, personOf(who), await roster());
-        return { ledger: ledgerKey, records: await store.holds.records(hold.id) };
+        return { ledger: ledger.key, ...(await storyOf(hold, store, ledger.reader)) };
       },
     }),
     route({

@@ -12,6 +12,7 @@ import * as limits from '../limits.ts';
 import { loadRoster, type Routing } from '../routing.ts';
 import type { PasskeyRules } from '../sign.ts';
 import type { Store } from '../store.ts';
+import { readerOf } from '../story.ts';
 import { servePage } from '../web/serve.ts';
 import type { Dispatcher } from '../webhook/dispatch.ts';
 import { delegationRoutes } from './delegations.ts';
@@ -89,7 +90,10 @@ export async function serve(
   const secure = listen.tls !== undefined || p.origins[0]?.startsWith('https:') === true;
   const noted: Noted = (who, act, what) => note(p, who, act, what);
   const routes: readonly AnyRoute[] = [
-    ...holdRoutes(p.store, p.desk, p.now, p.routing, p.ledgerKey),
+    ...holdRoutes(p.store, p.desk, p.now, p.routing, {
+      key: p.ledgerKey,
+      reader: readerOf(p.ledger),
+    }),
     ...delegationRoutes(p.store, p.now, noted),
     ...sessionRoutes({ ...p, secure }),
     ...oidcRoutes({ ...door, oidc: p.oidc, secure, page: () => p.origins[0] ?? '' }),

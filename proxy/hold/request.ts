@@ -4,7 +4,12 @@
 // people sign.
 import { createHash } from 'node:crypto';
 import { digestOf } from '../../approver/binding.ts';
-import type { Binding, HeldParameter, HoldRequest } from '../../approver/contract.ts';
+import type {
+  Binding,
+  HeldParameter,
+  HoldRequest,
+  RecentOperation,
+} from '../../approver/contract.ts';
 import { describe } from '../effect/describe.ts';
 import type { Operation, Parameter } from '../operation.ts';
 import type { HoldVerdict } from '../verdict/verdict.ts';
@@ -17,6 +22,8 @@ export interface HeldAs {
   readonly objects: readonly string[];
   /** false inside a transaction: the client gets the hold's error at once. */
   readonly waits: boolean;
+  /** What the session did before; shown, not signed. */
+  readonly recent?: readonly RecentOperation[];
 }
 
 export function bindingOf(
@@ -59,6 +66,7 @@ export function holdRequestOf(operation: Operation, as: HeldAs): HoldRequest {
     target: operation.target,
     agent: operation.agent,
     session: operation.session,
+    recent: as.recent ?? [],
     in_transaction: operation.in_transaction,
     transaction_age_ms: operation.transaction_age_ms,
     impact: null,

@@ -175,8 +175,8 @@ async function hold(
     const refusal = await waitForPeople(id, request, verdict, services, waiting);
     if (refusal !== null) return { kind: 'refuse', refusal };
   }
-  // What names, settings, policy and mode meant when people signed must still be so. Mode and policy
-  // are asked before the approval is used.
+  // What names, settings, policy and mode meant when people signed must still be so. Mode and
+  // policy are asked before the approval is used.
   const early = asSigned(operation, request, verdict, services, waiting);
   if (early !== null) return refuse(early.code, { detail: `Hold ${id}: ${early.detail}` });
   if (waiting.signal.aborted) return refuse('held', heldWords(id, request, services));

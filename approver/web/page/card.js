@@ -1,17 +1,21 @@
 // One hold, whole: what it would do, the exact statement, who asks and why, and the decision.
 
 import { call } from '/api.js';
-import { bytesOf, checkCard, decide } from '/sign.js';
+import { Decision, Standing } from '/decide.js';
+import { bytesOf, checkCard } from '/sign.js';
 import { Story } from '/story.js';
-import { html, useEffect, useRef, useState } from '/vendor/preact.js';
+import { html, useEffect, useState } from '/vendor/preact.js';
 import {
+  Ago,
   ClassBadge,
   Left,
   Pieces,
   Problem,
   plain,
+  plainLines,
   StateBadge,
   span,
+  stateWord,
   useTick,
   When,
 } from '/view.js';
@@ -40,37 +44,85 @@ export function CardView({ id, me, changes }) {
   if (!card)
     return html`<p class="quiet">${error ? null : 'Loading …'}</p><${Problem} error=${error} />`;
   return html`<article class="card" aria-labelledby="card-title">
-    <p><a href="#/" class="back">← Waiting</a></p>
-    <header>
-      <h1 id="card-title">${plain(card.agent)} on ${plain(card.target)}</h1>
-      <p class="meta">
-        <${StateBadge} of=${card.state} /> <${ClassBadge} of=${card.class} />
-        <span>environment <b>${card.environment}</b></span>
-        <span class="id">${card.id}</span>
-        ${card.state === 'pending' && html`<${Left} until=${card.expires} />`}
-      </p>
-      ${card.state === 'pending' && html`<p>Waits for <b>${card.waiting_for}</b>.</p>`}
-      ${card.end_reason && html`<p>Reason given: <q>${card.end_reason}</q></p>`}
-    </header>
+    <${Head} card=${card} altered=${altered} />
+    <div class="what">
+      <section aria-labelledby="would-title">
+        <h2 id="would-title">What it does</h2>
+        <ul class="sentences">${card.sentences.map((s) => html`<li>${plain(s)}</li>`)}</ul>
+      </section>
+      <${Statement} card=${card} />
+      <${Parameters} of=${card.parameters} />
+      <${Previous} of=${card.previous} />
+      <${Objects} of=${card.objects} />
+      <${Facts} card=${card} />
+      <${SoFar} of=${card.so_far} card=${card} />
+      <${Similar} of=${card.similar} />
+      <${Story} card=${card} changes=${changes} />
+      <${Proof} card=${card} me=${me} />
+    </div>
+    <div class="side">
+      <${Standing} card=${card} />
+      ${!altered && html`<${Decision} card=${card} me=${me} done=${setCard} />`}
+    </div>
+  </article>`;
+}
+
+/** Who wants what where, how it stands, and until when: before anything else. */
+function Head({ card, altered }) {
+  const ended = card.state !== 'pending' && card.state !== 'approved';
+  return html`<header>
+    <p class="crumb"><a href="#/" class="back">← Waiting</a> <span class="id">${card.id}</span></p>
+    <h1 id="card-title">${plain(card.agent)} on ${plain(card.target)}</h1>
+    <p class="meta">
+      <${StateBadge} of=${card.state} /> <${ClassBadge} of=${card.class} />
+      <span>environment <b>${card.environment}</b></span>
+      ${!ended && html`<${Left} until=${card.expires} />`}
+    </p>
+    <p class="why">
+      ${
+        card.stated.reason === null
+          ? html`<span class="quiet">The agent states no reason.</span>`
+          : html`<span class="quiet">The agent states:</span> <q>${plain(card.stated.reason)}</q>`
+      }<br />
+      <span class="quiet">Held by rule</span> ${card.rule}: ${card.reason}
+    </p>
+    ${
+      ended &&
+      html`<p class="ended state-line-${card.state}">
+        <b>${ENDS[card.state]}</b>${card.decided_by ? ` by ${card.decided_by}` : ''}
+        ${card.decided ? html`, <${When} at=${card.decided} />` : ''}${
+          card.end_reason ? html`: <q>${card.end_reason}</q>` : '.'
+        }
+        ${card.outcome && html`<br /><${Outcome} of=${card.outcome} />`}
+      </p>`
+    }
+    ${
+      card.in_transaction &&
+      html`<p class="warning">
+        Inside a transaction open for ${span(card.transaction_age_ms ?? 0)} when it was asked: what
+        it holds stays locked until the agent ends it.
+      </p>`
+    }
     ${
       altered &&
       html`<p class="problem" role="alert">
-      Do not sign: ${altered}. This card was altered on its way.
-    </p>`
+        Do not sign: ${altered}. This card was altered on its way.
+      </p>`
     }
-    <h2>It would</h2>
-    <ul class="sentences">${card.sentences.map((s) => html`<li>${plain(s)}</li>`)}</ul>
-    <${Statement} card=${card} />
-    <${Parameters} of=${card.parameters} />
-    <${Facts} card=${card} />
-    <${Objects} of=${card.objects} />
-    <${Previous} of=${card.previous} />
-    <${Around} card=${card} />
-    <${Signatures} of=${card.signatures} />
-    <${Story} card=${card} />
-    ${!altered && html`<${Decision} card=${card} me=${me} done=${setCard} />`}
-    <${Proof} card=${card} me=${me} />
-  </article>`;
+  </header>`;
+}
+
+const ENDS = {
+  denied: 'Denied',
+  expired: 'Expired: nobody signed, or nobody used it, in time',
+  withdrawn: 'Withdrawn',
+  redeemed: 'Approved and released to run',
+};
+const RAN = { done: 'It ran', failed: 'It failed', unknown: 'Nobody knows how it ended' };
+
+function Outcome({ of }) {
+  const rows = of.rows === null ? '' : `, ${of.rows} ${of.rows === 1 ? 'row' : 'rows'}`;
+  return html`<b>${RAN[of.outcome] ?? of.outcome}</b>${of.answer ? `: ${of.answer}` : ''}${rows}.`;
 }
 
 function Statement({ card }) {
@@ -153,24 +205,16 @@ function Facts({ card }) {
     <h2>Who, where and why</h2>
     <dl>
       <dt>Agent</dt><dd>${plain(card.agent)}</dd>
-      <dt>Its reason</dt><dd>${stated(card.stated.reason)}</dd>
       ${card.stated.task !== null && html`<dt>Its task</dt><dd>${stated(card.stated.task)}</dd>`}
       <dt>On behalf of</dt><dd>${stated(card.stated.on_behalf_of)}</dd>
       <dt>Target</dt><dd>
         ${card.target} (${card.environment}), database ${card.database}, ${card.engine}
       </dd>
-      <dt>Held by</dt><dd>${card.rule}: ${card.reason}</dd>
       <dt>Session</dt><dd>
         ${plain(card.session.application ?? 'no name')} from ${card.session.client_address},
         since${' '}
         <${When} at=${card.session.started} />
       </dd>
-      <dt>Transaction</dt><dd>${
-        card.in_transaction
-          ? html`open for ${span(card.transaction_age_ms ?? 0)}:
-              it keeps its locks while you decide`
-          : 'none open'
-      }</dd>
       <dt>Impact</dt><dd><span class="quiet">locks, rows and rollback: not computed</span></dd>
       ${
         settings.length > 0 &&
@@ -180,12 +224,6 @@ function Facts({ card }) {
       }
       <dt>Asked</dt><dd><${When} at=${card.asked} /></dd>
       <dt>Expires</dt><dd><${When} at=${card.expires} /></dd>
-      ${
-        card.outcome &&
-        html`<dt>Outcome</dt><dd>${card.outcome.outcome}${
-          card.outcome.answer ? `: ${card.outcome.answer}` : ''
-        }${card.outcome.rows === null ? '' : `, ${card.outcome.rows} rows`}</dd>`
-      }
     </dl>
   </section>`;
 }
@@ -214,10 +252,10 @@ function Objects({ of }) {
 
 function Previous({ of }) {
   if (!of) return null;
-  return html`<details>
+  return html`<details open=${of.diff?.some((d) => d.kind === 'same') ?? false}>
     <summary>
       Against this agent’s attempt before (<${When} at=${of.asked} />,${' '}
-      <a href=${`#/hold/${of.id}`}>${of.state}</a>)
+      <a href=${`#/hold/${of.id}`}>${stateWord(of.state)}</a>)
     </summary>
     ${
       of.diff === null
@@ -225,108 +263,70 @@ function Previous({ of }) {
         : html`<pre class="statement" tabindex="0" aria-label="Difference"><code>${of.diff.map(
             (d) =>
               d.kind === 'same'
-                ? d.text
+                ? plainLines(d.text)
                 : d.kind === 'added'
-                  ? html`<ins>${d.text}</ins>`
-                  : html`<del>${d.text}</del>`,
+                  ? html`<ins>${plainLines(d.text)}</ins>`
+                  : html`<del>${plainLines(d.text)}</del>`,
           )}</code></pre>`
     }
   </details>`;
 }
 
-function Around({ card }) {
-  const { similar, so_far } = card;
-  return html`${
-    similar.length > 0 &&
-    html`<details>
-      <summary>Similar holds and how they ended (${similar.length})</summary>
-      <ul>${similar.map(
-        (h) => html`<li>
-          <a href=${`#/hold/${h.id}`}><${When} at=${h.asked} /></a>: ${h.state}
-          ${h.decided_by ? ` by ${h.decided_by}` : ''}
-        </li>`,
-      )}</ul>
-    </details>`
+/** What the agent did in this session before it asked: as its proxy saw it, without values. */
+function SoFar({ of, card }) {
+  const title = html`<h2 id="so-far-title">This session before</h2>`;
+  if (of === null) {
+    return html`<section aria-labelledby="so-far-title">${title}
+      <p class="quiet">Its proxy does not tell.</p></section>`;
   }
-    ${
-      so_far.length > 0 &&
-      html`<details>
-      <summary>This session’s holds so far (${so_far.length})</summary>
-      <ul>${so_far.map(
-        (h) => html`<li><a href=${`#/hold/${h.id}`}>${plain(h.sentence)}</a>: ${h.state}</li>`,
-      )}</ul>
-    </details>`
-    }`;
+  if (of.length === 0) {
+    return html`<section aria-labelledby="so-far-title">${title}
+      <p class="quiet">Nothing: this is the first thing it asks.</p></section>`;
+  }
+  return html`<section aria-labelledby="so-far-title">${title}
+    <div class="scroll" tabindex="0" role="region" aria-label="This session before">
+    <table class="so-far">
+      <${Columns} of=${['When', 'What', 'Statement, without its values']} />
+      <tbody>${of.map(
+        (o) => html`<tr>
+          <td><${Ago} at=${o.time} from=${card.asked} /></td>
+          <td><${ClassBadge} of=${o.class} />${' '}
+            <${Disposed} of=${o} />
+            ${o.count > 1 ? ` × ${o.count}` : ''}
+            ${o.outcome && o.outcome !== 'done' ? html` <b>${o.outcome}</b>` : ''}
+            ${o.rows === null ? '' : html` <span class="quiet">${o.rows} rows</span>`}
+            ${o.in_transaction && html` <span class="quiet">in a transaction</span>`}</td>
+          <td class="value">${plain(o.start)}</td>
+        </tr>`,
+      )}</tbody>
+    </table></div>
+  </section>`;
 }
 
-const SAID = { approve: 'approved', deny: 'denied', withdraw: 'withdrew' };
+function Disposed({ of }) {
+  const word = DISPOSED[of.disposition];
+  return of.hold ? html`<a href=${`#/hold/${of.hold}`}>${word}</a>` : word;
+}
 
-function Signatures({ of }) {
+const DISPOSED = {
+  forward: 'passed',
+  hold: 'held',
+  refuse: 'refused',
+  redeemed: 'ran, approved',
+  observed: 'passed, observed',
+};
+
+function Similar({ of }) {
   if (of.length === 0) return null;
-  return html`<section>
-    <h2>Signatures</h2>
+  return html`<details>
+    <summary>Similar holds and how they ended (${of.length})</summary>
     <ul>${of.map(
-      (s) =>
-        html`<li>
-        <b>${s.signer}</b> ${SAID[s.decision]} (${s.method}, ${s.channel}),${' '}
-        <${When} at=${s.signed} />${s.reason ? html`: <q>${s.reason}</q>` : ''}</li>`,
+      (h) => html`<li>
+        <a href=${`#/hold/${h.id}`}><${When} at=${h.asked} /></a>: ${stateWord(h.state)}
+        ${h.decided_by ? ` by ${h.decided_by}` : ''}
+      </li>`,
     )}</ul>
-  </section>`;
-}
-
-function Decision({ card, me, done }) {
-  const [reason, setReason] = useState('');
-  const [error, setError] = useState(null);
-  const [busy, setBusy] = useState(false);
-  const box = useRef(null);
-  const { you } = card;
-  const signedApproval = card.signatures.some(
-    (s) => s.signer === me.name && s.decision === 'approve',
-  );
-  const canWithdraw = signedApproval && ['pending', 'approved'].includes(card.state);
-  if (!you.can_approve && !you.can_deny && !canWithdraw) {
-    return html`<p class="quiet">You can’t decide here: ${you.why}.</p>`;
-  }
-  const go = (choice) => async () => {
-    if (choice !== 'approve' && reason.trim() === '') {
-      setError(new Error('Say why: the agent and the ledger get your reason.'));
-      box.current?.focus();
-      return;
-    }
-    setBusy(true);
-    setError(null);
-    try {
-      done(await decide(card, me, choice, reason));
-      setReason('');
-    } catch (e) {
-      const cancelled = e?.name === 'NotAllowedError' || e?.cause?.name === 'NotAllowedError';
-      setError(cancelled ? new Error('The passkey was not used. Nothing was signed.') : e);
-    }
-    setBusy(false);
-  };
-  const button = (choice, looks, words) =>
-    html`<button id=${choice} class=${looks} disabled=${busy} onClick=${go(choice)}>
-      ${words}
-    </button>`;
-  return html`<section class="decision" aria-label="Your decision">
-    <h2>Your decision</h2>
-    ${
-      card.state === 'pending' &&
-      !you.can_approve &&
-      you.why &&
-      html`<p class="warning">You can’t approve it: ${you.why}.</p>`
-    }
-    <label for="reason">Reason (needed to deny or withdraw)</label>
-    <textarea id="reason" ref=${box} rows="2" maxlength="2000" value=${reason}
-      onInput=${(e) => setReason(e.target.value)}></textarea>
-    <p class="row">
-      ${you.can_approve && button('approve', 'approve', 'Approve with passkey')}
-      ${you.can_deny && button('deny', 'deny', 'Deny')}
-      ${canWithdraw && button('withdraw', 'deny', 'Withdraw')}
-      <span role="status">${busy ? 'Waiting for your passkey …' : ''}</span>
-    </p>
-    <${Problem} error=${error} />
-  </section>`;
+  </details>`;
 }
 
 function Proof({ card, me }) {

@@ -1,10 +1,10 @@
-// What the ledger holds of a hold, checked here: entry → leaf → root → signed checkpoint.
+// What the ledger holds of an operation, checked here: entry → leaf → root → signed checkpoint.
 
 import { call } from '/api.js';
 import { bytesOf } from '/sign.js';
 import canonicalize from '/vendor/canonicalize.js';
 import { html, useEffect, useState } from '/vendor/preact.js';
-import { When } from '/view.js';
+import { plain, When } from '/view.js';
 
 const encoder = new TextEncoder();
 
@@ -66,13 +66,43 @@ export async function checkRecord(record, vkey) {
   return 'the checkpoint is not signed by the ledger';
 }
 
+const DISPOSED = {
+  forward: 'let pass',
+  hold: 'held',
+  refuse: 'refused',
+  redeemed: 'released with the approval',
+  observed: 'let pass, only observed',
+};
+const ENDED = { done: 'It ran', failed: 'It failed', unknown: 'Nobody knows how it ended' };
+
+/** Each entry as [who tells it, what it tells]. */
 const WORDS = {
-  signature: (e) => `${e.signer} signed: ${e.decision} (${e.method}, ${e.channel})`,
-  hold: (e) => `the hold was ${e.state}`,
+  decision: (e) => [
+    'Judged',
+    `${DISPOSED[e.disposition] ?? e.disposition}, class ${e.class}, rule ${e.verdict.rule}`,
+  ],
+  signature: (e) => [
+    { approve: 'Approved', deny: 'Denied', withdraw: 'Withdrawn' }[e.decision] ?? 'Signed',
+    `by ${e.signer} (${e.method}, ${e.channel})${e.reason ? `: “${e.reason}”` : ''}`,
+  ],
+  hold: (e) => [
+    'Hold',
+    e.state === 'redeemed' ? 'approval used, by one operation' : `is ${e.state}`,
+  ],
+  outcome: (e) => [
+    ENDED[e.outcome] ?? 'Ended',
+    [
+      e.answer,
+      e.rows === null ? null : `${e.rows} rows`,
+      e.duration_ms === null ? null : `${Math.round(e.duration_ms)} ms`,
+    ]
+      .filter((part) => part !== null)
+      .join(', '),
+  ],
 };
 
-export function Story({ card }) {
-  const [records, setRecords] = useState([]);
+export function Story({ card, changes }) {
+  const [story, setStory] = useState(null);
   useEffect(() => {
     let stale = false;
     void (async () => {
@@ -84,27 +114,43 @@ export function Story({ card }) {
           : 'not checked: this approver was not told the ledger’s key';
         checked.push({ ...record, fault });
       }
-      if (!stale) setRecords(checked);
+      if (!stale) setStory({ records: checked, missing: answer.missing });
     })().catch(() => {});
     return () => {
       stale = true;
     };
-  }, [card.id, card.state, card.signatures.length]);
-  if (records.length === 0) return null;
-  return html`<section>
-    <h2>On record</h2>
+  }, [card.id, card.state, card.signatures.length, card.outcome === null, changes]);
+  if (story === null || (story.records.length === 0 && story.missing === null)) return null;
+  const { records, missing } = story;
+  const faults = records.filter((r) => r.fault !== null).length;
+  return html`<section aria-labelledby="story-title">
+    <h2 id="story-title">On record</h2>
+    <p class="quiet">
+      What the ledger holds of this operation. Each entry’s proof is checked in this browser:
+      entry, tree, and the ledger’s signature.${' '}
+      ${faults > 0 && html`<b class="bad">${faults} of ${records.length} did not check out.</b>`}
+    </p>
     <ol class="story">
-      ${records.map(
-        ({ entry, place, fault }) => html`<li>
-          <${When} at=${entry.time} />: ${WORDS[entry.kind]?.(entry) ?? entry.kind}
-          <span class="quiet"> (entry ${place.index})</span>${' '}
-          ${
-            fault === null
-              ? html`<span class="badge state-approved">proof checked</span>`
-              : html`<span class="badge state-denied">${fault}</span>`
-          }
-        </li>`,
-      )}
+      ${records.map(({ entry, place, fault }) => {
+        const [what, more] = WORDS[entry.kind]?.(entry) ?? [entry.kind, ''];
+        return html`<li class=${fault === null ? 'sound' : 'unsound'}>
+          <p><b>${what}</b> ${plain(more)}</p>
+          <p class="meta">
+            <${When} at=${entry.time} /> <span>by ${entry.by}</span>
+            <span>entry ${place.index}</span>
+            ${
+              fault === null
+                ? html`<span class="badge state-approved">proof checked</span>`
+                : html`<span class="badge state-denied">${fault}</span>`
+            }
+          </p>
+        </li>`;
+      })}
     </ol>
+    ${
+      missing !== null &&
+      html`<p class="warning">Only this approver’s own entries: ${missing}.
+        <code>holdpoint ledger story ${card.id}</code> shows all of them.</p>`
+    }
   </section>`;
 }

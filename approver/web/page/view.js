@@ -27,6 +27,14 @@ export function plain(text) {
   );
 }
 
+/** The same for several lines: line breaks and tabs stay. */
+export function plainLines(text) {
+  return String(text)
+    .split(/([\n\t])/)
+    .map((part) => (part === '\n' || part === '\t' ? part : plain(part)))
+    .join('');
+}
+
 /** Ticks once a second, so that “time left” is true. */
 export function useTick() {
   const [, set] = useState(0);
@@ -57,6 +65,13 @@ export function When({ at }) {
   return html`<time datetime=${at} title=${at}>${date.toLocaleString()}</time>`;
 }
 
+/** How long before another time, in the words of a list. */
+export function Ago({ at, from }) {
+  const ms = Date.parse(from) - Date.parse(at);
+  const words = ms < 1000 ? 'just before' : `${span(ms)} before`;
+  return html`<time datetime=${at} title=${at}>${words}</time>`;
+}
+
 export function ClassBadge({ of }) {
   return html`<span class="badge class-${of}">${of}</span>`;
 }
@@ -70,8 +85,12 @@ const STATES = {
   redeemed: 'approved and run',
 };
 
+export function stateWord(state) {
+  return STATES[state] ?? state;
+}
+
 export function StateBadge({ of }) {
-  return html`<span class="badge state-${of}">${STATES[of] ?? of}</span>`;
+  return html`<span class="badge state-${of}">${stateWord(of)}</span>`;
 }
 
 export function Problem({ error }) {
