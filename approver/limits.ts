@@ -91,8 +91,12 @@ export const STORY_MOST = 50;
 export const FIGURES_WAITS = 10_000;
 /** Largest receipt; with the rest of its entry it has to fit the ledger's 65,535 bytes. */
 export const RECEIPT_BYTES = 60_000;
-/** Characters of a statement in a chat message; the page has all of it. */
+/**
+ * Characters of a statement with its parameters, and of one fact, in a chat message. A longer
+ * statement stands on the page alone.
+ */
 export const CHAT_STATEMENT_CHARACTERS = 2_500;
+export const CHAT_FACT_CHARACTERS = 500;
 /** Writes that one sync of the SQLite store may serve. */
 export const DATABASE_GROUP = 64;
 /**
@@ -102,3 +106,8 @@ export const DATABASE_GROUP = 64;
 export const CHECKPOINT_COMMITS = 100;
 export const CHECKPOINT_BYTES = 4 * 1024 * 1024;
 export const CHECKPOINT_MS = 500;
+/** A request that comes in may be this old; what was taken is remembered twice as long. */
+export const INBOUND_SKEW_MS = 5 * MINUTE;
+/** Largest request that comes in, and largest answer of a chat's API that is read. */
+export const INBOUND_BYTES = 256 * 1024;
+export const CHAT_ANSWER_BYTES = 1024 * 1024;

@@ -38,7 +38,9 @@ import type { DeskEvent } from './settle.ts';
 import type { PasskeyRules } from './sign.ts';
 import type { Store } from './store.ts';
 import { Dispatcher } from './webhook/dispatch.ts';
+import { Integrations } from './webhook/integrations.ts';
 import { Sealer } from './webhook/secret.ts';
+import { Sender } from './webhook/send.ts';
 
 export interface ApproverSettings {
   readonly store: Store;
@@ -73,6 +75,7 @@ export interface Approver {
   readonly port: number;
   readonly desk: Desk;
   readonly webhooks: Dispatcher;
+  readonly integrations: Integrations;
   jwks(): Promise<JSONWebKeySet>;
   /** A one-time link that signs this person in, to enrol a passkey. */
   invite(signer: string): Promise<string>;
@@ -92,18 +95,15 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
   const passkeys = { origins, rpId: 'localhost' };
   const routing = settings.routing ?? (() => NO_ROUTING);
   const streams = new Streams();
-  const dispatcher = new Dispatcher({
-    store,
-    sealer: new Sealer(key.private),
-    now,
-    routing,
-    allowPrivate: settings.privateWebhooks === true,
-    page: () => origins[0] ?? '',
-    log,
-  });
+  const sealer = new Sealer(key.private);
+  const sender = new Sender();
+  const allowPrivate = settings.privateWebhooks === true;
+  const integrations = new Integrations({ store, sealer, now, allowPrivate });
+  const page = () => origins[0] ?? '';
+  const out = { store, sealer, sender, integrations, now, routing, allowPrivate, page, log };
+  const dispatcher = new Dispatcher(out);
   const told = teller(bus, streams, dispatcher);
-  const link = async (name: string) =>
-    `${origins[0] ?? ''}/#invite=${await makeInvite(store, name, now())}`;
+  const link = async (name: string) => `${page()}/#invite=${await makeInvite(store, name, now())}`;
   const rooms = { store, ledger, instance, passkeys, now, routing, log };
   const desk = new Desk({ ...rooms, bus, key, told: told.tell });
   if (settings.publicUrl !== undefined) setOrigin(settings.publicUrl, origins, passkeys);
@@ -113,6 +113,10 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
       desk,
       streams,
       dispatcher,
+      key,
+      integrations,
+      sender,
+      page,
       origins,
       oidc: settings.oidc ?? null,
       invite: link,
@@ -136,6 +140,7 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
     port,
     desk,
     webhooks: dispatcher,
+    integrations,
     jwks: async () => ({ keys: (await store.signers.approverKeys()).map((k) => JSON.parse(k)) }),
     invite: link,
     close: async () => {

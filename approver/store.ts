@@ -3,6 +3,7 @@
 // Invariant: the same statements and the same migrations on both.
 import type { Db } from './store/db.ts';
 import { HoldStore } from './store/holds.ts';
+import { IntegrationStore } from './store/integrations.ts';
 import { migrate } from './store/migrations.ts';
 import { openPostgres } from './store/postgres.ts';
 import { SignerStore } from './store/signers.ts';
@@ -14,6 +15,7 @@ export interface Store {
   readonly holds: HoldStore;
   readonly signers: SignerStore;
   readonly webhooks: WebhookStore;
+  readonly integrations: IntegrationStore;
   close(): Promise<void>;
 }
 
@@ -31,6 +33,7 @@ export async function openStore(place: string): Promise<Store> {
     holds: new HoldStore(db),
     signers: new SignerStore(db),
     webhooks: new WebhookStore(db),
+    integrations: new IntegrationStore(db),
     close: () => db.close(),
   };
 }

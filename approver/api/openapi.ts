@@ -49,7 +49,8 @@ function operation(r: AnyRoute): unknown {
     description: 'Why not.',
     content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
   };
-  const body = schemaOf(r.body, 'input');
+  const body = schemaOf(r.consumes?.schema ?? r.body, 'input');
+  const type = r.consumes?.type ?? 'application/json';
   return {
     operationId: `${r.method.toLowerCase()} ${r.path}`.replaceAll(/[^a-z]+/gi, '_'),
     summary: r.summary,
@@ -57,7 +58,7 @@ function operation(r: AnyRoute): unknown {
     security: r.access === 'anyone' ? [] : [{ session: [] }, { call: [] }],
     parameters: [...parameters(r.params, 'path'), ...parameters(r.query, 'query')],
     ...(body && Object.keys(body).length > 0
-      ? { requestBody: { required: true, content: { 'application/json': { schema: body } } } }
+      ? { requestBody: { required: true, content: { [type]: { schema: body } } } }
       : {}),
     responses: {
       [r.status]: {

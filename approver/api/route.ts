@@ -25,6 +25,8 @@ export interface Route<P, Q, B> {
   readonly params: z.ZodType<P>;
   readonly query: z.ZodType<Q>;
   readonly body: z.ZodType<B>;
+  /** What the body is, where the handler takes its bytes. */
+  readonly consumes: { readonly type: string; readonly schema: z.ZodType } | null;
   readonly answer: z.ZodType;
   readonly status: number;
   /** Sign-in attempts are counted more strictly. */
@@ -48,6 +50,7 @@ export function route<P = unknown, Q = unknown, B = unknown>(
     params: nothing,
     query: nothing,
     body: nothing,
+    consumes: null,
     answer: nothing,
     status: 200,
     strict: false,

@@ -6,18 +6,20 @@ import cookie from '@fastify/cookie';
 import rateLimit from '@fastify/rate-limit';
 import fastify, { type FastifyInstance } from 'fastify';
 import type { LedgerWriter } from '../../ledger/contract.ts';
-import type { Desk } from '../desk.ts';
 import { ApproverError } from '../errors.ts';
 import * as limits from '../limits.ts';
-import { loadRoster, type Routing } from '../routing.ts';
+import { loadRoster } from '../routing.ts';
 import type { PasskeyRules } from '../sign.ts';
 import type { Store } from '../store.ts';
 import { readerOf } from '../story.ts';
 import { servePage } from '../web/serve.ts';
 import type { Dispatcher } from '../webhook/dispatch.ts';
+import type { InboundParts } from '../webhook/inbound.ts';
 import { delegationRoutes } from './delegations.ts';
 import { eventRoute, type Streams } from './events.ts';
 import { holdRoutes, maySee } from './holds.ts';
+import { inboundRoutes, withRawBodies } from './inbound.ts';
+import { integrationRoutes } from './integrations.ts';
 import { type OidcSettings, oidcRoutes } from './oidc.ts';
 import { openapi } from './openapi.ts';
 import { peopleRoutes } from './people.ts';
@@ -26,9 +28,8 @@ import { type AnyRoute, serveErrors, serveRoutes } from './route.ts';
 import { sessionRoutes } from './session.ts';
 import { type Noted, webhookRoutes } from './webhooks.ts';
 
-export interface ServerParts {
+export interface ServerParts extends InboundParts {
   readonly store: Store;
-  readonly desk: Desk;
   readonly ledger: LedgerWriter;
   readonly streams: Streams;
   readonly dispatcher: Dispatcher;
@@ -37,9 +38,6 @@ export interface ServerParts {
   readonly oidc: OidcSettings | null;
   /** Addresses this approver answers to; the first is the one people are told. */
   readonly origins: readonly string[];
-  readonly now: () => number;
-  readonly routing: () => Routing;
-  readonly log: (message: string, detail: { readonly [name: string]: unknown }) => void;
   readonly unavailable: () => string | null;
   /** The ledger's public key (`<name>+<id>+<key>`), for the page's own check. */
   readonly ledgerKey: string | null;
@@ -98,6 +96,7 @@ export async function serve(
     ...sessionRoutes({ ...p, secure }),
     ...oidcRoutes({ ...door, oidc: p.oidc, secure, page: () => p.origins[0] ?? '' }),
     ...webhookRoutes(p.store, p.dispatcher, noted),
+    ...integrationRoutes({ store: p.store, integrations: p.integrations, noted }),
     ...peopleRoutes({ store: p.store, now: p.now, noted, invite: p.invite }),
     eventRoute(p.streams, async (person, id) => {
       const hold = await p.store.holds.get(id);
@@ -106,11 +105,11 @@ export async function serve(
       return maySee(hold, roster.who(hold, person));
     }),
   ];
-  serveRoutes(app, routes, identifier(door), {
-    ordinary: limits.CALLS_A_MINUTE,
-    strict: limits.SIGN_INS_A_MINUTE,
-  });
-  servePublic(app, p, routes);
+  const raw = inboundRoutes(p, (id) => p.dispatcher.cardOf(id));
+  const rates = { ordinary: limits.CALLS_A_MINUTE, strict: limits.SIGN_INS_A_MINUTE };
+  serveRoutes(app, routes, identifier(door), rates);
+  await withRawBodies(app, (scope) => serveRoutes(scope, raw, identifier(door), rates));
+  servePublic(app, p, [...routes, ...raw]);
   servePage(app, p.origins);
   await app.listen({ host: listen.host, port: listen.port });
   return app;

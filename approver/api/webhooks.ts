@@ -106,6 +106,9 @@ function changeRoutes(store: Store, dispatcher: Dispatcher, noted: Noted): reado
       stepUp: true,
       params,
       handle: async (call, who) => {
+        if ((await store.webhooks.get(call.params.name))?.format === 'slack-app') {
+          throw new ApproverError('conflict', 'it belongs to the Slack integration: remove that');
+        }
         await noted(personOf(who).name, 'webhook removed', call.params.name);
         if (await store.webhooks.remove(call.params.name)) return;
         throw new ApproverError('not-found', `there is no webhook ${call.params.name}`);

@@ -68,6 +68,15 @@ const STEPS: readonly (readonly string[])[] = [
   // Entries are written down with the change that they tell of; `place` is '' until the ledger has
   // answered, and `turn` is their order.
   [`ALTER TABLE records ADD COLUMN turn BIGINT NOT NULL DEFAULT 0`],
+  [
+    `CREATE TABLE integrations (
+      name TEXT PRIMARY KEY, kind TEXT NOT NULL, settings TEXT NOT NULL, secrets TEXT NOT NULL,
+      created BIGINT NOT NULL)`,
+    `CREATE TABLE chat_messages (
+      webhook TEXT NOT NULL REFERENCES webhooks (name) ON DELETE CASCADE, hold TEXT NOT NULL,
+      conversation TEXT NOT NULL, message TEXT NOT NULL, PRIMARY KEY (webhook, hold))`,
+    `CREATE INDEX deliveries_hold ON deliveries (webhook, hold) WHERE state = 'waiting'`,
+  ],
 ];
 
 export async function migrate(db: Db): Promise<void> {

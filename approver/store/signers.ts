@@ -36,7 +36,7 @@ export interface SignerKey {
   readonly revoked: number | null;
 }
 
-export type SecretKind = 'session' | 'invite' | 'challenge' | 'oidc' | 'idempotency' | 'call';
+export type SecretKind = 'session' | 'invite' | 'challenge' | 'oidc' | 'call' | 'inbound';
 export interface Secret {
   readonly kind: SecretKind;
   readonly signer: string | null;

@@ -10,8 +10,8 @@ export interface Webhook {
   /** Sealed; the first one is in force, later ones until their time. */
   readonly secrets: readonly { readonly sealed: string; readonly until: number | null }[];
   readonly allowPrivate: boolean;
-  /** Standard Webhooks, or a chat's own message. */
-  readonly format: 'standard' | 'slack' | 'teams';
+  /** Standard Webhooks, a chat's own message, or Slack's API with a message that stays current. */
+  readonly format: 'standard' | 'slack' | 'teams' | 'slack-app';
   readonly active: boolean;
   readonly created: number;
 }
@@ -85,9 +85,17 @@ export class WebhookStore {
     return added === 1;
   }
 
+  /**
+   * What is to be sent now. A message that is kept current is changed by one delivery after the
+   * other: what waits longest of a hold comes first.
+   */
   async due(now: number, limit: number): Promise<readonly Delivery[]> {
-    const sql = `SELECT * FROM deliveries WHERE state = 'waiting' AND due <= ?
-      ORDER BY due LIMIT ?`;
+    const sql = `SELECT d.* FROM deliveries d WHERE d.state = 'waiting' AND d.due <= ?
+      AND NOT EXISTS (SELECT 1 FROM deliveries e JOIN webhooks w ON w.name = e.webhook
+        WHERE w.format = 'slack-app' AND e.webhook = d.webhook AND e.hold = d.hold
+          AND e.state = 'waiting'
+          AND (e.created < d.created OR (e.created = d.created AND e.id < d.id)))
+      ORDER BY d.due LIMIT ?`;
     return (await this.#db.all(sql, now, limit)).map(toDelivery);
   }
 
@@ -142,7 +150,7 @@ function toWebhook(row: Row): Webhook {
 }
 
 function formatOf(text: string): Webhook['format'] {
-  return text === 'slack' || text === 'teams' ? text : 'standard';
+  return text === 'slack' || text === 'teams' || text === 'slack-app' ? text : 'standard';
 }
 
 function toDelivery(row: Row): Delivery {

@@ -3,6 +3,7 @@
 // unsigned.
 import { createHash } from 'node:crypto';
 import type { ModeChange } from '../../proxy/contract.ts';
+import { channelsOf } from '../../proxy/verdict/verdict.ts';
 import { cardOf } from '../card.ts';
 import { ApproverError } from '../errors.ts';
 import * as limits from '../limits.ts';
@@ -10,9 +11,13 @@ import { loadRoster, type Routing } from '../routing.ts';
 import type { DeskEvent } from '../settle.ts';
 import type { Delivery, Webhook } from '../store/webhooks.ts';
 import type { Store } from '../store.ts';
-import { type ChatCard, slackMessage, teamsMessage } from './chat.ts';
+import { type ChatCard, noticeOf, shownWhole, type Telling, tellingOf } from './chat.ts';
+import type { Integrations } from './integrations.ts';
 import { newSecret, receiverKey, type Sealer, type SecretKind, signatures } from './secret.ts';
-import { checkAddress, Sender } from './send.ts';
+import { checkAddress, type Sender, type Sent } from './send.ts';
+import { slackMessage } from './slack-message.ts';
+import { SlackPost } from './slack-post.ts';
+import { teamsMessage } from './teams-message.ts';
 
 export const EVENTS = [
   'hold.requested',
@@ -23,12 +28,24 @@ export const EVENTS = [
   'hold.withdrawn',
   'hold.redeemed',
   'hold.executed',
+  'hold.reminded',
   'mode.changed',
+  'alert',
 ] as const;
+
+/** Something that somebody should look at, and what is known of it. */
+export interface Alert {
+  /** The same happening has the same: it is told once. */
+  readonly id: string;
+  readonly what: string;
+  readonly detail: { readonly [name: string]: string | number | null };
+}
 
 interface Parts {
   readonly store: Store;
   readonly sealer: Sealer;
+  readonly integrations: Integrations;
+  readonly sender: Sender;
   readonly now: () => number;
   readonly routing: () => Routing;
   /** Webhooks may go to private addresses where an operator says so for one of them. */
@@ -40,13 +57,17 @@ interface Parts {
 
 export class Dispatcher {
   readonly #p: Parts;
-  readonly #sender = new Sender();
+  readonly #sender: Sender;
+  readonly #slack: SlackPost;
   readonly #underWay = new Set<Promise<void>>();
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
   constructor(parts: Parts) {
     this.#p = parts;
+    this.#sender = parts.sender;
+    const { store, sender, integrations } = parts;
+    this.#slack = new SlackPost({ store, sender, integrations, cardOf: (id) => this.cardOf(id) });
     this.#schedule(0);
   }
 
@@ -84,6 +105,12 @@ export class Dispatcher {
   /** A new secret; the old one signs beside it for a while, so that no event is lost in between. */
   async rotate(name: string): Promise<string> {
     const webhook = await this.#need(name);
+    if (webhook.format === 'slack-app') {
+      throw new ApproverError(
+        'conflict',
+        'its secrets are the Slack integration’s: connect it anew',
+      );
+    }
     const now = this.#p.now();
     const [current, ...older] = webhook.secrets;
     const old = current ? this.#p.sealer.open(current.sealed, name) : '';
@@ -111,59 +138,87 @@ export class Dispatcher {
   /** Queues an event for every webhook that wants it. */
   async tell(event: DeskEvent): Promise<void> {
     const type = event.kind === 'outcome' ? 'hold.executed' : `hold.${event.kind}`;
-    const hooks = (await this.#p.store.webhooks.list()).filter(
-      (w) => w.active && (w.events.includes('*') || w.events.includes(type)),
-    );
-    if (hooks.length === 0) return;
-    const hold = await this.#p.store.holds.get(event.hold);
-    if (!hold) return;
-    const now = this.#p.now();
-    const { store } = this.#p;
-    const roster = await loadRoster(store.signers, this.#p.routing(), now);
-    const nobody = { name: '', groups: [], roles: [], identities: [], active: false };
-    const { you, yours, receipt, ...card } = await cardOf(hold, store, nobody, roster, now);
-    const url = `${this.#p.page()}/holds/${hold.id}`;
-    const standard = JSON.stringify({
-      type,
-      timestamp: new Date(now).toISOString(),
-      data: { ...card, url },
-    });
     const who = 'who' in event && event.who !== undefined ? `.${event.who}` : '';
+    await this.#tellHold(type, event.hold, `${event.kind}${who}`);
+  }
+
+  /** Those who could sign are reminded, once at each stage of a hold. */
+  async remind(hold: string, stage: string): Promise<void> {
+    await this.#tellHold('hold.reminded', hold, `reminded.${stage}`);
+  }
+
+  /** Somebody has stopped or resumed changes. */
+  async tellMode(change: ModeChange): Promise<void> {
+    const named = change.name === null ? '' : ` ${change.name}`;
+    const title = `Changes of ${change.scope}${named}: ${change.mode}`;
+    const { who, reason, time } = change;
+    const telling = noticeOf(title, { By: who, Reason: reason, At: time });
+    await this.#tellAll('mode.changed', JSON.stringify(change), { ...change }, telling);
+  }
+
+  async alert(alert: Alert): Promise<void> {
+    const { id, what, detail } = alert;
+    this.#p.log('alert', { what, ...detail });
+    const telling = noticeOf(`Holdpoint: ${what}`, detail);
+    await this.#tellAll('alert', id, { what, detail }, telling);
+  }
+
+  async #tellHold(type: string, id: string, about: string): Promise<void> {
+    const hooks = await this.#wanting(type);
+    const found = hooks.length === 0 ? null : await this.cardOf(id);
+    if (!found) return;
+    const { card, url } = found;
+    const telling = tellingOf(type, card);
+    const teams = card.demands.some((d) => channelsOf(d).includes('teams'));
+    const command = teams ? commandFor(card) : null;
+    const standard = this.#standard(type, { ...card, url });
     for (const w of hooks) {
-      const place = Buffer.from(`${hold.id}.${event.kind}${who}.${w.name}`);
-      const id = `msg_${place.toString('base64url')}`;
-      await this.#p.store.webhooks.enqueue({
-        id,
-        webhook: w.name,
-        event: type,
-        hold: hold.id,
-        body: bodyFor(w.format, standard, type, card, url),
-        created: now,
-      });
+      const place = Buffer.from(`${card.id}.${about}.${w.name}`);
+      const body =
+        w.format === 'teams'
+          ? JSON.stringify(teamsMessage(telling, url, command))
+          : bodyFor(w.format, standard, telling, url);
+      const msg = `msg_${place.toString('base64url')}`;
+      await this.#enqueue(msg, w, type, card.id, body);
     }
     this.#schedule(0);
   }
 
-  /** Somebody has stopped or resumed changes. Chats have no card for it and are left out. */
-  async tellMode(change: ModeChange): Promise<void> {
-    const type = 'mode.changed';
-    const now = this.#p.now();
-    const body = JSON.stringify({ type, timestamp: new Date(now).toISOString(), data: change });
-    const told = createHash('sha256').update(JSON.stringify(change)).digest('base64url');
-    for (const w of await this.#p.store.webhooks.list()) {
-      const wanted = w.events.includes('*') || w.events.includes(type);
-      if (!w.active || !wanted || w.format !== 'standard') continue;
-      const id = `msg_${told}_${w.name}`;
-      await this.#p.store.webhooks.enqueue({
-        id,
-        webhook: w.name,
-        event: type,
-        hold: null,
-        body,
-        created: now,
-      });
+  /** What is about no hold. */
+  async #tellAll(type: string, id: string, data: object, telling: Telling): Promise<void> {
+    const told = createHash('sha256').update(id).digest('base64url');
+    const standard = this.#standard(type, data);
+    for (const w of await this.#wanting(type)) {
+      const body = bodyFor(w.format, standard, telling, null);
+      await this.#enqueue(`msg_${told}_${w.name}`, w, type, null, body);
     }
     this.#schedule(0);
+  }
+
+  async #wanting(type: string): Promise<readonly Webhook[]> {
+    const all = await this.#p.store.webhooks.list();
+    return all.filter((w) => w.active && (w.events.includes('*') || w.events.includes(type)));
+  }
+
+  async #enqueue(id: string, w: Webhook, event: string, hold: string | null, body: string) {
+    const created = this.#p.now();
+    await this.#p.store.webhooks.enqueue({ id, webhook: w.name, event, hold, body, created });
+  }
+
+  #standard(type: string, data: object): string {
+    return JSON.stringify({ type, timestamp: new Date(this.#p.now()).toISOString(), data });
+  }
+
+  /** The card without what is one reader's own; the receipt is the proxy's alone. */
+  async cardOf(id: string): Promise<{ card: ChatCard; url: string } | null> {
+    const { store } = this.#p;
+    const hold = await store.holds.get(id);
+    if (!hold) return null;
+    const now = this.#p.now();
+    const roster = await loadRoster(store.signers, this.#p.routing(), now);
+    const nobody = { name: '', groups: [], roles: [], identities: [], active: false };
+    const { you, yours, receipt, ...card } = await cardOf(hold, store, nobody, roster, now);
+    return { card, url: `${this.#p.page()}/holds/${hold.id}` };
   }
 
   async close(): Promise<void> {
@@ -198,7 +253,8 @@ export class Dispatcher {
         if (await webhooks.take(d, now + limits.WEBHOOK_LEASE_MS)) await this.#send(d);
       }),
     );
-    if (due.length === limits.WEBHOOKS_AT_ONCE) this.#schedule(0);
+    // What waited behind one of these may go now.
+    if (due.length > 0) this.#schedule(0);
   }
 
   async #send(d: Delivery): Promise<void> {
@@ -211,18 +267,7 @@ export class Dispatcher {
       return;
     }
     try {
-      const timestamp = Math.floor(now / 1000);
-      const headers = {
-        'webhook-id': d.id,
-        'webhook-timestamp': String(timestamp),
-        'webhook-signature': signatures(this.#secrets(webhook, now), d.id, timestamp, d.body),
-      };
-      const { status, retryAfterMs } = await this.#sender.send(
-        webhook.url,
-        webhook.allowPrivate && this.#p.allowPrivate,
-        headers,
-        d.body,
-      );
+      const { status, retryAfterMs } = await this.#post(webhook, d, now);
       if (status >= 200 && status < 300) {
         await this.#p.store.webhooks.finish(d.id, { ...end, state: 'done', status });
         return;
@@ -234,6 +279,18 @@ export class Dispatcher {
       const error = (e instanceof Error ? e.message : String(e)).slice(0, 300);
       await this.#again({ ...d, attempts }, { status: null, error }, null, false);
     }
+  }
+
+  async #post(webhook: Webhook, d: Delivery, now: number): Promise<Sent> {
+    if (webhook.format === 'slack-app') return await this.#slack.send(d);
+    const timestamp = Math.floor(now / 1000);
+    const headers = {
+      'webhook-id': d.id,
+      'webhook-timestamp': String(timestamp),
+      'webhook-signature': signatures(this.#secrets(webhook, now), d.id, timestamp, d.body),
+    };
+    const allowPrivate = webhook.allowPrivate && this.#p.allowPrivate;
+    return await this.#sender.send({ url: webhook.url, allowPrivate, headers, body: d.body });
   }
 
   async #again(
@@ -249,7 +306,12 @@ export class Dispatcher {
     const asked = Math.min(retryAfterMs ?? 0, limits.WEBHOOK_RETRY_AFTER_MS);
     const due = Math.round(this.#p.now() + Math.max(jittered, asked));
     await this.#p.store.webhooks.finish(d.id, { ...last, state, attempts: d.attempts, due });
-    if (state === 'dead') this.#p.log('webhook delivery is dead', { webhook: d.webhook, id: d.id });
+    if (state !== 'dead') return;
+    this.#p.log('webhook delivery is dead', { webhook: d.webhook, id: d.id });
+    // One that could not be told of an alert is told of no other for it.
+    if (d.event === 'alert') return;
+    const detail = { webhook: d.webhook, event: d.event, hold: d.hold, error: last.error };
+    await this.alert({ id: `dead ${d.id}`, what: 'a webhook delivery was given up', detail });
   }
 
   #secrets(webhook: Webhook, now: number): readonly string[] {
@@ -268,11 +330,16 @@ export class Dispatcher {
 function bodyFor(
   format: Webhook['format'],
   standard: string,
-  type: string,
-  card: ChatCard,
-  url: string,
+  telling: Telling,
+  url: string | null,
 ): string {
-  if (format === 'slack') return JSON.stringify(slackMessage(type, card, url));
-  if (format === 'teams') return JSON.stringify(teamsMessage(type, card, url));
-  return standard;
+  if (format === 'teams') return JSON.stringify(teamsMessage(telling, url, null));
+  if (format === 'standard') return standard;
+  return JSON.stringify(slackMessage(telling, url === null ? null : { url, decide: null }));
+}
+
+/** How a hold is decided by a message in Teams; null when it is decided, or not shown whole. */
+function commandFor(card: ChatCard): string | null {
+  if (card.state !== 'pending' || !shownWhole(card)) return null;
+  return `Here: @Holdpoint approve ${card.id}, or @Holdpoint deny ${card.id} and your reason`;
 }

@@ -5,11 +5,16 @@ import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { Agent, request } from 'undici';
-import { WEBHOOK_ANSWER_BYTES, WEBHOOK_TIMEOUT_MS } from '../limits.ts';
+import { CHAT_ANSWER_BYTES, WEBHOOK_ANSWER_BYTES, WEBHOOK_TIMEOUT_MS } from '../limits.ts';
 
 export interface Sent {
   readonly status: number;
   readonly retryAfterMs: number | null;
+}
+
+/** An answer whose words matter. */
+export interface Answered extends Sent {
+  readonly text: string;
 }
 
 /** null when it may be called, else why not. Names are checked again when they are resolved. */
@@ -37,12 +42,27 @@ export function isPublic(address: string): boolean {
   }
 }
 
-type LookupCallback = (
-  error: Error | null,
-  addresses: { address: string; family: number }[],
-) => void;
+type Resolved = { address: string; family: number };
+type LookupCallback = (error: Error | null, addresses: readonly Resolved[]) => void;
+type Resolve = (hostname: string) => Promise<readonly Resolved[]>;
 
-/** Connects only to what passed the check: the resolved addresses are used as they were checked. */
+/**
+ * A name is resolved once for a connection, and what was checked is what is connected to: a name
+ * that answers differently the next time gains nothing.
+ */
+export function guarded(allowPrivate: boolean, resolve: Resolve) {
+  return (hostname: string, _options: unknown, callback: LookupCallback): void => {
+    resolve(hostname).then(
+      (all) => {
+        const usable = all.filter((a) => allowPrivate || isPublic(a.address));
+        if (usable.length > 0) callback(null, usable);
+        else callback(new Error(`${hostname} resolves to private addresses only`), []);
+      },
+      (e: Error) => callback(e, []),
+    );
+  };
+}
+
 function agent(allowPrivate: boolean): Agent {
   return new Agent({
     connections: 4,
@@ -50,18 +70,16 @@ function agent(allowPrivate: boolean): Agent {
     bodyTimeout: WEBHOOK_TIMEOUT_MS,
     connect: {
       timeout: WEBHOOK_TIMEOUT_MS,
-      lookup: ((hostname: string, _options: unknown, callback: LookupCallback) => {
-        lookup(hostname, { all: true }).then(
-          (all) => {
-            const usable = all.filter((a) => allowPrivate || isPublic(a.address));
-            if (usable.length > 0) callback(null, usable);
-            else callback(new Error(`${hostname} resolves to private addresses only`), []);
-          },
-          (e: Error) => callback(e, []),
-        );
-      }) as never,
+      lookup: guarded(allowPrivate, (name) => lookup(name, { all: true })) as never,
     },
   });
+}
+
+export interface Letter {
+  readonly url: string;
+  readonly allowPrivate: boolean;
+  readonly headers: { readonly [name: string]: string };
+  readonly body: string;
 }
 
 export class Sender {
@@ -69,23 +87,40 @@ export class Sender {
   readonly #private = agent(true);
 
   /** Rejects when nothing was answered; any status is an answer. */
-  async send(
-    url: string,
-    allowPrivate: boolean,
-    headers: { readonly [name: string]: string },
-    body: string,
-  ): Promise<Sent> {
+  async send(letter: Letter): Promise<Sent> {
+    const answer = await this.#request(letter);
+    await answer.body.dump({ limit: WEBHOOK_ANSWER_BYTES }).catch(() => {});
+    return { status: answer.statusCode, retryAfterMs: retryAfter(answer.headers['retry-after']) };
+  }
+
+  /** The same, for an answer that is read. */
+  async ask(letter: Letter): Promise<Answered> {
+    const answer = await this.#request(letter);
+    const parts: Buffer[] = [];
+    let size = 0;
+    for await (const part of answer.body) {
+      size += (part as Buffer).length;
+      if (size > CHAT_ANSWER_BYTES)
+        throw new Error(`the answer is over ${CHAT_ANSWER_BYTES} bytes`);
+      parts.push(part as Buffer);
+    }
+    return {
+      status: answer.statusCode,
+      retryAfterMs: retryAfter(answer.headers['retry-after']),
+      text: Buffer.concat(parts).toString('utf8'),
+    };
+  }
+
+  async #request({ url, allowPrivate, headers, body }: Letter) {
     const why = checkAddress(url, allowPrivate);
     if (why !== null) throw new Error(`not sent: ${why}`);
-    const answer = await request(url, {
+    return await request(url, {
       method: 'POST',
-      headers: { ...headers, 'content-type': 'application/json', 'user-agent': 'Holdpoint' },
+      headers: { 'content-type': 'application/json', 'user-agent': 'Holdpoint', ...headers },
       body,
       dispatcher: allowPrivate ? this.#private : this.#public,
       signal: AbortSignal.timeout(WEBHOOK_TIMEOUT_MS),
     });
-    await answer.body.dump({ limit: WEBHOOK_ANSWER_BYTES }).catch(() => {});
-    return { status: answer.statusCode, retryAfterMs: retryAfter(answer.headers['retry-after']) };
   }
 
   async close(): Promise<void> {

@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { Webhook } from 'standardwebhooks';
 import { ApproverError } from '../../approver/errors.ts';
-import { checkAddress, isPublic } from '../../approver/webhook/send.ts';
+import { checkAddress, guarded, isPublic, Sender } from '../../approver/webhook/send.ts';
 import { opened, type Room, room, signed, until } from '../setup/holds.ts';
 
 interface Got {
@@ -190,7 +190,8 @@ describe('webhooks', () => {
       }
     }
     const cut = to('slack')[1]?.body ?? '';
-    assert.match(cut, /Only its beginning; all 5020 bytes are on the page/);
+    assert.match(cut, /\(5020 bytes\) with its parameters is shown whole on the page/);
+    assert.ok(!cut.includes('xxxx'), 'a part of a statement was shown');
     const teams = to('teams')[0]?.body ?? '';
     const elements = new Set(all(JSON.parse(teams), 'type'));
     assert.ok(!elements.has('TextBlock'), 'a TextBlock reads markdown');
@@ -208,6 +209,39 @@ describe('webhooks', () => {
     assert.deepEqual(JSON.parse(to('modes')[0]?.body ?? '').data, change);
     await new Promise((resolve) => setTimeout(resolve, 100));
     assert.equal(to('modes').length, 1);
+  });
+
+  it('follows no redirect, and connects to the very address that was checked', async () => {
+    answers.set('/away', { status: 302, headers: { location: `${base}/inside` } });
+    await add('away', 'hmac', ['hold.requested']);
+    await opened(r, { asked: new Date(Date.now() + ahead).toISOString() });
+    await until('tried', async () => {
+      const all = await r.store.webhooks.deliveries('waiting', 50);
+      return all.some((d) => d.webhook === 'away' && d.status === 302);
+    });
+    assert.equal(to('inside').length, 0);
+    // A name that is public when it is looked at and private when it is looked at again.
+    let asked = 0;
+    const turning = async () => {
+      asked += 1;
+      const address = asked === 1 ? '93.184.216.34' : '127.0.0.1';
+      return [
+        { address, family: 4 },
+        { address: '10.0.0.1', family: 4 },
+      ];
+    };
+    const resolved = (allowPrivate: boolean) =>
+      new Promise((resolve) => {
+        guarded(allowPrivate, turning)('x', {}, (e, all) => resolve(e?.message ?? all));
+      });
+    assert.deepEqual(await resolved(false), [{ address: '93.184.216.34', family: 4 }]);
+    assert.equal(asked, 1);
+    assert.equal(await resolved(false), 'x resolves to private addresses only');
+    const sender = new Sender();
+    const letter = { allowPrivate: false, headers: {}, body: '{}' };
+    await assert.rejects(sender.send({ ...letter, url: `${base}/inside` }), /not sent/);
+    await assert.rejects(sender.send({ ...letter, url: 'https://localhost/x' }), /private/);
+    await sender.close();
   });
 
   it('never goes where it must not', async () => {
