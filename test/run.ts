@@ -22,7 +22,15 @@ import { findProgram, howToGet, IN_CI, installMissing, type Program } from './se
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = dirname(HERE);
-const PROGRAMS: readonly Program[] = ['psql', 'pgbench', 'pgbouncer', 'chromium', 'psycopg'];
+const PROGRAMS: readonly Program[] = [
+  'psql',
+  'pgbench',
+  'pgbouncer',
+  'chromium',
+  'psycopg',
+  'sqlalchemy',
+  'django',
+];
 /** The longest a test, or a file of them, may take before it counts as hanging. */
 const TEST_TIMEOUT_MS = 240_000;
 

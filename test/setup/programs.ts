@@ -20,7 +20,14 @@ const run = promisify(execFile);
 export const IN_CI = process.env.CI === 'true' || process.env.CI === '1';
 export const IS_ROOT = process.getuid?.() === 0;
 
-export type Program = 'psql' | 'pgbench' | 'pgbouncer' | 'chromium' | 'psycopg';
+export type Program =
+  | 'psql'
+  | 'pgbench'
+  | 'pgbouncer'
+  | 'chromium'
+  | 'psycopg'
+  | 'sqlalchemy'
+  | 'django';
 
 /** The Debian packages that carry each program, for the message and for the installation. */
 const PACKAGES: { readonly [P in Program]: readonly string[] } = {
@@ -29,6 +36,8 @@ const PACKAGES: { readonly [P in Program]: readonly string[] } = {
   pgbouncer: ['pgbouncer'],
   chromium: ['chromium'],
   psycopg: ['python3-psycopg'],
+  sqlalchemy: ['python3-sqlalchemy', 'python3-psycopg2'],
+  django: ['python3-django', 'python3-psycopg2'],
 };
 
 const DEBIAN_POSTGRES = '/usr/lib/postgresql';
@@ -51,6 +60,7 @@ function searched(): string[] {
 
 export function findProgram(program: Program): string | null {
   if (program === 'psycopg') return pythonWith('psycopg');
+  if (program === 'sqlalchemy' || program === 'django') return pythonWith(`${program}, psycopg2`);
   const names =
     program === 'chromium' ? ['chromium', 'chromium-browser', 'google-chrome'] : [program];
   for (const folder of searched()) {
