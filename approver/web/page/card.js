@@ -211,16 +211,19 @@ function Facts({ card }) {
         ${card.target} (${card.environment}), database ${card.database}, ${card.engine}
       </dd>
       <dt>Session</dt><dd>
-        ${plain(card.session.application ?? 'no name')} from ${card.session.client_address},
+        ${plain(card.session.application || 'no name')} from ${card.session.client_address},
         since${' '}
         <${When} at=${card.session.started} />
       </dd>
       <dt>Impact</dt><dd><span class="quiet">locks, rows and rollback: not computed</span></dd>
       ${
         settings.length > 0 &&
-        html`<dt>Settings</dt><dd><ul class="settings">${settings.map(
-          ([name, value]) => html`<li><code>${name} = ${plain(value)}</code></li>`,
-        )}</ul></dd>`
+        html`<dt>Settings</dt><dd><details class="inline">
+          <summary>${settings.length} that give the text its meaning, signed with it</summary>
+          <ul class="settings">${settings.map(
+            ([name, value]) => html`<li><code>${plain(name)} = ${plain(value)}</code></li>`,
+          )}</ul>
+        </details></dd>`
       }
       <dt>Asked</dt><dd><${When} at=${card.asked} /></dd>
       <dt>Expires</dt><dd><${When} at=${card.expires} /></dd>

@@ -93,7 +93,7 @@ const WORDS = {
     ENDED[e.outcome] ?? 'Ended',
     [
       e.answer,
-      e.rows === null ? null : `${e.rows} rows`,
+      e.rows === null ? null : `${e.rows} ${e.rows === 1 ? 'row' : 'rows'}`,
       e.duration_ms === null ? null : `${Math.round(e.duration_ms)} ms`,
     ]
       .filter((part) => part !== null)
