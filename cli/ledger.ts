@@ -1,8 +1,9 @@
 // `holdpoint ledger …`: the commands that look at a ledger, prove it and serve it.
-// Invariant: only `serve` and `reindex` write; an error is one line and exit status 1.
+// Invariant: only `serve`, `reindex` and the acts of keeping write; an error is one line and exit
+// status 1.
 import { Command } from 'commander';
 import { reasonOf } from '../ledger/errors.ts';
-import { adoptCommand, legalHoldCommand, retainCommand } from './ledger/keep.ts';
+import { adoptCommand, legalHoldCommand, retainCommand, retentionCommand } from './ledger/keep.ts';
 import {
   exportCommand,
   reindexCommand,
@@ -126,31 +127,36 @@ function looking(ledger: Command): void {
     .action(guarded(exportCommand));
 }
 
+function kept(command: Command): Command {
+  return command
+    .option('--url <url>', 'a running ledger service')
+    .option('--token-file <path>', 'file with a bearer token that has the right `retain`')
+    .option('--directory <path>', "a stopped ledger's directory")
+    .option('--who <name>', 'stopped: who answers for it; stands in the entries');
+}
+
 function keeping(ledger: Command): void {
   ledger
     .command('reindex')
     .description('make the search index again from the log; stop the ledger first')
     .requiredOption('--directory <path>', "the ledger's directory")
     .action(guarded(reindexCommand));
-  ledger
-    .command('retain')
-    .description('seal full shards, remove those that are old enough; stop the ledger first')
-    .requiredOption('--directory <path>', "the ledger's directory")
-    .requiredOption('--policy <file>', 'JSON: {"days": {"default": 2555, "reads": 200}}')
-    .requiredOption('--who <name>', 'who answers for it; stands in the entries')
-    .option('--archive <path>', 'copy what is removed here first')
+  kept(ledger.command('retain'))
+    .description('remove full shards that are old enough: of a running ledger, or a stopped one')
+    .option('--policy <file>', 'stopped: JSON {"days": {"default": 2555, "reads": 200}}')
+    .option('--archive <path>', 'stopped: copy what is removed here first')
     .option('--dry-run', 'only say what would be done')
     .action(guarded(retainCommand));
-  ledger
-    .command('legal-hold')
-    .description('keep what was recorded in a time from retention; stop the ledger first')
+  kept(ledger.command('legal-hold'))
+    .description('keep what was recorded in a time from retention')
     .argument('<name>', 'the case')
-    .requiredOption('--directory <path>', "the ledger's directory")
-    .requiredOption('--who <name>', 'who answers for it; stands in the entry')
-    .option('--from <time>')
-    .option('--to <time>')
+    .option('--from <time>', 'from this time on, such as 2026-01-31T12:00:00Z')
+    .option('--to <time>', 'up to this time')
     .option('--release', 'end the hold of this name')
     .action(guarded(legalHoldCommand));
+  kept(ledger.command('retention'))
+    .description('the policy of a running ledger, its last run, and the legal holds')
+    .action(guarded(retentionCommand));
   ledger
     .command('adopt')
     .description('go on from the published log when the journal is lost, and record that')
@@ -172,6 +178,8 @@ function keeping(ledger: Command): void {
     .option('--tls-key <file>')
     .option('--client-ca <file>', 'accept client certificates of this CA')
     .option('--search-in <file>', 'search in PostgreSQL: a file that holds its URL')
+    .option('--retention <file>', 'JSON {"days": …} as for retain: runs by the clock')
+    .option('--archive <path>', 'copy what retention removes here first')
     .option('--standby', 'wait until the active instance is gone, then take over')
     .option('--witness <url=vkey>', 'ask this witness to co-sign; repeatable', collect, [])
     .action(guarded(serveCommand));

@@ -8,7 +8,9 @@ import { TLSSocket } from 'node:tls';
 import type { EntryKind } from './entry.ts';
 import { LedgerError } from './errors.ts';
 
-export type Right = 'append' | 'read' | 'metrics';
+/** `retain`: run retention, set and release legal holds. */
+export const RIGHTS = ['append', 'read', 'metrics', 'retain'] as const;
+export type Right = (typeof RIGHTS)[number];
 
 export interface Principal {
   readonly name: string;
@@ -18,6 +20,11 @@ export interface Principal {
    * approver decisions.
    */
   readonly kinds: readonly EntryKind[] | null;
+  /**
+   * What its entries may have as `by`: a name, or the start of one where it ends in `/`. null: its
+   * own name, alone or before a `/`.
+   */
+  readonly writes_as: readonly string[] | null;
   /** SHA-256 (hex) of its bearer token; null when it has none. */
   readonly token_sha256: string | null;
   /** SHA-256 fingerprint (hex, no colons) of its client certificate; null when it has none. */

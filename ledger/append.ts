@@ -50,6 +50,8 @@ export interface SequencerParts {
   readonly segments: Segments;
   readonly segment: Segment;
   readonly keys: Keys;
+  /** The entry that must come next, before any other: the seal of a shard that is full. */
+  readonly seal: (tree: Tree) => Item | null;
   readonly checkpoint: string;
   /** Told after each commit how many entries it had and how long its write took. */
   readonly committed: (entries: number, milliseconds: number) => void;
@@ -196,7 +198,6 @@ export class Sequencer {
     const first = this.#tree.size;
     const fresh: Buffer[] = [];
     const places: number[][] = [];
-    let bytes = 0;
     // 1. Place: an index and a leaf for each entry whose key is new. In memory only; a crash leaves
     // nothing.
     for (const call of calls) {
@@ -204,11 +205,9 @@ export class Sequencer {
       for (const item of call.items) {
         let index = keys.get(item.key);
         if (index === undefined) {
-          index = this.#tree.size;
-          keys.add(item.key, index);
-          this.#tree.append(hashLeaf(item.framed.subarray(2)), item.framed);
-          fresh.push(item.framed);
-          bytes += item.framed.length;
+          const seal = this.#parts.seal(this.#tree);
+          if (seal !== null) this.#place(seal, fresh);
+          index = this.#place(item, fresh);
         }
         indexes.push(index);
       }
@@ -239,7 +238,16 @@ export class Sequencer {
     this.#giveSnapshot();
     this.#publishSoon();
     // 6. A full segment is left behind; once its files are synced it is used again.
+    const bytes = fresh.reduce((sum, framed) => sum + framed.length, 0);
     if (this.#segment.full(bytes * 2)) await this.#rotate();
+  }
+
+  #place(item: Item, fresh: Buffer[]): number {
+    const index = this.#tree.size;
+    this.#parts.keys.add(item.key, index);
+    this.#tree.append(hashLeaf(item.framed.subarray(2)), item.framed);
+    fresh.push(item.framed);
+    return index;
   }
 
   #answer(calls: readonly Call[], places: readonly number[][]): void {

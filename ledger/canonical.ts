@@ -9,6 +9,19 @@ import { ENTRY_BYTES_MAX, KEY_CHARS_MAX } from './limits.ts';
 /** An entry as it stands in the log: `key` is what makes a second append of it find the first. */
 export type Logged = Entry & { readonly key: string };
 
+/** The service of a `by`: `proxy` of `proxy/one`. */
+export function serviceOf(by: string): string {
+  return by.split('/', 1)[0] ?? by;
+}
+
+/**
+ * What makes a second append the same as the first: its key among the entries of that kind that its
+ * service wrote. Nobody can take a key that somebody else is going to use.
+ */
+export function identityOf(key: string, entry: Pick<Entry, 'kind' | 'by'>): string {
+  return `${serviceOf(entry.by)} ${entry.kind} ${key}`;
+}
+
 const KEY = new RegExp(`^[\\x21-\\x7e]{1,${KEY_CHARS_MAX}}$`);
 
 /** The bundle's form of an entry: uint16 length, then canonical JSON. */

@@ -1,9 +1,11 @@
 // The door for entries that come from outside the process: form, kind and writer.
 // Invariant: what passes has the fields every entry has, and is of a kind and from a writer that
 // its sender may use.
+import { serviceOf } from './canonical.ts';
 import type { Append, Entry } from './contract.ts';
 import { LedgerError } from './errors.ts';
 import { BODY_BYTES_MAX } from './limits.ts';
+import { isOwnAct } from './removed.ts';
 
 export type EntryKind = Entry['kind'];
 
@@ -103,10 +105,50 @@ function isEntry(value: object): value is Entry {
   return true;
 }
 
-/** The writer's rights that {@link readAppends} holds entries against; null allows every kind. */
+/**
+ * What each service writes, whatever its token says: a signature is the approver's word, a decision
+ * a proxy's.
+ */
+const SERVICES: { readonly [service: string]: readonly EntryKind[] } = {
+  proxy: ['decision', 'outcome', 'reads', 'policy', 'mode', 'drill'],
+  approver: ['signature', 'hold', 'mode', 'policy', 'drill', 'administration'],
+};
+
+/** The writer's rights that {@link readAppends} holds entries against. */
 export interface WriterLimits {
   readonly name: string;
+  /** null: what the service that `by` names writes. */
   readonly kinds: readonly EntryKind[] | null;
+  /** null: its own name, alone or before a `/`. */
+  readonly writes_as: readonly string[] | null;
+}
+
+/** Who came in says who wrote it: nobody writes in another's name, nor what is not theirs. */
+function checkWriter(entry: Entry, writer: WriterLimits): void {
+  const { name, kinds } = writer;
+  const names = writer.writes_as ?? [name, `${name}/`];
+  const own = names.some((one) =>
+    one.endsWith('/') ? entry.by.startsWith(one) && entry.by !== one : entry.by === one,
+  );
+  if (!own) {
+    throw new LedgerError(
+      'forbidden',
+      `${name} may not write as ${JSON.stringify(entry.by.slice(0, 100))}; its writes_as says ` +
+        `${names.join(', ')}.`,
+    );
+  }
+  const service = serviceOf(entry.by);
+  const usual = Object.hasOwn(SERVICES, service) ? SERVICES[service] : undefined;
+  const may = (usual ?? kinds ?? []).filter((kind) => kinds === null || kinds.includes(kind));
+  if (!may.includes(entry.kind)) {
+    throw new LedgerError(
+      'forbidden',
+      `${name} may not write ${entry.kind} entries as ${service}.`,
+    );
+  }
+  if (entry.kind === 'administration' && isOwnAct(entry.act)) {
+    throw new LedgerError('forbidden', `Only the ledger itself writes ${entry.act}.`);
+  }
 }
 
 /** `{"appends": [{"key", "entry", "body"?}]}`, bodies in base64. */
@@ -121,9 +163,7 @@ export function readAppends(value: unknown, writer: WriterLimits): Append[] {
     const { key, entry } = one;
     if (typeof key !== 'string' || typeof entry !== 'object' || entry === null || !isEntry(entry))
       throw invalid('An append needs "key" as text and "entry" as an object');
-    if (writer.kinds !== null && !writer.kinds.includes(entry.kind)) {
-      throw new LedgerError('forbidden', `${writer.name} may not write ${entry.kind} entries.`);
-    }
+    checkWriter(entry, writer);
     const body = 'body' in one ? one.body : undefined;
     if (body === undefined) return { key, entry };
     if (typeof body !== 'string' || body.length > BODY_BYTES_MAX * 1.4)

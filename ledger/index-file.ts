@@ -3,9 +3,12 @@
 // with the entry it names, and `holdpoint ledger reindex` makes the whole again.
 import { hash } from 'node:crypto';
 import { rmSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
-import type { Logged } from './canonical.ts';
+import { identityOf, type Logged } from './canonical.ts';
 import { reasonOf } from './errors.ts';
+import { DiskFiles } from './files.ts';
+import { Layout } from './layout.ts';
 import { INDEX_BATCH, INDEX_CACHE_KIB } from './limits.ts';
 import { type Removed, SHARD_REMOVED, shardOf } from './removed.ts';
 
@@ -18,6 +21,8 @@ CREATE TABLE IF NOT EXISTS entry (
   target TEXT, environment TEXT, class TEXT, verdict TEXT, rule TEXT, signer TEXT);
 CREATE TABLE IF NOT EXISTS object (
   name TEXT NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (name, place)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS body (
+  name BLOB NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (name, place)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS removed (first INTEGER PRIMARY KEY, after INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS entry_time ON entry (time);
 CREATE INDEX IF NOT EXISTS entry_operation ON entry (operation) WHERE operation IS NOT NULL;
@@ -28,10 +33,20 @@ CREATE INDEX IF NOT EXISTS entry_class ON entry (class) WHERE class IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entry_rule ON entry (rule) WHERE rule IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entry_signer ON entry (signer) WHERE signer IS NOT NULL;
 `;
-export const INDEX_VERSION = 2;
+export const INDEX_VERSION = 3;
+
+/** Of a key's digest, enough that no two are the same. */
+const KEY_BYTES = 16;
 
 export function keyDigest(key: string): Buffer {
-  return hash('sha256', key, 'buffer').subarray(0, 16);
+  return hash('sha256', key, 'buffer').subarray(0, KEY_BYTES);
+}
+
+/** The body beside the log that an entry names; null when it names none. */
+export function bodyOf(entry: Logged): string | null {
+  if (entry.kind !== 'decision') return null;
+  const { text, base64, sha256 } = entry.statement;
+  return text === null && base64 === null ? sha256 : null;
 }
 
 /** The columns of an entry, in the table's order after `place`. */
@@ -81,6 +96,8 @@ export class IndexFile {
   readonly #addKey: StatementSync;
   readonly #addEntry: StatementSync;
   readonly #addObject: StatementSync;
+  readonly #addBody: StatementSync;
+  readonly #layout: Layout;
   #size: number;
 
   /**
@@ -91,6 +108,7 @@ export class IndexFile {
     const mark = `${INDEX_VERSION} ${publicKey}`;
     const database = openMarked(path, mark, sizeMax);
     this.#database = database;
+    this.#layout = new Layout(dirname(path));
     this.#size = Number(meta(database, 'size') ?? 0);
     this.#findKey = database.prepare('SELECT place FROM key WHERE digest = ?');
     this.#addKey = database.prepare('INSERT OR IGNORE INTO key VALUES (?, ?)');
@@ -98,6 +116,7 @@ export class IndexFile {
       'INSERT OR REPLACE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)',
     );
     this.#addObject = database.prepare('INSERT OR IGNORE INTO object VALUES (?, ?)');
+    this.#addBody = database.prepare('INSERT OR IGNORE INTO body VALUES (?, ?)');
   }
 
   /** Entries indexed: all below this place. */
@@ -131,9 +150,11 @@ export class IndexFile {
         if (index < this.#size) continue;
         if (!open) this.#database.exec('BEGIN');
         open = true;
-        this.#addKey.run(keyDigest(entry.key), index);
+        this.#addKey.run(keyDigest(identityOf(entry.key, entry)), index);
         this.#addEntry.run(index, ...columnsOf(entry));
         for (const name of objectsOf(entry)) this.#addObject.run(name, index);
+        const body = bodyOf(entry);
+        if (body !== null) this.#addBody.run(Buffer.from(body, 'hex'), index);
         const removed = shardOf(entry, SHARD_REMOVED);
         if (removed !== null) this.#forget(removed);
         this.#size = index + 1;
@@ -153,6 +174,19 @@ export class IndexFile {
     database.prepare('INSERT OR REPLACE INTO removed VALUES (?, ?)').run(from, to);
     database.prepare('DELETE FROM entry WHERE place >= ? AND place < ?').run(from, to);
     database.prepare('DELETE FROM object WHERE place >= ? AND place < ?').run(from, to);
+    database.prepare('DELETE FROM body WHERE place >= ? AND place < ?').run(from, to);
+    // An index made anew knows the keys of what is gone from the file that retention left.
+    const keys = new DiskFiles().read(this.#layout.shardKeys(from, to));
+    if (keys?.length !== (to - from) * KEY_BYTES) return;
+    for (let place = from, at = 0; place < to; place++, at += KEY_BYTES)
+      this.#addKey.run(keys.subarray(at, at + KEY_BYTES), place);
+  }
+
+  /** true when an entry that is not one of [from, to) names this body. */
+  bodyNamed(sha256: string, from: number, to: number): boolean {
+    const sql = 'SELECT 1 FROM body WHERE name = ? AND (place < ? OR place >= ?)';
+    const name = Buffer.from(sha256, 'hex');
+    return this.#database.prepare(sql).get(name, from, to) !== undefined;
   }
 
   /** true when a recorded act of retention removed this entry. */

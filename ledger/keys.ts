@@ -45,8 +45,8 @@ export interface IndexedKeysOptions {
   /** The ledger's directory. */
   readonly directory: string;
   /**
-   * The key of the entry at an index, from the log: a key found in the index counts only when it
-   * stands there.
+   * The identity of the entry at an index, from the log: one found in the index counts only when it
+   * stands there; undefined where retention removed the entry.
    */
   readonly keyAt: (index: number) => string | null | undefined;
   readonly warn: (message: string) => void;
@@ -109,7 +109,6 @@ export class IndexedKeys implements Keys {
 
   #stands(key: string, index: number): boolean {
     try {
-      // Of what retention removed, only the index still knows the keys.
       const there = this.#options.keyAt(index);
       return there === undefined || there === key;
     } catch {

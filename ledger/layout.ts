@@ -17,6 +17,8 @@ export class Layout {
   /** The newest checkpoint that witnesses have co-signed. */
   readonly witnessed: string;
   readonly bodies: string;
+  /** Keys of entries that retention removed: 16 bytes each, in order, a file a shard. */
+  readonly keys: string;
   readonly index: string;
 
   constructor(directory: string) {
@@ -29,6 +31,7 @@ export class Layout {
     this.checkpoint = join(this.log, 'checkpoint');
     this.witnessed = join(this.log, 'witnessed');
     this.bodies = join(directory, 'bodies');
+    this.keys = join(directory, 'keys');
     this.index = join(directory, 'index.sqlite');
   }
 
@@ -39,6 +42,11 @@ export class Layout {
   /** A path that tile.ts gave. */
   tile(path: string): string {
     return join(this.log, path);
+  }
+
+  /** Keys of the removed entries [from, to). */
+  shardKeys(from: number, to: number): string {
+    return join(this.keys, `${from}-${to}`);
   }
 
   body(sha256: string): string {

@@ -4,8 +4,8 @@
 // `unavailable` says why.
 
 import { Sequencer } from './append.ts';
-import { bodyName, readBody, storeBody } from './body.ts';
-import { decodeEntry, encodeEntry, type Logged } from './canonical.ts';
+import { Bodies, bodyName } from './body.ts';
+import { decodeEntry, encodeEntry, identityOf, type Logged } from './canonical.ts';
 import { parseCheckpoint } from './checkpoint.ts';
 import type { Append, Appended } from './contract.ts';
 import { LedgerError, reasonOf } from './errors.ts';
@@ -19,6 +19,7 @@ import {
   KEYS_RECENT_MAX,
   REOPEN_FIRST_MS,
   REOPEN_LONGEST_MS,
+  SHARD_LEVEL,
   TILE_WIDTH,
 } from './limits.ts';
 import type { Lock } from './lock.ts';
@@ -26,11 +27,17 @@ import { parseNote, type Signer } from './note.ts';
 import type { Ledger, LedgerOptions } from './options.ts';
 import { formatProof } from './proof.ts';
 import { type Recovered, recover } from './recover.ts';
+import { sealOf } from './seal.ts';
 import { type SearchPage, type SearchQuery, type Story, search, story } from './search.ts';
 import { bundlePath, splitBundle } from './tile.ts';
 
 export type { Ledger, LedgerOptions } from './options.ts';
 export { bodyName };
+
+function identity(bytes: Uint8Array): string {
+  const entry = decodeEntry(bytes);
+  return identityOf(entry.key, entry);
+}
 
 /** What is opened again after a failed write. */
 interface Opened {
@@ -49,6 +56,7 @@ class FileLedger implements Ledger {
   readonly #lock: Lock;
   readonly #keys: IndexedKeys | MemoryKeys;
   readonly #postgres: PostgresIndex | null;
+  readonly #bodies: Bodies;
   #open: Opened;
   #reopening: Promise<void> | null = null;
   #retry: NodeJS.Timeout | null = null;
@@ -70,6 +78,7 @@ class FileLedger implements Ledger {
     this.#layout = layout;
     this.#signer = signer;
     this.#lock = lock;
+    this.#bodies = new Bodies(files, layout);
     this.#keys =
       options.files === undefined
         ? new IndexedKeys({
@@ -106,7 +115,7 @@ class FileLedger implements Ledger {
     const first = Math.max(this.#keys.reset(size), size - KEYS_RECENT_MAX);
     for (let index = first - (first % TILE_WIDTH); index < size; ) {
       for (const bytes of this.#bundle(recovered, Math.floor(index / TILE_WIDTH))) {
-        if (index >= first) this.#keys.add(decodeEntry(bytes).key, index);
+        if (index >= first) this.#keys.add(identity(bytes), index);
         index++;
       }
     }
@@ -118,6 +127,7 @@ class FileLedger implements Ledger {
       ...recovered,
       signer: this.#signer,
       keys: this.#keys,
+      seal: (tree) => sealOf(tree, this.#signer, this.#options.shardLevel ?? SHARD_LEVEL),
       committed: this.#options.committed ?? (() => {}),
       published: () => {
         if (this.#keys instanceof IndexedKeys) this.#keys.catchUp();
@@ -159,10 +169,16 @@ class FileLedger implements Ledger {
         `An append takes at most ${APPEND_ENTRIES_MAX} entries; split it.`,
       );
     }
-    const items = appends.map((append) => ({ key: append.key, framed: encodeEntry(append) }));
-    for (const { body } of appends)
-      if (body !== undefined) await storeBody(this.#files, this.#layout, body);
-    return this.#open.sequencer.append(items);
+    const items = appends.map((append) => ({
+      key: identityOf(append.key, append.entry),
+      framed: encodeEntry(append),
+    }));
+    const bodies = appends.flatMap(({ body }) => (body === undefined ? [] : [body]));
+    if (bodies.length === 0) return this.#open.sequencer.append(items);
+    return this.#bodies.during(async () => {
+      for (const body of bodies) await this.#bodies.store(body);
+      return this.#open.sequencer.append(items);
+    });
   }
 
   #bundle(recovered: Recovered, index: number): Uint8Array[] {
@@ -196,7 +212,7 @@ class FileLedger implements Ledger {
     const bytes = recovered.tree.recent(index)?.subarray(2);
     const found =
       bytes ?? this.#bundle(recovered, Math.floor(index / TILE_WIDTH))[index % TILE_WIDTH];
-    return found === undefined ? null : decodeEntry(found).key;
+    return found === undefined ? null : identity(found);
   }
 
   #entry(index: number): Uint8Array {
@@ -218,7 +234,15 @@ class FileLedger implements Ledger {
   }
 
   async body(sha256: string): Promise<Buffer> {
-    return readBody(this.#files, this.#layout, sha256);
+    return this.#bodies.read(sha256);
+  }
+
+  bodiesAlone<T>(work: () => Promise<T>): Promise<T> {
+    return this.#bodies.alone(work);
+  }
+
+  bodyNamed(sha256: string, from: number, to: number): boolean {
+    return this.#index().index.bodyNamed(sha256, from, to);
   }
 
   async proof(index: number): Promise<string> {

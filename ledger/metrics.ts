@@ -2,6 +2,7 @@
 // Invariant: names start with holdpoint_ledger_; no label holds what an agent can choose.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Ledger } from './ledger.ts';
+import type { RetentionReport } from './retention.ts';
 
 export class LedgerMetrics {
   readonly registry = new Registry();
@@ -9,6 +10,13 @@ export class LedgerMetrics {
   readonly #commits: Counter;
   readonly #commit: Histogram;
   readonly #refused: Counter<'code'>;
+  readonly #retention: {
+    readonly removed: Counter;
+    readonly failed: Counter;
+    readonly last: Gauge;
+    readonly shards: Gauge<'state'>;
+    readonly holds: Gauge;
+  };
 
   constructor(ledger: () => Ledger | null) {
     const registers = [this.registry];
@@ -34,6 +42,7 @@ export class LedgerMetrics {
       labelNames: ['code'],
       registers,
     });
+    this.#retention = retentionMetrics(this.registry);
     const gauge = (name: string, help: string, value: (l: Ledger) => number): void => {
       new Gauge({
         name: `holdpoint_ledger_${name}`,
@@ -60,4 +69,54 @@ export class LedgerMetrics {
   refused(code: string): void {
     this.#refused.inc({ code });
   }
+
+  retained(report: RetentionReport, time: number): void {
+    const { removed, last, shards } = this.#retention;
+    removed.inc(report.removed.length);
+    last.set(time / 1000);
+    shards.set({ state: 'sealed' }, report.sealed.length);
+    shards.set({ state: 'held' }, report.held.length);
+  }
+
+  retentionFailed(): void {
+    this.#retention.failed.inc();
+  }
+
+  /** Legal holds that stand. */
+  held(count: number): void {
+    this.#retention.holds.set(count);
+  }
+}
+
+function retentionMetrics(registry: Registry) {
+  const registers = [registry];
+  const name = (end: string): string => `holdpoint_ledger_${end}`;
+  return {
+    removed: new Counter({
+      name: name('shards_removed_total'),
+      help: 'Shards that retention removed since the start.',
+      registers,
+    }),
+    failed: new Counter({
+      name: name('retention_failed_total'),
+      help: 'Runs of retention by the clock that failed.',
+      registers,
+    }),
+    last: new Gauge({
+      name: name('retention_last_timestamp_seconds'),
+      help: 'When retention last ran to its end.',
+      registers,
+    }),
+    shards: new Gauge({
+      name: name('shards'),
+      help: 'Shards at the last run of retention: all that are full, and those a legal hold keeps.',
+      labelNames: ['state'] as const,
+      registers,
+    }),
+    holds: new Gauge({
+      name: name('legal_holds'),
+      help: 'Legal holds that stand.',
+      registers,
+    }),
+  };
 }

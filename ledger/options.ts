@@ -22,6 +22,8 @@ export interface LedgerOptions {
   readonly adopt?: boolean;
   /** Size of a journal segment; tests make it small. */
   readonly segmentBytes?: number;
+  /** Entries in a shard as a power of two, at least 8; tests make it small. */
+  readonly shardLevel?: number;
   /** URL of a PostgreSQL database to search in, instead of the file beside the log. */
   readonly searchIn?: string;
   /** Told what an operator should know; never an entry's content. */
@@ -46,6 +48,10 @@ export interface Ledger extends LedgerWriter {
   read(index: number): Promise<Logged>;
   /** A statement's bytes that were too long for its entry. */
   body(sha256: string): Promise<Buffer>;
+  /** Runs `work` while no append that brings a body is under way; such appends wait for it. */
+  bodiesAlone<T>(work: () => Promise<T>): Promise<T>;
+  /** true when an indexed entry that is not one of [from, to) names this body. */
+  bodyNamed(sha256: string, from: number, to: number): boolean;
   /** A C2SP tlog-proof file of an entry, with the entry as its extra data. */
   proof(index: number): Promise<string>;
   /** Hashes that prove the tree of `from` entries is the start of the tree of `to`. */

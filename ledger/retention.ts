@@ -1,262 +1,242 @@
-// Retention: the log in shards, sealed when they are full, removed when all in them is old enough.
+// Retention: sealed shards are removed when all in them is old enough and no legal hold covers it.
 // Invariant: the act is in the log, durable and published, before the first byte goes; hashes stay,
 // so that what was removed stays proven, and what is left stays verifiable.
-import { join } from 'node:path';
-import type { Logged } from './canonical.ts';
+import { hash } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import { identityOf, type Logged } from './canonical.ts';
 import type { AdministrationEntry } from './contract.ts';
+import { KINDS } from './entry.ts';
 import { LedgerError } from './errors.ts';
 import { DiskFiles, type Files, replaceFile } from './files.ts';
+import { bodyOf, keyDigest } from './index-file.ts';
 import { Layout } from './layout.ts';
 import type { Ledger } from './ledger.ts';
-import { RETENTION_FLOOR_DAYS, SHARD_LEVEL, TILE_WIDTH } from './limits.ts';
+import { acts, holdOver, legalHolds } from './legal-hold.ts';
+import { BODIES_AT_ONCE, RETENTION_FLOOR_DAYS, TILE_WIDTH } from './limits.ts';
 import { PublishedLog } from './log.ts';
 import { rangeRoot } from './merkle.ts';
-import { SHARD_REMOVED, SHARD_SEALED, shardOf } from './removed.ts';
+import { type Removed, SHARD_REMOVED, SHARD_SEALED, shardOf } from './removed.ts';
 import { bundlePath } from './tile.ts';
 
 /** How long entries are kept: by class of effect, else by kind, else `default`; in days. */
 export interface RetentionPolicy {
   readonly days: { readonly [classOrKind: string]: number };
   /** No value may be lower; six months unless set otherwise. */
-  readonly floor_days?: number;
+  readonly floor_days?: number | undefined;
 }
 
 export interface RetentionOptions {
   readonly policy: RetentionPolicy;
+  /** `ledger/service` or `ledger/command`. */
+  readonly by: string;
+  /** Bundles and bodies are copied here before they go; null only removes them. */
+  readonly archive: string | null;
+}
+
+export interface RetentionRun {
   /** Who answers for it: stands in the entries. */
   readonly who: string;
-  readonly by: string;
-  readonly now?: Date;
-  /** Bundles and bodies are copied here before they go; null only removes them. */
-  readonly archive?: string | null;
-  /** Entries in a shard as a power of two, at least 8. */
-  readonly level?: number;
-  readonly dry?: boolean;
+  /** Ages are judged by this time. */
+  readonly now: Date;
+  readonly dry: boolean;
+  /** Ends the run before the next shard. */
+  readonly signal?: AbortSignal;
 }
 
 export interface RetentionReport {
+  /** Full shards, by the place of their first entry, and those that are gone now. */
   readonly sealed: readonly number[];
   readonly removed: readonly number[];
   /** Shards that are old enough but under a legal hold, by the hold's name. */
   readonly held: readonly { readonly shard: number; readonly hold: string }[];
 }
 
-export const LEGAL_HOLD = 'legal-hold';
-export const LEGAL_HOLD_RELEASED = 'legal-hold-released';
 const DAY_MS = 86_400_000;
+const CLASSES = ['read', 'session', 'write', 'ddl', 'destructive', 'admin', 'unknown'];
 
-interface LegalHold {
-  readonly name: string;
-  readonly from: number;
-  readonly to: number;
+/** Refuses what would keep less than the floor, and names that are no class and no kind. */
+export function checkPolicy({ days, floor_days }: RetentionPolicy): void {
+  const floor = floor_days ?? RETENTION_FLOOR_DAYS;
+  const known = ['default', ...CLASSES, ...KINDS];
+  for (const [name, kept] of Object.entries(days)) {
+    if (!known.includes(name)) {
+      throw new LedgerError(
+        'entry-invalid',
+        `Retention knows no ${name}; write default, a class or a kind of entry.`,
+      );
+    }
+    if (!(kept >= floor)) {
+      throw new LedgerError(
+        'entry-invalid',
+        `Retention of ${name} is ${kept} days, the floor is ${floor}; raise it, or lower ` +
+          'floor_days on purpose.',
+      );
+    }
+  }
+  if (days.default === undefined)
+    throw new LedgerError('entry-invalid', 'Retention needs days for `default`.');
 }
 
-/** All entries of one act, oldest first, through the index. */
-async function acts(ledger: Ledger, act: string): Promise<{ index: number; entry: Logged }[]> {
-  const found: { index: number; entry: Logged }[] = [];
-  let before: number | undefined;
-  do {
-    const page = await ledger.search({ kind: 'administration', rule: act, before, limit: 1000 });
-    found.push(...page.entries);
-    before = page.next ?? undefined;
-  } while (before !== undefined);
-  return found.reverse();
+/** What a shard's entries say, gathered in one pass. */
+interface Survey {
+  /** Entries still there; fewer than the shard has after a removal that a crash cut short. */
+  readonly count: number;
+  readonly first: number;
+  readonly last: number;
+  readonly acts: { readonly index: number; readonly entry: Logged & AdministrationEntry }[];
+  readonly bodies: Set<string>;
+  readonly keys: Buffer[];
 }
 
-async function legalHolds(ledger: Ledger): Promise<LegalHold[]> {
-  const released = await acts(ledger, LEGAL_HOLD_RELEASED);
-  const standing = (await acts(ledger, LEGAL_HOLD)).filter(({ index, entry }) => {
-    if (entry.kind !== 'administration') return false;
-    return !released.some(
-      (later) =>
-        later.index > index &&
-        later.entry.kind === 'administration' &&
-        later.entry.what === entry.what,
-    );
-  });
-  return standing.flatMap(({ entry }) => {
-    if (entry.kind !== 'administration') return [];
-    const time = (value: unknown, open: number): number =>
-      typeof value === 'string' ? Date.parse(value) : open;
-    const { from, to } = entry.detail;
-    return [{ name: entry.what, from: time(from, 0), to: time(to, Number.MAX_SAFE_INTEGER) }];
-  });
-}
-
-class Retention {
+export class Retention {
   readonly #ledger: Ledger;
   readonly #options: RetentionOptions;
   readonly #files: Files = new DiskFiles();
   readonly #layout: Layout;
-  readonly #level: number;
-  readonly #now: Date;
+  /** Shards that can't go before this time, so that each is not read at every run. */
+  readonly #notBefore = new Map<number, number>();
 
   constructor(ledger: Ledger, options: RetentionOptions) {
+    checkPolicy(options.policy);
     this.#ledger = ledger;
     this.#options = options;
     this.#layout = new Layout(ledger.directory);
-    this.#level = options.level ?? SHARD_LEVEL;
-    this.#now = options.now ?? new Date();
-    const floor = options.policy.floor_days ?? RETENTION_FLOOR_DAYS;
-    for (const [name, days] of Object.entries(options.policy.days)) {
-      if (!(days >= floor)) {
-        throw new LedgerError(
-          'entry-invalid',
-          `Retention of ${name} is ${days} days, the floor is ${floor}; ` +
-            'raise it, or lower floor_days on purpose.',
-        );
-      }
-    }
-    if (options.policy.days.default === undefined) {
-      throw new LedgerError('entry-invalid', 'Retention needs days for `default`.');
-    }
   }
 
-  get #width(): number {
-    return 2 ** this.#level;
-  }
-
-  #root(log: PublishedLog, shard: number): string {
-    const from = shard * this.#width;
-    return rangeRoot(from, from + this.#width, log.node).toString('base64');
-  }
-
-  async #record(act: string, shard: number, log: PublishedLog, more: object = {}): Promise<void> {
-    const from = shard * this.#width;
-    const to = from + this.#width;
-    const entry: AdministrationEntry = {
-      v: 1,
-      time: this.#now.toISOString(),
-      by: this.#options.by,
-      kind: 'administration',
-      act,
-      who: this.#options.who,
-      what: `entries ${from} to ${to - 1}`,
-      detail: { from, to, root: this.#root(log, shard), ...more },
-    };
-    await this.#ledger.append([{ key: `${act}/${from}/${to}`, entry }]);
-  }
-
-  async run(): Promise<RetentionReport> {
+  /** One run at a time. */
+  async run(run: RetentionRun): Promise<RetentionReport> {
     await this.#ledger.publish(true);
-    const log = new PublishedLog(this.#ledger.directory, null);
-    const sealed = await this.#seal(log);
-    if (sealed.length > 0) await this.#ledger.publish(true);
-    const holds = await legalHolds(this.#ledger);
+    const sealed: number[] = [];
     const removed: number[] = [];
     const held: { shard: number; hold: string }[] = [];
-    for (const shard of await this.#removable()) {
-      const times = this.#entriesOf(log, shard).map((entry) => Date.parse(entry.time));
-      const [first, last] = [Math.min(...times), Math.max(...times)];
-      const hold = holds.find((one) => one.from <= last && one.to >= first);
+    const { floor_days = RETENTION_FLOOR_DAYS } = this.#options.policy;
+    for (const { entry } of await acts(this.#ledger, SHARD_SEALED)) {
+      const shard = shardOf(entry, SHARD_SEALED);
+      if (shard === null || sealed.includes(shard.from)) continue;
+      if (run.signal?.aborted === true) break;
+      sealed.push(shard.from);
+      // Old by the ledger's own clock too, not only by what the entries say.
+      if (Date.parse(entry.time) + floor_days * DAY_MS > run.now.getTime()) continue;
+      const survey = await this.#survey(shard, run.now.getTime());
+      if (survey === null) continue;
+      // Asked again for each: a hold that is set meanwhile counts.
+      const hold = holdOver(await legalHolds(this.#ledger), survey.first, survey.last);
       if (hold !== undefined) {
-        held.push({ shard, hold: hold.name });
+        held.push({ shard: shard.from, hold: hold.name });
         continue;
       }
-      if (this.#options.dry !== true) await this.#remove(log, shard);
-      removed.push(shard);
+      if (!run.dry) await this.#remove(shard, survey, run);
+      removed.push(shard.from);
     }
     return { sealed, removed, held };
   }
 
-  /**
-   * Every full shard gets an entry that names its root: what comes after vouches for what was
-   * before.
-   */
-  async #seal(log: PublishedLog): Promise<number[]> {
-    const known = new Set(
-      (await acts(this.#ledger, SHARD_SEALED)).map(
-        ({ entry }) => shardOf(entry, SHARD_SEALED)?.from,
-      ),
-    );
-    const sealed: number[] = [];
-    for (let shard = 0; (shard + 1) * this.#width <= log.size; shard++) {
-      if (known.has(shard * this.#width)) continue;
-      if (this.#options.dry !== true) await this.#record(SHARD_SEALED, shard, log);
-      sealed.push(shard);
-    }
-    return sealed;
+  /** The time until which an entry is kept. */
+  #until(entry: Logged): number {
+    const { days } = this.#options.policy;
+    const own = 'class' in entry ? days[entry.class] : undefined;
+    const kept = own ?? days[entry.kind] ?? days.default ?? Number.POSITIVE_INFINITY;
+    return Date.parse(entry.time) + kept * DAY_MS;
   }
 
-  /** Sealed long enough by the ledger's own clock, and every entry in them past its time. */
-  async #removable(): Promise<number[]> {
+  /** null when the shard is gone already, or has an entry that is to be kept. */
+  async #survey(shard: Removed, now: number): Promise<Survey | null> {
+    if ((this.#notBefore.get(shard.from) ?? 0) > now) return null;
     const log = new PublishedLog(this.#ledger.directory, null);
-    const { days, floor_days = RETENTION_FLOOR_DAYS } = this.#options.policy;
-    const past = (time: string, kept: number): boolean =>
-      Date.parse(time) + kept * DAY_MS <= this.#now.getTime();
-    const removable: number[] = [];
-    for (const { entry } of await acts(this.#ledger, SHARD_SEALED)) {
-      const shard = shardOf(entry, SHARD_SEALED);
-      if (shard?.level !== this.#level || !past(entry.time, floor_days)) continue;
-      const number = shard.from / this.#width;
-      const entries = this.#entriesOf(log, number);
-      const old = entries.every((one) => {
-        const own = 'class' in one ? days[one.class] : undefined;
-        return past(one.time, own ?? days[one.kind] ?? days.default ?? Number.POSITIVE_INFINITY);
-      });
-      if (entries.length > 0 && old) removable.push(number);
+    const survey = { count: 0, first: Number.MAX_SAFE_INTEGER, last: 0 };
+    const found: Omit<Survey, keyof typeof survey> = { acts: [], bodies: new Set(), keys: [] };
+    for (let from = shard.from; from < shard.to; from += TILE_WIDTH) {
+      for (const { index, entry } of log.entries(from, from + TILE_WIDTH)) {
+        const until = this.#until(entry);
+        if (until > now || Number.isNaN(until)) {
+          this.#notBefore.set(shard.from, until);
+          return null;
+        }
+        const time = Date.parse(entry.time);
+        survey.count++;
+        survey.first = Math.min(survey.first, time);
+        survey.last = Math.max(survey.last, time);
+        if (entry.kind === 'administration') found.acts.push({ index, entry });
+        const body = bodyOf(entry);
+        if (body !== null) found.bodies.add(body);
+        found.keys.push(keyDigest(identityOf(entry.key, entry)));
+      }
+      // Appends go on between two bundles.
+      await new Promise((resolve) => setImmediate(resolve));
     }
-    return removable;
+    if (survey.count === 0) this.#notBefore.set(shard.from, Number.POSITIVE_INFINITY);
+    return survey.count === 0 ? null : { ...survey, ...found };
   }
 
-  /** Empty when the shard was removed before. */
-  #entriesOf(log: PublishedLog, shard: number): Logged[] {
-    const from = shard * this.#width;
-    return [...log.entries(from, from + this.#width)].map(({ entry }) => entry);
-  }
-
-  async #remove(log: PublishedLog, shard: number): Promise<void> {
-    // Acts that vouch for older removals must not go with the shard they stand in.
-    const entries = this.#entriesOf(log, shard);
-    for (const entry of entries) {
-      if (entry.kind !== 'administration') continue;
-      const { key, ...act } = entry;
-      const kept = `${key.replace(/\/kept-\d+$/, '')}/kept-${shard}`;
-      await this.#ledger.append([{ key: kept, entry: act }]);
+  async #remove(shard: Removed, survey: Survey, { who }: RetentionRun): Promise<void> {
+    const { from, to } = shard;
+    // 1. What must outlive the shard: its keys beside the log, and acts that vouch for older
+    // removals. A crash: the next run does it again, with the same keys.
+    const keys = Buffer.concat(survey.keys);
+    if (survey.count === to - from) await this.#keepKeys(shard, keys);
+    for (const { index, entry } of survey.acts) {
+      const { key, detail, ...act } = entry;
+      const was = typeof detail.was === 'number' ? detail.was : index;
+      await this.#ledger.append([
+        { key: `kept/${was}/${from}`, entry: { ...act, detail: { ...detail, was } } },
+      ]);
     }
-    await this.#record(SHARD_REMOVED, shard, log, { archived: this.#archive !== null });
+    // 2. The act, durable and public. A crash from here on: the next run removes what is left.
+    const log = new PublishedLog(this.#ledger.directory, null);
+    const entry: AdministrationEntry = {
+      v: 1,
+      time: new Date().toISOString(),
+      by: this.#options.by,
+      kind: 'administration',
+      act: SHARD_REMOVED,
+      who,
+      what: `entries ${from} to ${to - 1}`,
+      detail: {
+        from,
+        to,
+        root: rangeRoot(from, to, log.node).toString('base64'),
+        keys: hash('sha256', keys, 'hex'),
+        archived: this.#options.archive !== null,
+      },
+    };
+    await this.#ledger.append([{ key: `${SHARD_REMOVED}/${from}/${to}`, entry }]);
     await this.#ledger.publish(true);
-    // From here on the act is public. A crash: the next run removes what is left of it.
-    const first = (shard * this.#width) / TILE_WIDTH;
-    for (let at = 0; at < this.#width / TILE_WIDTH; at++) {
-      await this.#drop(this.#layout.tile(bundlePath(first + at, TILE_WIDTH)));
+    // 3. Bodies first: only the entries still know them.
+    const bodies = [...survey.bodies];
+    for (let at = 0; at < bodies.length; at += BODIES_AT_ONCE) {
+      await this.#dropBodies(bodies.slice(at, at + BODIES_AT_ONCE), shard);
     }
-    const wanted = this.#bodiesWanted(shard);
-    for (const entry of entries) {
-      if (entry.kind !== 'decision' || wanted.has(entry.statement.sha256)) continue;
-      await this.#drop(this.#layout.body(entry.statement.sha256));
+    for (let at = from; at < to; at += TILE_WIDTH) {
+      await this.#drop(this.#layout.tile(bundlePath(at / TILE_WIDTH, TILE_WIDTH)));
     }
   }
 
-  get #archive(): string | null {
-    return this.#options.archive ?? null;
+  async #keepKeys({ from, to }: Removed, keys: Buffer): Promise<void> {
+    await this.#files.makeDirectory(this.#layout.keys, 0o700);
+    const path = this.#layout.shardKeys(from, to);
+    await replaceFile(this.#files, path, keys, { mode: 0o600, durable: true });
+    await this.#files.sync(this.#ledger.directory);
+  }
+
+  /** A body that another entry names too stays; no append may come to name one meanwhile. */
+  async #dropBodies(names: readonly string[], { from, to }: Removed): Promise<void> {
+    await this.#ledger.bodiesAlone(async () => {
+      await this.#ledger.publish(true);
+      for (const name of names) {
+        if (this.#ledger.bodyNamed(name, from, to)) continue;
+        await this.#drop(this.#layout.body(name));
+      }
+    });
   }
 
   async #drop(path: string): Promise<void> {
-    const bytes = this.#files.read(path);
-    if (bytes === null) return;
-    if (this.#archive !== null) {
-      const copy = join(this.#archive, path.slice(this.#ledger.directory.length + 1));
-      await this.#files.makeDirectory(copy.slice(0, copy.lastIndexOf('/')));
+    const { archive } = this.#options;
+    const bytes = archive === null ? null : this.#files.read(path);
+    if (archive !== null && bytes !== null) {
+      const copy = join(archive, path.slice(this.#ledger.directory.length + 1));
+      await this.#files.makeDirectory(dirname(copy));
       await replaceFile(this.#files, copy, bytes, { durable: true });
     }
     await this.#files.remove(path);
   }
-
-  /** Bodies that entries outside this shard name too. */
-  #bodiesWanted(shard: number): Set<string> {
-    const wanted = new Set<string>();
-    const log = new PublishedLog(this.#ledger.directory, null);
-    const [from, to] = [shard * this.#width, (shard + 1) * this.#width];
-    for (const { index, entry } of log.entries()) {
-      if (index >= from && index < to) continue;
-      if (entry.kind === 'decision') wanted.add(entry.statement.sha256);
-    }
-    return wanted;
-  }
-}
-
-/** Seals what is full and removes what is old enough. One run at a time. */
-export async function retain(ledger: Ledger, options: RetentionOptions): Promise<RetentionReport> {
-  return new Retention(ledger, options).run();
 }

@@ -3,6 +3,7 @@
 // directory never both append.
 import type { Principal } from './access.ts';
 import { LedgerError, reasonOf } from './errors.ts';
+import { Keeper, type KeeperOptions } from './keeper.ts';
 import { type Ledger, openLedger } from './ledger.ts';
 import { STANDBY_EVERY_MS } from './limits.ts';
 import { LedgerMetrics } from './metrics.ts';
@@ -24,6 +25,10 @@ export interface ServeOptions {
   readonly witnesses?: readonly WitnessOptions[];
   /** URL of a PostgreSQL database to search in. */
   readonly searchIn?: string;
+  /** By default nothing is ever removed. */
+  readonly retention?: KeeperOptions['retention'];
+  /** Entries in a shard as a power of two; tests make it small. */
+  readonly shardLevel?: number;
   readonly warn?: (message: string) => void;
 }
 
@@ -44,6 +49,7 @@ class Service implements Serving {
   readonly #metrics: LedgerMetrics;
   readonly #server: ReturnType<typeof ledgerServer>;
   #witnesses: Witnesses | null = null;
+  #keeper: Keeper | null = null;
   #closing = false;
   #sleep: (() => void) | null = null;
 
@@ -53,6 +59,7 @@ class Service implements Serving {
     this.#metrics = new LedgerMetrics(() => this.ledger);
     this.#server = ledgerServer({
       ledger: () => this.ledger,
+      keeper: () => this.#keeper,
       directory: options.directory,
       principals: options.principals,
       metrics: this.#metrics,
@@ -85,6 +92,9 @@ class Service implements Serving {
           origin: this.#options.origin,
           warn: this.#warn,
           ...(this.#options.searchIn === undefined ? {} : { searchIn: this.#options.searchIn }),
+          ...(this.#options.shardLevel === undefined
+            ? {}
+            : { shardLevel: this.#options.shardLevel }),
           committed: (entries, milliseconds) => this.#metrics.committed(entries, milliseconds),
         });
         break;
@@ -98,8 +108,13 @@ class Service implements Serving {
       });
       if (this.#closing) return;
     }
-    if (this.#closing) await this.ledger.close();
-    else this.#witnesses = Witnesses.start(this.ledger, this.#options.witnesses ?? [], this.#warn);
+    if (this.#closing) return this.ledger.close();
+    this.#witnesses = Witnesses.start(this.ledger, this.#options.witnesses ?? [], this.#warn);
+    this.#keeper = new Keeper(this.ledger, {
+      retention: this.#options.retention ?? null,
+      metrics: this.#metrics,
+      warn: this.#warn,
+    });
   }
 
   async close(): Promise<void> {
@@ -109,6 +124,7 @@ class Service implements Serving {
     await this.#server.close();
     await this.active.catch(() => {});
     await this.#witnesses?.close();
+    await this.#keeper?.close();
     await this.ledger?.close();
   }
 }
@@ -116,24 +132,6 @@ class Service implements Serving {
 function portOf(server: ReturnType<typeof ledgerServer>): number {
   const address = server.server.address();
   return typeof address === 'object' && address !== null ? address.port : 0;
-}
-
-/** Serves a ledger that this process has open already: the embedded start with `ledger.listen`. */
-export async function listenLedger(
-  ledger: Ledger,
-  options: Pick<ServeOptions, 'host' | 'port' | 'principals' | 'publicLog' | 'tls'>,
-): Promise<{ readonly port: number; close(): Promise<void> }> {
-  const { principals, publicLog, tls } = options;
-  const server = ledgerServer({
-    ledger: () => ledger,
-    directory: ledger.directory,
-    principals,
-    metrics: new LedgerMetrics(() => ledger),
-    ...(publicLog === undefined ? {} : { publicLog }),
-    ...(tls === undefined ? {} : { tls }),
-  });
-  await server.listen({ host: options.host, port: options.port });
-  return { port: portOf(server), close: () => server.close() };
 }
 
 export async function serveLedger(options: ServeOptions): Promise<Serving> {

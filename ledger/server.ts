@@ -10,15 +10,18 @@ import { Access, type Principal, type Right } from './access.ts';
 import { readAppends } from './entry.ts';
 import { LedgerError, type LedgerErrorCode, reasonOf } from './errors.ts';
 import { DiskFiles } from './files.ts';
+import type { Keeper } from './keeper.ts';
 import type { Ledger } from './ledger.ts';
 import { HASH_BYTES, REQUEST_BYTES_MAX, TILE_WIDTH } from './limits.ts';
 import type { LedgerMetrics } from './metrics.ts';
 import { COLUMNS, type SearchQuery } from './search.ts';
+import { keeping } from './server-keep.ts';
 import { bundlePath, parseTilePath, splitBundle, type TilePlace, tilePath } from './tile.ts';
 
 export interface ServerOptions {
   /** null while this is the standby. */
   readonly ledger: () => Ledger | null;
+  readonly keeper: () => Keeper | null;
   readonly directory: string;
   readonly principals: readonly Principal[];
   readonly metrics: LedgerMetrics;
@@ -55,10 +58,11 @@ const zip = promisify(gzip);
 const IMMUTABLE = 'public, max-age=31536000, immutable';
 
 function active(options: ServerOptions): Ledger {
-  const ledger = options.ledger();
-  if (ledger === null)
-    throw new LedgerError('unavailable', 'This is the standby; ask the other instance.');
-  return ledger;
+  return options.ledger() ?? standby();
+}
+
+function standby(): never {
+  throw new LedgerError('unavailable', 'This is the standby; ask the other instance.');
 }
 
 function whole(text: unknown, name: string): number {
@@ -240,12 +244,12 @@ export function ledgerServer(options: ServerOptions): FastifyInstance {
   });
 
   server.post('/v1/append', async (request) => {
-    const { name, kinds } = demand(request, 'append');
-    const appends = readAppends(request.body, { name, kinds });
+    const appends = readAppends(request.body, demand(request, 'append'));
     return { answers: await active(options).append(appends) };
   });
   reads(server, options, demand);
   publicLog(server, options, demand);
+  keeping(server, () => options.keeper() ?? standby(), demand);
 
   server.get('/healthz', async (_, reply) => {
     const ledger = options.ledger();

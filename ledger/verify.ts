@@ -279,7 +279,30 @@ function order(findings: Finding[]): Finding[] {
   );
 }
 
+/** A running ledger may remove a shard, recorded, while it is read: then it is read again. */
+const LOG_TRIES = 3;
+
 export async function verifyLog(options: VerifyOptions): Promise<Verified> {
+  let result = await verifyOnce(options);
+  for (let attempt = 1; attempt < LOG_TRIES && !result.ok && hasGrown(options, result); attempt++)
+    result = await verifyOnce(options);
+  return result;
+}
+
+function hasGrown(
+  { directory, verifier, files }: VerifyOptions,
+  { checkpoint }: Verified,
+): boolean {
+  try {
+    return (
+      checkpoint !== null && new PublishedLog(directory, verifier, files).size > checkpoint.size
+    );
+  } catch {
+    return false;
+  }
+}
+
+async function verifyOnce(options: VerifyOptions): Promise<Verified> {
   const findings: Finding[] = [];
   let log: PublishedLog;
   try {

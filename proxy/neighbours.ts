@@ -52,6 +52,11 @@ export interface ApproverConfig {
   readonly oidc: OidcConfig | null;
   /** A YAML file of duty schedules and escalations, read again when it changes. */
   readonly routing: string | null;
+  /**
+   * For proxies: a file of signers with their public keys (`holdpoint signer export` writes one).
+   * With it, only those keys approve, whatever the approver says. null: the approver's word counts.
+   */
+  readonly signers: string | null;
   /** Webhooks may go to private addresses and over plain HTTP. */
   readonly private_webhooks: boolean;
 }
@@ -63,9 +68,15 @@ export interface LedgerClient {
   readonly token: Secret;
   /** SHA-256 fingerprint (hex) of the certificate it shows. */
   readonly certificate: string | null;
-  readonly may: readonly ('append' | 'read' | 'metrics')[];
-  /** Kinds of entries it may write; null is all. A proxy needs no signatures. */
+  /** `retain`: run retention, set and release legal holds. */
+  readonly may: readonly ('append' | 'read' | 'metrics' | 'retain')[];
+  /** Kinds of entries it may write, of those that its service writes; null is all of those. */
   readonly kinds: readonly Entry['kind'][] | null;
+  /**
+   * What its entries may have as `by`: a name, or the start of one where it ends in `/`. null: its
+   * own name, alone or before a `/`; a proxy writes as `proxy/<instance>`.
+   */
+  readonly writes_as: readonly string[] | null;
 }
 
 /** The ledger in this process: files in `directory`. */
@@ -85,6 +96,18 @@ export interface LedgerFiles {
   readonly standby: boolean;
   /** Who co-signs checkpoints: submission prefix and vkey. */
   readonly witnesses: readonly { readonly url: string; readonly key: string }[];
+  /**
+   * What is removed and when: days by class of effect, else by kind of entry, else `default`; none
+   * below `floor_days`, by default 183. `archive`: a directory for copies. null: all is kept.
+   */
+  readonly retention: {
+    readonly policy: {
+      readonly days: { readonly [classOrKind: string]: number };
+      readonly floor_days: number | undefined;
+    };
+    readonly every_ms: number;
+    readonly archive: string | null;
+  } | null;
 }
 
 export type LedgerConfig =
@@ -137,6 +160,7 @@ export function buildApprover(
       client_secret: secret(oidc.client_secret, base, at('oidc', 'client_secret')),
     },
     routing: from.routing === null ? null : resolve(base, from.routing),
+    signers: from.signers === null ? null : resolve(base, from.signers),
   };
 }
 
@@ -160,6 +184,10 @@ export function buildLedger(
   return {
     ...from,
     directory: from.directory === null ? where.directory : resolve(base, from.directory),
+    retention: from.retention && {
+      ...from.retention,
+      archive: from.retention.archive === null ? null : resolve(base, from.retention.archive),
+    },
     tls: from.tls && {
       cert: pem(from.tls.cert, base, at('tls', 'cert')),
       key: pem(from.tls.key, base, at('tls', 'key')),

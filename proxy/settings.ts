@@ -124,8 +124,9 @@ const ledgerClient = z
       .regex(/^[0-9a-f]{64}$/i, 'a SHA-256 fingerprint has 64 hex digits')
       .nullable()
       .default(null),
-    may: z.array(z.enum(['append', 'read', 'metrics'])).min(1),
+    may: z.array(z.enum(['append', 'read', 'metrics', 'retain'])).min(1),
     kinds: z.array(z.enum(ENTRY_KINDS)).nullable().default(null),
+    writes_as: z.array(text).min(1).nullable().default(null),
   })
   .refine(
     (value) => value.token !== null || value.certificate !== null,
@@ -149,6 +150,20 @@ const ledger = z
       public_log: z.boolean().default(false),
       standby: z.boolean().default(false),
       witnesses: z.array(z.strictObject({ url: z.url(), key: text })).default([]),
+      retention: z
+        .strictObject({
+          days: z.record(text, z.number().nonnegative()),
+          floor_days: z.number().nonnegative().optional(),
+          every: duration.default(6 * 3_600_000),
+          archive: file,
+        })
+        .transform(({ days, floor_days, every, archive }) => ({
+          policy: { days, floor_days },
+          every_ms: every,
+          archive,
+        }))
+        .nullable()
+        .default(null),
     }),
     z.strictObject({
       kind: z.literal('http'),
@@ -179,6 +194,7 @@ const approver = z
     ledger_key: file,
     oidc: oidc.nullable().default(null),
     routing: file,
+    signers: file,
     private_webhooks: z.boolean().default(false),
   })
   .prefault({});

@@ -2,9 +2,10 @@
 // Invariant: who may do what comes from one file, which holds digests of tokens and never a token.
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { tokenDigest } from '../../ledger/access.ts';
+import { RIGHTS, tokenDigest } from '../../ledger/access.ts';
 import { KINDS } from '../../ledger/entry.ts';
 import { serveLedger } from '../../ledger/serve.ts';
+import { policyFile } from './keep.ts';
 
 const digest = z
   .string()
@@ -14,11 +15,12 @@ const digest = z
 const accessFile = z.array(
   z.strictObject({
     name: z.string().min(1),
-    rights: z.array(z.enum(['append', 'read', 'metrics'])).min(1),
+    rights: z.array(z.enum(RIGHTS)).min(1),
     kinds: z
       .array(z.string().refine((kind) => KINDS.some((known) => known === kind), 'no such kind'))
       .nullable()
       .default(null),
+    writes_as: z.array(z.string().min(1)).min(1).nullable().default(null),
     token_sha256: digest.default(null),
     certificate_sha256: digest.default(null),
   }),
@@ -35,6 +37,8 @@ export interface ServeArguments {
   readonly clientCa?: string;
   readonly standby?: boolean;
   readonly searchIn?: string;
+  readonly retention?: string;
+  readonly archive?: string;
   readonly witness: readonly string[];
 }
 
@@ -72,6 +76,13 @@ export async function serveCommand(options: ServeArguments): Promise<void> {
     ...(options.searchIn === undefined
       ? {}
       : { searchIn: readFileSync(options.searchIn, 'utf8').trim() }),
+    retention:
+      options.retention === undefined
+        ? null
+        : {
+            policy: policyFile.parse(JSON.parse(readFileSync(options.retention, 'utf8'))),
+            archive: options.archive ?? null,
+          },
     witnesses: options.witness.map(witnessOf),
     warn,
     ...(tlsCert === undefined || tlsKey === undefined

@@ -73,21 +73,55 @@ class DirectorySource implements Source {
   }
 }
 
+async function ask(
+  url: string,
+  token: string | null,
+  method: 'GET' | 'POST' | 'DELETE',
+  path: string,
+  body?: object,
+): Promise<unknown> {
+  const response = await request(`${url}${path}`, {
+    method,
+    headers: {
+      ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    body: body === undefined ? null : JSON.stringify(body),
+  });
+  const answer = (await response.body.json()) as { message?: string };
+  if (response.statusCode === 200) return answer;
+  throw new Error(answer.message ?? `the ledger answered ${response.statusCode}`);
+}
+
+function serviceOf(options: SourceOptions): { url: string; token: string | null } {
+  const { url = '', tokenFile } = options;
+  const token = tokenFile === undefined ? null : readFileSync(tokenFile, 'utf8').trim();
+  return { url: url.replace(/\/$/, ''), token };
+}
+
+/** One request to the service of `--url`. */
+export function askService(
+  options: SourceOptions,
+  method: 'GET' | 'POST' | 'DELETE',
+  path: string,
+  body?: object,
+): Promise<unknown> {
+  const { url, token } = serviceOf(options);
+  return ask(url, token, method, path, body);
+}
+
 class ServiceSource implements Source {
   readonly #url: string;
   readonly #token: string | null;
 
-  constructor(url: string, tokenFile: string | undefined) {
-    this.#url = url.replace(/\/$/, '');
-    this.#token = tokenFile === undefined ? null : readFileSync(tokenFile, 'utf8').trim();
+  constructor(options: SourceOptions) {
+    const { url, token } = serviceOf(options);
+    this.#url = url;
+    this.#token = token;
   }
 
-  async #get(path: string): Promise<unknown> {
-    const authorization = this.#token === null ? {} : { authorization: `Bearer ${this.#token}` };
-    const response = await request(`${this.#url}${path}`, { headers: authorization });
-    const answer = (await response.body.json()) as { message?: string };
-    if (response.statusCode === 200) return answer;
-    throw new Error(answer.message ?? `the ledger answered ${response.statusCode}`);
+  #get(path: string): Promise<unknown> {
+    return ask(this.#url, this.#token, 'GET', path);
   }
 
   async search(query: SearchQuery): Promise<SearchPage> {
@@ -104,7 +138,7 @@ class ServiceSource implements Source {
 }
 
 export function openSource(options: SourceOptions): Source {
-  if (options.url !== undefined) return new ServiceSource(options.url, options.tokenFile);
+  if (options.url !== undefined) return new ServiceSource(options);
   if (options.directory !== undefined) return new DirectorySource(options.directory);
   throw new Error(
     'Say where the ledger is: --directory PATH, or --url URL with --token-file PATH.',

@@ -28,6 +28,11 @@ export async function openLedgerHere(
   const { openLedger } = await import('../../ledger/ledger.ts');
   const ledger = await step('open the ledger', () => openLedger({ directory, origin, warn }));
   stack.defer(() => ledger.close());
+  const { Keeper } = await import('../../ledger/keeper.ts');
+  const keeper = await step('keep the ledger', async () => {
+    return new Keeper(ledger, { retention: from.retention, metrics: null, warn });
+  });
+  stack.defer(() => keeper.close());
   return ledger;
 }
 
@@ -48,6 +53,7 @@ async function serve(
       principals,
       standby,
       witnesses,
+      retention: from.retention,
       publicLog: from.public_log,
       ...(tls === null ? {} : { tls: { cert: tls.cert, key: tls.key, clientCa: tls.client_ca } }),
       warn,
@@ -78,6 +84,7 @@ async function principalOf(client: LedgerClient) {
     name: client.name,
     rights: client.may,
     kinds: client.kinds,
+    writes_as: client.writes_as,
     token_sha256: token === undefined ? null : tokenDigest(token),
     certificate_sha256: client.certificate,
   };

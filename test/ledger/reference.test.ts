@@ -113,7 +113,7 @@ test('ENTRIES.md is what the contract says', () => {
 });
 
 test('the door demands every field that it lists', () => {
-  const writer = { name: 'test', kinds: null };
+  const writer = { name: 'proxy', kinds: null, writes_as: null };
   const { key, entry } = appendOf(1);
   assert.equal(readAppends({ appends: [{ key, entry }] }, writer).length, 1);
   for (const name of Object.keys(entry)) {

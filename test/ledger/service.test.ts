@@ -38,6 +38,7 @@ function principal(
     name,
     rights,
     kinds: null,
+    writes_as: null,
     token_sha256: token === undefined ? null : tokenDigest(token),
     certificate_sha256: null,
     ...over,
@@ -240,7 +241,12 @@ test('mutual TLS: a known client certificate has its rights, an unknown one none
   ]);
   const fingerprint = new X509Certificate(known.cert).fingerprint256.replaceAll(':', '');
   const serving = await serve('tls', {
-    principals: [principal('proxy-1', ['append'], { certificate_sha256: fingerprint })],
+    principals: [
+      principal('proxy-1', ['append'], {
+        certificate_sha256: fingerprint,
+        writes_as: ['proxy/test'],
+      }),
+    ],
     tls: { cert: server.cert, key: server.private, clientCa: `${known.cert}\n${stranger.cert}` },
   });
   const remote = (pair: { cert: string; private: string }) =>

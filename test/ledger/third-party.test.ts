@@ -38,14 +38,14 @@ test("Go's sumdb packages accept log, proofs and earlier checkpoints, and find a
     4096, 4096, 4096, 4096,
   ]) {
     await ledger.append(Array.from({ length: batch }, () => appendOf(number++)));
-    keep(`checkpoint-${number}`, ledger.checkpoint);
+    keep(`checkpoint-${ledger.size}`, ledger.checkpoint);
   }
   for (const index of [0, 1, 255, 256, 65_535, 65_536, ledger.size - 1])
     keep(`proof-${index}`, await ledger.proof(index));
   await ledger.close();
   const log = join(where, 'log');
   const output = execFileSync(program, [log, ledger.publicKey, ...files], { encoding: 'utf8' });
-  assert.equal(output, `ok ${number} ${ledger.root} ${files.length}\n`);
+  assert.equal(output, `ok ${ledger.size} ${ledger.root} ${files.length}\n`);
   const bundle = join(log, 'tile/entries/007');
   const bytes = readFileSync(bundle);
   bytes[500] = (bytes[500] ?? 0) ^ 1;
