@@ -160,7 +160,8 @@ export async function recheckReceipt(
   keys: JSONWebKeySet,
   options: {
     readonly now: number;
-    readonly trusted?: ReadonlySet<string>;
+    /** Is this the key of that person, by the checker's own list? */
+    readonly trusted?: (signer: { readonly name: string; readonly key: string }) => boolean;
     readonly passkeys?: PasskeyRules;
   },
 ): Promise<RecheckedReceipt> {
@@ -180,7 +181,7 @@ export async function recheckReceipt(
       key: s.key,
       channel: s.channel,
       fault: await recheckSigner(claims, s, keys, options.passkeys ?? null),
-      known: options.trusted ? options.trusted.has(s.key) : null,
+      known: options.trusted ? options.trusted(s) : null,
     });
   }
   return { claims, expired: claims.exp * 1000 <= options.now, signers };

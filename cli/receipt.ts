@@ -6,6 +6,7 @@ import { Command } from 'commander';
 import type { JSONWebKeySet } from 'jose';
 import { recheckReceipt } from '../approver/receipt.ts';
 import { UserError } from '../proxy/errors.ts';
+import { foldSigner, parsePinned } from '../proxy/hold/signers.ts';
 
 export function receiptCommand(): Command {
   const receipt = new Command('receipt').description('the signed proof of an approval');
@@ -14,10 +15,10 @@ export function receiptCommand(): Command {
     .description('check the approver’s signature and each signer’s')
     .argument('<receipt>', 'the JWS itself, or a file that holds it (- for standard input)')
     .requiredOption('--keys <file-or-url>', 'the approver’s public keys (JWKS)')
-    .option('--signers <file>', 'thumbprints of the keys you trust, one a line')
+    .option('--signers <file>', 'the pinned list of `signer export`, or thumbprints, one a line')
     .option('--json', 'for programs')
     .action(async (given: string, o: { keys: string; signers?: string; json?: boolean }) => {
-      const trusted = o.signers === undefined ? null : await thumbprints(o.signers);
+      const trusted = o.signers === undefined ? null : await listOf(o.signers);
       const keys = await keysOf(o.keys);
       const options = { now: Date.now(), ...(trusted ? { trusted } : {}) };
       const checked = await recheckReceipt(await jwsOf(given), keys, options).catch(
@@ -59,9 +60,18 @@ async function keysOf(place: string): Promise<JSONWebKeySet> {
   return JSON.parse(await textOf(place)) as JSONWebKeySet;
 }
 
-async function thumbprints(file: string): Promise<ReadonlySet<string>> {
-  const lines = (await textOf(file)).split('\n');
-  return new Set(lines.map((l) => l.trim()).filter((l) => l !== '' && !l.startsWith('#')));
+/** The keys that the checker trusts: whose each is, where the file says so. */
+async function listOf(
+  file: string,
+): Promise<(signer: { readonly name: string; readonly key: string }) => boolean> {
+  const text = await textOf(file);
+  if (/^\s*["']?signers["']?\s*:|^\s*\{/m.test(text)) {
+    const { keys } = await parsePinned(text, file);
+    return ({ name, key }) => foldSigner(keys.get(key)?.name ?? '') === foldSigner(name);
+  }
+  const lines = text.split('\n').map((l) => l.trim());
+  const known = new Set(lines.filter((l) => l !== '' && !l.startsWith('#')));
+  return ({ key }) => known.has(key);
 }
 
 async function textOf(file: string): Promise<string> {

@@ -1,9 +1,10 @@
-// holdpoint signer add|list|invite|revoke: the named people who may sign, and their keys.
+// holdpoint signer add|list|export|invite|revoke: the named people who may sign, and their keys.
 // Invariant: a private key is made here, stays in a file of its owner, and never reaches the store.
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { chmod, mkdir, open, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Command } from 'commander';
+import { stringify } from 'yaml';
 import { ApproverError } from '../approver/errors.ts';
 import { makeInvite } from '../approver/main.ts';
 import { newPrivateKey, publicJwk } from '../approver/receipt.ts';
@@ -129,6 +130,16 @@ export function signerCommand(): Command {
       });
     });
   signer
+    .command('export')
+    .description('the pinned list for proxies (approver.signers): people and their public keys')
+    .option('--server <url>', 'the approver’s address: passkeys count only from there')
+    .option(...store, STORE)
+    .action(async (o: { store: string; server?: string }) => {
+      await withStore(o.store, async (s) =>
+        print(stringify(await pinnedList(s, o.server ?? null))),
+      );
+    });
+  signer
     .command('invite')
     .description('a one-time link that signs a person in, to enrol a passkey')
     .argument('<name>')
@@ -153,6 +164,19 @@ export function signerCommand(): Command {
       });
     });
   return signer;
+}
+
+/** Everybody who may sign now, with the keys that are not revoked. */
+async function pinnedList(store: Store, server: string | null) {
+  const signers = [];
+  for (const { name, groups, active, roles } of await store.signers.list()) {
+    const keys = (await store.signers.keys(name)).filter((k) => k.revoked === null);
+    if (!active || !roles.includes('signer') || keys.length === 0) continue;
+    signers.push({ name, groups: [...groups], keys: keys.map((k) => ({ ...k.jwk })) });
+  }
+  if (server === null) return { signers };
+  const { origin, hostname } = new URL(server);
+  return { signers, passkeys: { origins: [origin], rp_id: hostname } };
 }
 
 interface AddOptions {

@@ -8,6 +8,7 @@ import type { HoldRequest } from '../../approver/contract.ts';
 import { checkSignature, thumbprint } from '../../approver/sign.ts';
 import type { ReceiptClaims } from '../contract.ts';
 import { channelsOf, type HoldDemand, KEY_CHANNELS } from '../verdict/verdict.ts';
+import { foldSigner, groupsBy, type Pinned, unpinned } from './signers.ts';
 
 /**
  * The approver's public keys now; asked again when a receipt names a key that is not among them.
@@ -28,7 +29,14 @@ export async function checkReceipt(
   expected: Expected,
   keys: ApproverKeys,
   now: number,
+  signers: (() => Promise<Pinned>) | null = null,
 ): Promise<CheckedReceipt> {
+  let pinned: Pinned | null;
+  try {
+    pinned = (await signers?.()) ?? null;
+  } catch (e) {
+    return { ok: false, why: reasonOf(e) };
+  }
   let claims: ReceiptClaims;
   try {
     claims = (await verified(jws, keys, now)) as unknown as ReceiptClaims;
@@ -36,7 +44,9 @@ export async function checkReceipt(
     return { ok: false, why: `the receipt's own signature or dates are bad: ${reasonOf(e)}` };
   }
   const why =
-    mismatch(claims, expected) ?? (await badSigner(claims, keys)) ?? unmet(claims, expected);
+    mismatch(claims, expected) ??
+    (await badSigner(claims, keys, pinned)) ??
+    unmet(claims, expected, pinned);
   return why === null ? { ok: true, claims } : { ok: false, why };
 }
 
@@ -77,7 +87,11 @@ function mismatch(claims: ReceiptClaims, expected: Expected): string | null {
  * The people's signatures themselves, each over this binding, with the key that the receipt names.
  * One without a key of the person's own has to be attested by a key of the approver's.
  */
-async function badSigner(claims: ReceiptClaims, keys: ApproverKeys): Promise<string | null> {
+async function badSigner(
+  claims: ReceiptClaims,
+  keys: ApproverKeys,
+  pinned: Pinned | null,
+): Promise<string | null> {
   if (!Array.isArray(claims.signers) || claims.signers.length === 0) return 'nobody signed';
   for (const s of claims.signers) {
     if ((await thumbprint(s.jwk).catch(() => null)) !== s.key) {
@@ -90,7 +104,9 @@ async function badSigner(claims: ReceiptClaims, keys: ApproverKeys): Promise<str
     if (attested && !(await keys(false)).keys.some((k) => k.kid === s.key)) {
       return `no approver attests that ${s.name} decided on channel ${s.channel}`;
     }
-    const fault = checkSignature(approvalIn(claims, s), s.jwk, s, null);
+    const foreign = pinned === null ? null : unpinned(s, pinned);
+    if (foreign !== null) return foreign;
+    const fault = checkSignature(approvalIn(claims, s), s.jwk, s, pinned?.passkeys ?? null);
     if (fault !== null) return `the signature of ${s.name} is bad: ${fault}`;
   }
   return null;
@@ -100,19 +116,19 @@ async function badSigner(claims: ReceiptClaims, keys: ApproverKeys): Promise<str
  * Enough different people, of the groups and on the channels that the proxy's own policy demanded,
  * none of them the agent.
  */
-function unmet(claims: ReceiptClaims, expected: Expected): string | null {
-  const fold = (name: string) => name.normalize('NFKC').toLowerCase().trim();
-  if (claims.signers.some((s) => fold(s.name) === fold(expected.binding.agent))) {
+function unmet(claims: ReceiptClaims, expected: Expected, pinned: Pinned | null): string | null {
+  const agent = foldSigner(expected.binding.agent);
+  if (claims.signers.some((s) => foldSigner(s.name) === agent)) {
     return 'the agent itself is among the signers';
   }
   for (const demand of expected.demands) {
     const groups = demand.group.split('|').map((g) => g.trim());
     const channels = channelsOf(demand);
     const people = claims.signers.filter(
-      (s) => channels.includes(s.channel) && s.groups.some((g) => groups.includes(g)),
+      (s) => channels.includes(s.channel) && groupsBy(s, pinned).some((g) => groups.includes(g)),
     );
     const proofs = new Set(people.map(proofOf));
-    const names = new Set(people.map((s) => fold(s.name)));
+    const names = new Set(people.map((s) => foldSigner(s.name)));
     if (Math.min(proofs.size, names.size) < demand.signatures) return short(demand);
   }
   return null;

@@ -18,6 +18,7 @@ import type { HoldAnswer } from '../contract.ts';
 import type { Operation } from '../operation.ts';
 import { type ApproverKeys, type CheckedReceipt, checkReceipt, type Expected } from './receipt.ts';
 import { type HeldAs, holdRequestOf } from './request.ts';
+import type { Pinned } from './signers.ts';
 
 /**
  * Bus or approver can't be reached: the change is refused with this reason, and nothing is lost.
@@ -35,6 +36,8 @@ export interface HoldParts {
   /** This proxy's name, for the log and the bus. */
   readonly instance: string;
   readonly keys: ApproverKeys;
+  /** The pinned list of signers; without it the approver's word for whose key it is counts. */
+  readonly signers?: () => Promise<Pinned>;
   readonly now?: () => number;
 }
 
@@ -72,6 +75,7 @@ const KEPT_ANSWERS = 1_000;
 export class Holds {
   readonly #bus: Bus;
   readonly #keys: ApproverKeys;
+  readonly #signers: (() => Promise<Pinned>) | null;
   readonly #now: () => number;
   readonly #waiters = new Map<string, Set<Waiter>>();
   readonly #answers = new Map<string, HoldAnswer>();
@@ -80,6 +84,7 @@ export class Holds {
   constructor(parts: HoldParts) {
     this.#bus = parts.bus;
     this.#keys = parts.keys;
+    this.#signers = parts.signers ?? null;
     this.#now = parts.now ?? Date.now;
   }
 
@@ -185,6 +190,7 @@ export class Holds {
     try {
       // Redeeming uses the approval up: first be sure that its receipt can be checked.
       await this.#keys(false);
+      await this.#signers?.();
       const ask = { hold, digest, agent, operation };
       answer = (await this.#bus.request(HOLD_REDEEM, ask, ASK_MS)) as RedeemedHold;
     } catch (cause) {
@@ -200,7 +206,7 @@ export class Holds {
 
   /** The one gate: signature, dates and every claim against the proxy's own binding. */
   async checkReceipt(jws: string, expected: Expected): Promise<CheckedReceipt> {
-    return await checkReceipt(jws, expected, this.#keys, this.#now());
+    return await checkReceipt(jws, expected, this.#keys, this.#now(), this.#signers);
   }
 
   /** Tells what became of it; for people and the dashboard, so a bus that is away is no failure. */
