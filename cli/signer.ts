@@ -129,16 +129,7 @@ export function signerCommand(): Command {
         }
       });
     });
-  signer
-    .command('export')
-    .description('the pinned list for proxies (approver.signers): people and their public keys')
-    .option('--server <url>', 'the approver’s address: passkeys count only from there')
-    .option(...store, STORE)
-    .action(async (o: { store: string; server?: string }) => {
-      await withStore(o.store, async (s) =>
-        print(stringify(await pinnedList(s, o.server ?? null))),
-      );
-    });
+  exporting(signer);
   signer
     .command('invite')
     .description('a one-time link that signs a person in, to enrol a passkey')
@@ -164,6 +155,19 @@ export function signerCommand(): Command {
       });
     });
   return signer;
+}
+
+function exporting(signer: Command): void {
+  signer
+    .command('export')
+    .description('the pinned list for proxies (approver.signers): people and their public keys')
+    .option('--server <url>', 'the approver’s address: passkeys count only from there')
+    .option(...store, STORE)
+    .action(async (o: { store: string; server?: string }) => {
+      await withStore(o.store, async (s) =>
+        print(stringify(await pinnedList(s, o.server ?? null))),
+      );
+    });
 }
 
 /** Everybody who may sign now, with the keys that are not revoked. */

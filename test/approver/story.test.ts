@@ -1,5 +1,6 @@
-// An operation's whole story on the page: the proxy's entries, the people's, the outcome, each proof
-// checked in the browser; with the ledger in this process and apart, behind a token that may read.
+// An operation's whole story on the page: the proxy's entries, the people's, the outcome, each
+// proof checked in the browser; with the ledger in this process and apart, behind a token that may
+// read.
 // Invariant: what is shown as checked was checked against the ledger's own key.
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
