@@ -10,7 +10,7 @@ import type { Agents } from './agents.ts';
 import type { Address, Config } from './config.ts';
 import { ENGINES, type Engine } from './engine.ts';
 import type { ApproverKeys } from './hold/receipt.ts';
-import { pinnedFrom } from './hold/signers.ts';
+import { type Pinned, pinnedFrom } from './hold/signers.ts';
 import { Holds } from './hold/wait.ts';
 import { LIMITS } from './limits.ts';
 import { loadParser } from './postgres/parser.ts';
@@ -66,11 +66,7 @@ export async function startProxy(parts: ProxyParts): Promise<Proxy> {
     if (digest !== previous) noted({ digest, previous, accepted: true, message: null });
   });
   await parser;
-  const pinned = config.approver.signers === null ? null : pinnedFrom(config.approver.signers);
-  // A list that can't be read is told at the start, not with the first approval.
-  await pinned?.();
-  const signers = pinned === null ? {} : { signers: pinned };
-  const holds = new Holds({ bus, instance: config.instance, keys, ...signers });
+  const holds = new Holds({ bus, instance: config.instance, keys, ...(await signersOf(config)) });
   await holds.start();
   const services = servicesOf({
     policy,
@@ -111,6 +107,14 @@ export async function startProxy(parts: ProxyParts): Promise<Proxy> {
       await recorder.close();
     },
   };
+}
+
+/** A list that can't be read is told at the start, not with the first approval. */
+async function signersOf(config: Config): Promise<{ signers?: () => Promise<Pinned> }> {
+  if (config.approver.signers === null) return {};
+  const signers = pinnedFrom(config.approver.signers);
+  await signers();
+  return { signers };
 }
 
 type Noted = Pick<PolicyEntry, 'digest' | 'previous' | 'accepted' | 'message'>;
