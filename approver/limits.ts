@@ -111,3 +111,8 @@ export const INBOUND_SKEW_MS = 5 * MINUTE;
 /** Largest request that comes in, and largest answer of a chat's API that is read. */
 export const INBOUND_BYTES = 256 * 1024;
 export const CHAT_ANSWER_BYTES = 1024 * 1024;
+/** How often holds are looked at that are to be reminded of, and how many at once. */
+export const REMIND_MS = 5 * SECOND;
+export const REMIND_BATCH = 100;
+/** A ledger or a bus that is away for this long is worth an alert. */
+export const OUTAGE_MS = 30 * SECOND;

@@ -19,11 +19,13 @@ import {
   HOLD_STATE,
   HOLD_TOLD,
   type HoldOutcome,
+  type RedeemHold,
 } from './contract.ts';
 import { Desk } from './desk.ts';
 import { ApproverError } from './errors.ts';
-import { INVITE_MS, SWEEP_MS } from './limits.ts';
+import { INVITE_MS } from './limits.ts';
 import { approverKey } from './receipt.ts';
+import { Reminders } from './remind.ts';
 import {
   parseFind,
   parseMode,
@@ -37,7 +39,8 @@ import { NO_ROUTING, type Routing } from './routing.ts';
 import type { DeskEvent } from './settle.ts';
 import type { PasskeyRules } from './sign.ts';
 import type { Store } from './store.ts';
-import { Dispatcher } from './webhook/dispatch.ts';
+import { type SweepParts, startSweep } from './sweep.ts';
+import { type Alert, Dispatcher } from './webhook/dispatch.ts';
 import { Integrations } from './webhook/integrations.ts';
 import { Sealer } from './webhook/secret.ts';
 import { Sender } from './webhook/send.ts';
@@ -110,13 +113,11 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
   const app = await serve(
     {
       ...rooms,
+      ...out,
       desk,
       streams,
       dispatcher,
       key,
-      integrations,
-      sender,
-      page,
       origins,
       oidc: settings.oidc ?? null,
       invite: link,
@@ -132,9 +133,10 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
   const local = `${settings.listen.tls ? 'https' : 'http'}://localhost:${port}`;
   if (settings.publicUrl === undefined) setOrigin(local, origins, passkeys);
   origins.push(local, local.replace('localhost', '127.0.0.1'));
-  const subscriptions = await hear(desk, dispatcher, bus, log);
+  const subscriptions = await hear(desk, store, dispatcher, bus, log);
   const others = await told.listen();
-  const stopSweep = startSweep(desk, log);
+  const away = () => ({ ledger: ledger.unavailable, bus: bus.unavailable });
+  const stopSweep = sweeping({ ...rooms, desk, away }, dispatcher);
   return {
     url: origins[0] ?? local,
     port,
@@ -171,6 +173,15 @@ function teller(bus: Bus, streams: Streams, dispatcher: Dispatcher) {
   };
 }
 
+function sweeping(
+  p: Omit<SweepParts, 'reminders' | 'alert'> & { readonly store: Store; routing: () => Routing },
+  dispatcher: Dispatcher,
+): () => Promise<void> {
+  const alert = (a: Alert) => dispatcher.alert(a);
+  const remind = (hold: string, stage: string) => dispatcher.remind(hold, stage);
+  return startSweep({ ...p, alert, reminders: new Reminders({ ...p, remind, alert }) });
+}
+
 function setOrigin(url: string, origins: string[], passkeys: { rpId: string }): void {
   const { origin, hostname } = new URL(url);
   origins.push(origin);
@@ -196,8 +207,23 @@ export async function makeInvite(store: Store, signer: string, now: number): Pro
   return token;
 }
 
+/** Whoever asks for another's approval, or for other bytes than were approved, is told of. */
+async function lookInto(ask: RedeemHold, store: Store, dispatcher: Dispatcher): Promise<void> {
+  const hold = await store.holds.resolve(ask.hold);
+  if (!hold) return;
+  const { agent, digest } = hold.request;
+  if (agent.name === ask.agent && digest === ask.digest) return;
+  const what =
+    agent.name === ask.agent
+      ? 'an agent tried to use an approval for something else than was approved'
+      : 'an agent tried to use an approval of another agent';
+  const detail = { hold: hold.id, agent: ask.agent, approved_for: agent.name };
+  await dispatcher.alert({ id: `misuse ${hold.id} ${ask.agent} ${ask.digest}`, what, detail });
+}
+
 async function hear(
   desk: Desk,
+  store: Store,
   dispatcher: Dispatcher,
   bus: Bus,
   log: (message: string, detail: { readonly [name: string]: unknown }) => void,
@@ -210,7 +236,12 @@ async function hear(
     await bus.respond(HOLD_STATE, async (_subject, body) => {
       return await desk.state(parseState(body).hold);
     }),
-    await bus.respond(HOLD_REDEEM, async (_subject, body) => await desk.redeem(parseRedeem(body))),
+    await bus.respond(HOLD_REDEEM, async (_subject, body) => {
+      const ask = parseRedeem(body);
+      const answer = await desk.redeem(ask);
+      if (!answer.ok) void lookInto(ask, store, dispatcher).catch(() => {});
+      return answer;
+    }),
     await bus.consume('holdpoint-approver', HOLD_REQUESTED, async (_subject, body) => {
       const parsed = parseRequest(body);
       if (parsed.ok) return void (await desk.receive(parsed.value));
@@ -233,30 +264,6 @@ async function hear(
       await desk.outcome(outcome);
     }),
   ];
-}
-
-/** One sweep at a time; the returned function ends it and waits for the one under way. */
-function startSweep(
-  desk: Desk,
-  log: (message: string, detail: { readonly [name: string]: unknown }) => void,
-): () => Promise<void> {
-  let stopped = false;
-  let timer: NodeJS.Timeout | undefined;
-  let running: Promise<void> = Promise.resolve();
-  const turn = () => {
-    running = desk
-      .sweep()
-      .catch((e: unknown) => log('the sweep failed', { error: String(e) }))
-      .then(() => {
-        if (!stopped) timer = setTimeout(turn, SWEEP_MS);
-      });
-  };
-  turn();
-  return async () => {
-    stopped = true;
-    clearTimeout(timer);
-    await running;
-  };
 }
 
 export type { PasskeyRules };

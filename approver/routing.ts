@@ -7,6 +7,24 @@ import { foldName, type Signer, type SignerStore } from './store/signers.ts';
 
 const time = z.iso.datetime({ offset: true });
 
+const ofDay = z.string().regex(/^(?:[01]\d|2[0-3]):[0-5]\d$|^24:00$/, 'write a time like 22:00');
+
+/** Hours of a day, past midnight where `to` is not after `from`; of every day or of those named. */
+const quiet = z.strictObject({
+  from: ofDay,
+  to: ofDay,
+  zone: z.string().refine(isZone, 'write a time zone like Europe/Berlin'),
+  days: z.array(z.enum(['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'])).exactOptional(),
+});
+
+function isZone(zone: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: zone }) !== null;
+  } catch {
+    return false;
+  }
+}
+
 export const routing = z.strictObject({
   /** Groups whose one member is whoever is on duty. */
   schedules: z
@@ -35,10 +53,22 @@ export const routing = z.strictObject({
       }),
     )
     .default([]),
+  /** Those who could sign are reminded so long before a hold escalates or ends; 0 is never. */
+  reminders: z
+    .strictObject({
+      before_minutes: z
+        .number()
+        .nonnegative()
+        .max(24 * 60)
+        .default(5),
+      /** When nobody is reminded. */
+      quiet: z.array(quiet).default([]),
+    })
+    .prefault({}),
 });
 export type Routing = z.infer<typeof routing>;
 
-export const NO_ROUTING: Routing = { schedules: [], escalations: [] };
+export const NO_ROUTING: Routing = routing.parse({});
 
 /** From configuration data; throws what is wrong with it in words. */
 export function parseRouting(data: unknown): Routing {

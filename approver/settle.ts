@@ -86,7 +86,11 @@ export class Settler {
     const { id, state } = hold;
     if (state !== 'redeemed') await this.publish(hold, [id, ...(await holds.aliases(id))]);
     for (const { signer } of await holds.signatures(id)) {
-      if (state !== 'redeemed') await this.#p.told({ kind: 'signed', hold: id, who: signer });
+      await this.#p.told({ kind: 'signed', hold: id, who: signer });
+    }
+    // What came after an approval may have come before it was told of.
+    if (hold.receipt !== null && state !== 'approved') {
+      await this.#p.told({ kind: 'approved', hold: id });
     }
     if (state !== 'pending') await this.#p.told({ kind: state, hold: id });
     await holds.setPublished(hold);

@@ -8,6 +8,7 @@ import { migrate } from './store/migrations.ts';
 import { openPostgres } from './store/postgres.ts';
 import { SignerStore } from './store/signers.ts';
 import { openSqlite } from './store/sqlite.ts';
+import { StageStore } from './store/stages.ts';
 import { WebhookStore } from './store/webhooks.ts';
 
 export interface Store {
@@ -16,6 +17,7 @@ export interface Store {
   readonly signers: SignerStore;
   readonly webhooks: WebhookStore;
   readonly integrations: IntegrationStore;
+  readonly stages: StageStore;
   close(): Promise<void>;
 }
 
@@ -34,6 +36,7 @@ export async function openStore(place: string): Promise<Store> {
     signers: new SignerStore(db),
     webhooks: new WebhookStore(db),
     integrations: new IntegrationStore(db),
+    stages: new StageStore(db),
     close: () => db.close(),
   };
 }

@@ -251,10 +251,10 @@ export class HoldStore {
     return await recordsOf(this.#db, hold);
   }
 
-  /** What became of the redeemed operation, told once. */
+  /** What became of the redeemed operation; false when something else is known of it. */
   async setOutcome(id: string, outcome: string): Promise<boolean> {
-    const sql = 'UPDATE holds SET outcome = ? WHERE id = ? AND outcome IS NULL';
-    return (await this.#db.run(sql, outcome, id)) === 1;
+    const sql = 'UPDATE holds SET outcome = ? WHERE id = ? AND (outcome IS NULL OR outcome = ?)';
+    return (await this.#db.run(sql, outcome, id, outcome)) === 1;
   }
 
   async list(filter: HoldFilter): Promise<readonly Hold[]> {
@@ -348,7 +348,7 @@ async function signaturesOf(db: Db, hold: string): Promise<readonly Signature[]>
   return rows.map(toSignature);
 }
 
-function toHold(row: Row): Hold {
+export function toHold(row: Row): Hold {
   return {
     id: text(row, 'id'),
     request: JSON.parse(text(row, 'request')) as HoldRequest,

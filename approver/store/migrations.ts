@@ -77,6 +77,11 @@ const STEPS: readonly (readonly string[])[] = [
       conversation TEXT NOT NULL, message TEXT NOT NULL, PRIMARY KEY (webhook, hold))`,
     `CREATE INDEX deliveries_hold ON deliveries (webhook, hold) WHERE state = 'waiting'`,
   ],
+  [
+    `CREATE TABLE stages (
+      hold TEXT NOT NULL REFERENCES holds (id), stage TEXT NOT NULL, PRIMARY KEY (hold, stage))`,
+    `CREATE INDEX holds_ending ON holds (expires) WHERE state = 'pending'`,
+  ],
 ];
 
 export async function migrate(db: Db): Promise<void> {
