@@ -61,8 +61,9 @@ export class Desk {
         return null;
       }
     }
-    const asked = Date.parse(request.asked);
-    const life = Date.parse(request.expires) - asked;
+    // A proxy whose clock is ahead can't make a hold live longer.
+    const asked = Math.min(Date.parse(request.asked), this.#p.now());
+    const life = Date.parse(request.expires) - Date.parse(request.asked);
     const expires =
       asked + Math.min(Math.max(life, limits.HOLD_LIFE_LEAST_MS), limits.HOLD_LIFE_MOST_MS);
     for (let attempt = 0; attempt < limits.DECIDE_ATTEMPTS; attempt++) {
@@ -201,6 +202,10 @@ export class Desk {
       if (await this.#signedBefore(hold, given)) return await this.#after(hold.id);
       const { signer, signature } = await checkDecision(this.#p, hold, given);
       const result = await store.holds.sign(hold, signature, async (all, people) => {
+        // Its time may have ended while the signature was checked.
+        if (hold.expires <= this.#p.now()) {
+          throw new ApproverError('decided', `hold ${hold.id} has expired`);
+        }
         const change = await consequence(this.#p, hold, signature, all, people);
         const entries = [this.#signatureEntry(hold, signature)];
         if (change.state && change.state !== 'pending') {
