@@ -97,7 +97,7 @@ function SignedIn({ me, hash, reload }) {
   }}>Skip to content</a>
     <header class="top">
       <a class="brand" href="#/"
-        ><img src="/icon.svg" alt="" width="24" height="24" />Holdpoint</a
+        ><img src="/icon.svg" alt="" width="24" height="24" /><span>Holdpoint</span></a
       >
       <nav aria-label="Main">
         ${link('#/', 'Waiting', 'queue')} ${link('#/history', 'History', 'history')}

@@ -89,7 +89,7 @@ function Head({ card, altered }) {
     ${
       ended &&
       html`<p class="ended state-line-${card.state}">
-        <b>${ENDS[card.state]}</b>${card.decided_by ? ` by ${card.decided_by}` : ''}
+        <b>${ENDS[card.state](card)}</b>${card.decided_by && card.state !== 'expired' ? ` by ${card.decided_by}` : ''}
         ${card.decided ? html`, <${When} at=${card.decided} />` : ''}${
           card.end_reason ? html`: <q>${card.end_reason}</q>` : '.'
         }
@@ -113,10 +113,10 @@ function Head({ card, altered }) {
 }
 
 const ENDS = {
-  denied: 'Denied',
-  expired: 'Expired: nobody signed, or nobody used it, in time',
-  withdrawn: 'Withdrawn',
-  redeemed: 'Approved and released to run',
+  denied: () => 'Denied',
+  expired: (card) => (card.receipt ? 'Approved, but not used in time' : 'Not signed in time'),
+  withdrawn: () => 'Withdrawn',
+  redeemed: () => 'Approved and released to run',
 };
 const RAN = { done: 'It ran', failed: 'It failed', unknown: 'Nobody knows how it ended' };
 
@@ -154,7 +154,7 @@ function Statement({ card }) {
       ${odd} hidden or look-alike ${odd === 1 ? 'character is' : 'characters are'} marked below.
     </p>`
     }
-    <pre class="statement" tabindex="0" aria-label="Statement"
+    <pre class="statement whole" tabindex="0" aria-label="Statement"
       ><code><${Pieces} pieces=${card.pieces} /></code></pre>
     <p class="row">
       <button class="plain" onClick=${copy}>Copy</button>
@@ -219,7 +219,7 @@ function Facts({ card }) {
       ${
         settings.length > 0 &&
         html`<dt>Settings</dt><dd><details class="inline">
-          <summary>${settings.length} that give the text its meaning, signed with it</summary>
+          <summary>${settings.length} signed with it</summary>
           <ul class="settings">${settings.map(
             ([name, value]) => html`<li><code>${plain(name)} = ${plain(value)}</code></li>`,
           )}</ul>
@@ -264,9 +264,9 @@ function Previous({ of }) {
       of.diff === null
         ? html`<p class="quiet">The two are too long to compare here.</p>`
         : html`<pre class="statement" tabindex="0" aria-label="Difference"><code>${of.diff.map(
-            (d) =>
+            (d, i) =>
               d.kind === 'same'
-                ? plainLines(d.text)
+                ? html`<${Same} text=${d.text} first=${i === 0} last=${i === of.diff.length - 1} />`
                 : d.kind === 'added'
                   ? html`<ins>${plainLines(d.text)}</ins>`
                   : html`<del>${plainLines(d.text)}</del>`,
@@ -274,6 +274,22 @@ function Previous({ of }) {
     }
   </details>`;
 }
+
+/** What did not change: the lines next to a change, and how many are left out between. */
+function Same({ text, first, last }) {
+  const lines = text.split('\n');
+  const [before, after] = [first ? 0 : NEAR, last ? 0 : NEAR];
+  const out = lines.length - before - after;
+  if (out <= NEAR) return plainLines(text);
+  const head = lines.slice(0, before).join('\n');
+  const tail = lines.slice(lines.length - after).join('\n');
+  return html`${plainLines(head)}${before > 0 && '\n'}<span class="quiet"
+      >⋯ ${out} lines the same ⋯</span
+    >${after > 0 && '\n'}${after > 0 && plainLines(tail)}`;
+}
+
+/** Lines shown on either side of a change. */
+const NEAR = 3;
 
 /** What the agent did in this session before it asked: as its proxy saw it, without values. */
 function SoFar({ of, card }) {

@@ -7,7 +7,7 @@ import { ClassBadge, Left, Problem, plain, StateBadge, useTick, When } from '/vi
 export function Queue({ changes }) {
   useTick();
   const { holds, cursor, error, more } = useHolds('state=pending&order=oldest', changes);
-  const mine = holds?.filter((h) => h.yours) ?? [];
+  const mine = holds?.filter((h) => h.yours).toSorted(bySoonest) ?? [];
   const others = holds?.filter((h) => !h.yours) ?? [];
   return html`<section aria-labelledby="queue-title">
     <h1 id="queue-title">Waiting</h1>
@@ -23,6 +23,11 @@ export function Queue({ changes }) {
     ${others.length > 0 && html`<h2>For others, or signed by you</h2><${List} holds=${others} />`}
     ${cursor && html`<button class="plain" onClick=${more}>Show more</button>`}
   </section>`;
+}
+
+/** What ends first comes first. */
+function bySoonest(a, b) {
+  return Date.parse(a.expires) - Date.parse(b.expires);
 }
 
 export function History({ changes }) {
@@ -92,6 +97,7 @@ function List({ holds, past }) {
       (h) => html`<li key=${h.id} class=${h.yours ? 'yours' : ''}>
         <a href=${`#/hold/${h.id}`}>
           <span class="sentence">${plain(h.sentence || h.start)}</span>
+          <code class="start">${plain(h.start)}</code>
           <span class="meta">
             <${ClassBadge} of=${h.class} />
             ${(past || h.state !== 'pending') && html`<${StateBadge} of=${h.state} />`}
