@@ -14,6 +14,7 @@ import {
 import { checkProof, proof, verify } from './ledger/prove.ts';
 import { digestCommand, serveCommand } from './ledger/serve.ts';
 import { publicKeyOf } from './ledger/source.ts';
+import { sealingKeyCommand, unsealCommand } from './ledger/unseal.ts';
 
 const DIRECTORY = "the ledger's directory, or a copy of its public log/ part";
 const KEY = 'the public key, or a file that holds it';
@@ -127,6 +128,23 @@ function looking(ledger: Command): void {
     .action(guarded(exportCommand));
 }
 
+function sealing(ledger: Command): void {
+  ledger
+    .command('sealing-key')
+    .description("make a key for a target's record.seal_to; the public part is printed")
+    .requiredOption('--out <file>', 'a new file for the private key: keep it away from Holdpoint')
+    .action(guarded(sealingKeyCommand));
+  ledger
+    .command('unseal')
+    .description('open what is sealed beside an entry: statement, values and stated reason')
+    .argument('<index>', 'the number of the entry')
+    .requiredOption('--key-file <file>', 'the private key')
+    .option('--directory <path>', "the ledger's directory")
+    .option('--url <url>', 'a ledger service')
+    .option('--token-file <path>', 'file with the bearer token for --url')
+    .action(guarded(unsealCommand));
+}
+
 function kept(command: Command): Command {
   return command
     .option('--url <url>', 'a running ledger service')
@@ -195,6 +213,7 @@ export function ledgerCommand(): Command {
   );
   proving(ledger);
   looking(ledger);
+  sealing(ledger);
   keeping(ledger);
   return ledger;
 }

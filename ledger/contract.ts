@@ -32,7 +32,13 @@ export interface Asked {
  * beside the log).
  */
 export interface StatementRecord {
-  readonly sha256: string;
+  /**
+   * `full`: statement and values are here or in the body. `sealed`: only the normalized text is
+   * here, the body is a JWE of all the rest. `none`: only the normalized text is kept.
+   */
+  readonly literals: 'full' | 'sealed' | 'none';
+  /** Of the statement, or of the sealed body; null where literals are not kept. */
+  readonly sha256: string | null;
   readonly bytes: number;
   readonly text: string | null;
   readonly base64: string | null;

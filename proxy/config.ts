@@ -5,6 +5,7 @@
 // The interfaces here are the reference; settings.ts holds the same shapes as checks.
 import { readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import type { JWK } from 'jose';
 import { LineCounter, parseDocument } from 'yaml';
 import type { AgentRecord } from './agents.ts';
 import { UserError } from './errors.ts';
@@ -16,7 +17,7 @@ import {
   buildLedger,
   type LedgerConfig,
 } from './neighbours.ts';
-import { type Place, pem, secret } from './secret.ts';
+import { type Place, pem, publicKey, secret } from './secret.ts';
 import { type Settings, settings } from './settings.ts';
 
 /** Where a service listens. `port: 0` takes any free one. */
@@ -70,6 +71,13 @@ export interface Target {
      * verdict.
      */
     readonly reads: 'each' | 'summary';
+    /**
+     * What the ledger keeps of statements, values, reasons and errors. `full`: all. `none`: only
+     * the statement's normalized text. `sealed`: that, and all of it encrypted to `seal_to`.
+     */
+    readonly literals: 'full' | 'sealed' | 'none';
+    /** The public key (`seal_to:` names a JWK file); null unless literals are sealed. */
+    readonly seal_to: JWK | null;
   };
   readonly hold: {
     /** The longest a connection waits for signatures, whatever the policy says; milliseconds. */
@@ -201,6 +209,12 @@ function build(from: Settings, file: string, place: Place): Config {
     targets: from.targets.map((target, index) => ({
       ...target,
       password: secret(target.password, base, () => place(['targets', index, 'password'])),
+      record: {
+        ...target.record,
+        seal_to: publicKey(target.record.seal_to, base, () =>
+          place(['targets', index, 'record', 'seal_to']),
+        ),
+      },
       tls: {
         mode: target.tls.mode,
         ca: read(target.tls.ca, index, 'ca'),
@@ -268,6 +282,7 @@ export function embeddedConfig(
         ...shop,
         database: target.database,
         environment: 'production',
+        record: { ...shop.record, seal_to: null },
         tags: ['production', 'demo'],
         password: target.password,
         tls: { mode: 'disable', ca: null, cert: null, key: null },

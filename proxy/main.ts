@@ -15,7 +15,7 @@ import { Holds } from './hold/wait.ts';
 import { LIMITS } from './limits.ts';
 import { loadParser } from './postgres/parser.ts';
 import { Recorder } from './record/recorder.ts';
-import { servicesOf } from './services.ts';
+import { recordingOf, servicesOf } from './services.ts';
 import { listen } from './session/listen.ts';
 import { openPolicy, type Policy } from './verdict/policy.ts';
 
@@ -74,7 +74,7 @@ export async function startProxy(parts: ProxyParts): Promise<Proxy> {
     holds,
     by,
     page: config.approver.url,
-    eachRead: new Set(config.targets.filter((t) => t.record.reads === 'each').map((t) => t.name)),
+    ...(await recordingOf(config.targets)),
     problem,
   });
   const tls: SecureContext | null = parts.tls === null ? null : createSecureContext(parts.tls);

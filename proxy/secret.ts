@@ -2,6 +2,7 @@
 // Invariant: what is missing stops the start, named by line; no secret is kept but by who asked.
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import type { JWK } from 'jose';
 import { UserError } from './errors.ts';
 
 /** Where a setting stands in its file: `path:line`. */
@@ -46,4 +47,28 @@ export function pem(from: string, base: string, place: () => string): string {
   } catch {
     throw new UserError(`${place()}: can't read ${resolve(base, from)}: name a PEM file`);
   }
+}
+
+/** A public key as JWK, for encrypting to it. null where none is named. */
+export function publicKey(from: string | null, base: string, place: () => string): JWK | null {
+  if (from === null) return null;
+  const file = resolve(base, from);
+  let jwk: unknown;
+  try {
+    jwk = JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    throw new UserError(`${place()}: can't read ${file}: name a file with a public JWK`);
+  }
+  if (!isJwk(jwk)) throw new UserError(`${place()}: ${file} holds no JWK of kty EC, OKP or RSA`);
+  if ('d' in jwk) {
+    throw new UserError(
+      `${place()}: ${file} holds a private key: keep it elsewhere, and name its public part here`,
+    );
+  }
+  return jwk;
+}
+
+function isJwk(value: unknown): value is JWK {
+  if (typeof value !== 'object' || value === null || !('kty' in value)) return false;
+  return value.kty === 'EC' || value.kty === 'OKP' || value.kty === 'RSA';
 }

@@ -1,5 +1,6 @@
 // The rooms behind the flow (policy, recorder, holds) as the services that the flow asks.
 // Invariant: a room's failure reaches the flow as `Unavailable` with the refusal that fits.
+import type { Target } from './config.ts';
 import type { EffectObject } from './effect/effect.ts';
 import { mayHoldSecret } from './effect/secret.ts';
 import type { RefusalCode } from './errors.ts';
@@ -8,6 +9,8 @@ import type { Operation } from './operation.ts';
 import { decisionEntry } from './record/decision.ts';
 import { outcomeEntry } from './record/outcome.ts';
 import { type Recorder, RecordUnavailable } from './record/recorder.ts';
+import { redacted, redactedAnswer } from './record/redact.ts';
+import { type Redaction, redactionsOf } from './record/seal.ts';
 import {
   type HoldRoom,
   type Judge,
@@ -26,6 +29,8 @@ export interface Rooms {
   readonly by: string;
   /** Names of the targets whose reads are recorded one by one. */
   readonly eachRead: ReadonlySet<string>;
+  /** How literals are recorded, by target. */
+  readonly redactions: ReadonlyMap<string, Redaction>;
   /** The approver's page as people reach it. */
   readonly page: string;
   problem(where: string, error: unknown): void;
@@ -61,20 +66,43 @@ function judgeOf({ policy, problem }: Rooms): Judge {
   };
 }
 
-function recordOf({ recorder, by, eachRead }: Rooms, recent: Recent): Record {
+/** How each target's operations are recorded. */
+export async function recordingOf(
+  targets: readonly Target[],
+): Promise<Pick<Rooms, 'eachRead' | 'redactions'>> {
+  const each = targets.filter((target) => target.record.reads === 'each');
+  const redactions = await redactionsOf(targets);
+  return { eachRead: new Set(each.map((target) => target.name)), redactions };
+}
+
+const NONE: Redaction = { literals: 'none', seal: null };
+
+/** A password given to a role is kept from the record of any target. */
+function redactionOf(operation: Operation, redactions: Rooms['redactions']): Redaction {
+  const own = redactions.get(operation.target.name) ?? NONE;
+  return own.literals === 'full' && mayHoldSecret(operation.bytes) ? NONE : own;
+}
+
+function recordOf({ recorder, by, eachRead, redactions }: Rooms, recent: Recent): Record {
+  const whole = ({ target }: Operation): boolean =>
+    redactions.get(target.name)?.literals === 'full';
   return {
     decision: async (operation, decision, disposition, more) => {
-      const literals = mayHoldSecret(operation.bytes) ? 'none' : 'full';
-      const record = decisionEntry(operation, decision, { disposition, by, literals, ...more });
+      const { literals, seal } = redactionOf(operation, redactions);
+      const sealed = seal === null ? null : await seal(operation, decision);
+      const detail = { disposition, by, literals, sealed, ...more };
+      const record = decisionEntry(operation, decision, detail);
       await asUnavailable(recorder.decision(record));
       recent.decided(operation, decision, disposition, more.hold);
     },
     outcome: (operation, outcome) => {
       recent.ended(operation, outcome.outcome, outcome.rows);
-      recorder.outcome(outcomeEntry(operation, { ...outcome, by }));
+      const answer = whole(operation) ? outcome.answer : redactedAnswer(outcome.answer);
+      recorder.outcome(outcomeEntry(operation, { ...outcome, answer, by }));
     },
     tally: (operation, decision) => {
-      const { analysis, target, agent, session } = operation;
+      const { target, agent, session } = operation;
+      const { analysis } = whole(operation) ? operation : redacted(operation, decision)[0];
       const tally = recorder.tally({
         session: session.id,
         agent: agent.name,

@@ -68,7 +68,17 @@ const target = z.strictObject({
       key: file,
     })
     .prefault({}),
-  record: z.strictObject({ reads: z.enum(['each', 'summary']).default('summary') }).prefault({}),
+  record: z
+    .strictObject({
+      reads: z.enum(['each', 'summary']).default('summary'),
+      literals: z.enum(['full', 'sealed', 'none']).default('full'),
+      seal_to: file,
+    })
+    .refine(
+      (value) => (value.literals === 'sealed') === (value.seal_to !== null),
+      'literals: sealed and seal_to, the file of a public key, go together',
+    )
+    .prefault({}),
   hold: z
     .strictObject({ wait: duration.default(45_000), in_transaction: z.boolean().default(false) })
     .transform((value) => ({ wait_ms: value.wait, in_transaction: value.in_transaction }))

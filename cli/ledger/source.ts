@@ -3,8 +3,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { request } from 'undici';
-import type { Logged } from '../../ledger/canonical.ts';
-import { IndexFile } from '../../ledger/index-file.ts';
+import { bodyName, readBody } from '../../ledger/body.ts';
+import { decodeEntry, type Logged } from '../../ledger/canonical.ts';
+import { DiskFiles } from '../../ledger/files.ts';
+import { bodyOf, IndexFile } from '../../ledger/index-file.ts';
+import { Layout } from '../../ledger/layout.ts';
 import { PublishedLog } from '../../ledger/log.ts';
 import { parseVkey, type Verifier } from '../../ledger/note.ts';
 import {
@@ -143,4 +146,35 @@ export function openSource(options: SourceOptions): Source {
   throw new Error(
     'Say where the ledger is: --directory PATH, or --url URL with --token-file PATH.',
   );
+}
+
+/** An entry and the body that it names, checked against its SHA-256; null where it names none. */
+export async function bodyAndEntry(
+  options: SourceOptions,
+  index: number,
+): Promise<{ entry: Logged; body: Buffer | null }> {
+  const { directory, url } = options;
+  if (directory === undefined && url === undefined) openSource(options);
+  const entry =
+    directory === undefined
+      ? ((await askService(options, 'GET', `/v1/entries/${index}`)) as { entry: Logged }).entry
+      : decodeEntry(new PublishedLog(directory, null).entry(index));
+  const name = bodyOf(entry);
+  if (name === null) return { entry, body: null };
+  const body =
+    directory === undefined
+      ? await askBytes(options, `/v1/bodies/${name}`)
+      : readBody(new DiskFiles(), new Layout(directory), name);
+  if (bodyName(body) !== name)
+    throw new Error(`the body of entry ${index} is not the one it names`);
+  return { entry, body };
+}
+
+async function askBytes(options: SourceOptions, path: string): Promise<Buffer> {
+  const { url, token } = serviceOf(options);
+  const headers = token === null ? {} : { authorization: `Bearer ${token}` };
+  const response = await request(`${url}${path}`, { headers });
+  const bytes = Buffer.from(await response.body.arrayBuffer());
+  if (response.statusCode === 200) return bytes;
+  throw new Error(`the ledger answered ${response.statusCode} for the body`);
 }

@@ -18,13 +18,13 @@ import {
   STATED_CHARS,
   STATEMENT_INLINE_BYTES,
 } from './limits.ts';
+import { redacted } from './redact.ts';
 
 /**
- * What the ledger keeps of literals, by target: `full` the statement and values; `sealed` only the
- * normalized text in the entry, the bytes beside the log (never published); `none` the normalized
- * text and the statement's digest.
+ * What the ledger keeps of literals, by target: `full` the statement and its values; `sealed` the
+ * normalized text, and beside the log all of it encrypted; `none` the normalized text alone.
  */
-export type Literals = 'full' | 'sealed' | 'none';
+export type Literals = StatementRecord['literals'];
 
 export interface DecisionDetail {
   readonly disposition: DecisionEntry['disposition'];
@@ -35,12 +35,14 @@ export interface DecisionDetail {
   readonly binding?: string | null;
   readonly receipt?: string | null;
   readonly literals?: Literals;
+  /** The encrypted body where literals are `sealed`. */
+  readonly sealed?: Uint8Array | null;
   readonly now?: Date;
 }
 
 export interface DecisionRecord {
   readonly entry: DecisionEntry;
-  /** The statement's bytes where the entry has only their digest; else null. */
+  /** The statement's bytes, or all of it sealed, where the entry has only the digest; else null. */
   readonly body: Uint8Array | null;
 }
 
@@ -144,12 +146,15 @@ function build(
   tight: boolean,
 ): DecisionRecord {
   const { bytes, analysis } = operation;
-  const literals = detail.literals ?? 'full';
+  const { literals = 'full' } = detail;
   const inline = literals === 'full' && bytes.length <= (tight ? 2_048 : STATEMENT_INLINE_BYTES);
   const utf8 = isUtf8(bytes);
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const body = literals === 'full' ? (inline ? null : bytes) : (detail.sealed ?? null);
   const statement: StatementRecord = {
-    sha256: sha256(bytes),
+    literals,
+    // The digest of a short statement gives its values away: without literals there is none.
+    sha256: literals === 'full' ? sha256(bytes) : body === null ? null : sha256(body),
     bytes: bytes.length,
     text: inline && utf8 ? view.toString('utf8') : null,
     base64: inline && !utf8 ? view.toString('base64') : null,
@@ -177,7 +182,7 @@ function build(
     binding: detail.binding ?? null,
     receipt: detail.receipt ?? null,
   };
-  return { entry, body: inline || literals === 'none' ? null : bytes };
+  return { entry, body };
 }
 
 /** The entry of one decision, and the statement's bytes when they are stored beside the log. */
@@ -186,9 +191,11 @@ export function decisionEntry(
   decision: Decision,
   detail: DecisionDetail,
 ): DecisionRecord {
-  const record = build(operation, decision, detail, false);
+  const whole = (detail.literals ?? 'full') === 'full';
+  const [shown, judged] = whole ? [operation, decision] : redacted(operation, decision);
+  const record = build(shown, judged, detail, false);
   if (Buffer.byteLength(JSON.stringify(record.entry)) <= ENTRY_BYTES) return record;
-  return build(operation, decision, detail, true);
+  return build(shown, judged, detail, true);
 }
 
 /** Idempotence keys: the operation and the phase it is in. */

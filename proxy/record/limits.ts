@@ -34,3 +34,8 @@ export const MEMORY_ENTRIES = 10_000;
 /** First and longest pause between tries to ship the spool. */
 export const SHIP_FIRST_MS = 100;
 export const SHIP_LONGEST_MS = 5_000;
+
+/** Where literals stay out: shorter values are not looked for in what is said of a statement. */
+export const REDACT_VALUE_CHARS = 3;
+/** Values looked for; where a statement has more, what is said of it is left out. */
+export const REDACT_VALUES = 2_000;

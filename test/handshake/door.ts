@@ -101,7 +101,7 @@ export function targetOf(server: PostgresServer, more: Partial<Target> = {}): Ta
     enforce: true,
     tags: [],
     tls: { mode: 'disable', ca: null, cert: null, key: null },
-    record: { reads: 'summary' },
+    record: { reads: 'summary', literals: 'full', seal_to: null },
     hold: { wait_ms: 1_000, in_transaction: false },
     ...more,
   };

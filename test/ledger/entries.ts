@@ -42,6 +42,7 @@ export function decision(number: number, over: Partial<DecisionEntry> = {}): Dec
       },
     ],
     statement: {
+      literals: 'full',
       sha256: '0'.repeat(64),
       bytes: sql.length,
       text: sql,

@@ -48,7 +48,7 @@ test('the smallest file, and every default', () => {
   assert.equal(shop.enforce, true);
   assert.equal(shop.tls.mode, 'verify-full');
   assert.deepEqual(shop.hold, { wait_ms: 45_000, in_transaction: false });
-  assert.deepEqual(shop.record, { reads: 'summary' });
+  assert.deepEqual(shop.record, { reads: 'summary', literals: 'full', seal_to: null });
   assert.deepEqual(config.listen.postgres, { host: '127.0.0.1', port: 6432 });
   assert.deepEqual(config.bus, { kind: 'memory' });
   assert.equal(config.state, join(directory, '.holdpoint'));
