@@ -116,3 +116,6 @@ export const REMIND_MS = 5 * SECOND;
 export const REMIND_BATCH = 100;
 /** A ledger or a bus that is away for this long is worth an alert. */
 export const OUTAGE_MS = 30 * SECOND;
+/** Acts of the command line that one turn does; how long one that can't be done is told of. */
+export const ACTS_AT_ONCE = 100;
+export const ACTS_KEEP_MS = DAY;

@@ -8,6 +8,7 @@ import type { JSONWebKeySet } from 'jose';
 import type { Bus, Subscription } from '../bus/bus.ts';
 import type { LedgerWriter } from '../ledger/contract.ts';
 import { MODE_CHANGED } from '../proxy/contract.ts';
+import { takeActs } from './acts.ts';
 import { Streams } from './api/events.ts';
 import type { OidcSettings } from './api/oidc.ts';
 import { serve } from './api/server.ts';
@@ -93,6 +94,7 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
   const key = await approverKey(settings.keyFile);
   const jwk = JSON.stringify({ ...key.jwk, kid: key.kid, alg: 'EdDSA', use: 'sig' });
   await store.signers.addApproverKey(key.kid, jwk, now());
+  await takeActs({ store, ledger, instance, now, log });
   // Filled below: the port is known only once it listens, and passkeys belong to the address.
   const origins: string[] = [];
   const passkeys = { origins, rpId: 'localhost' };
@@ -174,7 +176,7 @@ function teller(bus: Bus, streams: Streams, dispatcher: Dispatcher) {
 }
 
 function sweeping(
-  p: Omit<SweepParts, 'reminders' | 'alert'> & { readonly store: Store; routing: () => Routing },
+  p: Omit<SweepParts, 'reminders' | 'alert'> & { readonly routing: () => Routing },
   dispatcher: Dispatcher,
 ): () => Promise<void> {
   const alert = (a: Alert) => dispatcher.alert(a);
@@ -188,7 +190,7 @@ function setOrigin(url: string, origins: string[], passkeys: { rpId: string }): 
   passkeys.rpId = hostname;
 }
 
-export async function makeInvite(store: Store, signer: string, now: number): Promise<string> {
+async function makeInvite(store: Store, signer: string, now: number): Promise<string> {
   const person = await store.signers.get(signer);
   if (!person) {
     throw new ApproverError(

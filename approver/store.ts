@@ -1,6 +1,7 @@
 // The approver's store: holds, people and secrets over one database, SQLite embedded or PostgreSQL
 // configured.
 // Invariant: the same statements and the same migrations on both.
+import { ActStore } from './store/acts.ts';
 import type { Db } from './store/db.ts';
 import { HoldStore } from './store/holds.ts';
 import { IntegrationStore } from './store/integrations.ts';
@@ -18,6 +19,7 @@ export interface Store {
   readonly webhooks: WebhookStore;
   readonly integrations: IntegrationStore;
   readonly stages: StageStore;
+  readonly acts: ActStore;
   close(): Promise<void>;
 }
 
@@ -37,6 +39,7 @@ export async function openStore(place: string): Promise<Store> {
     webhooks: new WebhookStore(db),
     integrations: new IntegrationStore(db),
     stages: new StageStore(db),
+    acts: new ActStore(db),
     close: () => db.close(),
   };
 }

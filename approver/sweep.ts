@@ -1,19 +1,18 @@
-// What comes round by the clock: the desk's sweep, reminders, and how long a neighbour is away.
+// What comes round by the clock: acts of the command line, the desk's sweep, reminders, and how
+// long a neighbour is away.
 // Invariant: one turn at a time; an outage is told once when it has lasted, and once when it ends.
+import { type ActParts, takeActs } from './acts.ts';
 import type { Desk } from './desk.ts';
 import { OUTAGE_MS, REMIND_MS, SWEEP_MS } from './limits.ts';
 import type { Reminders } from './remind.ts';
 import type { Alert } from './webhook/dispatch.ts';
 
-export interface SweepParts {
+export interface SweepParts extends ActParts {
   readonly desk: Desk;
   readonly reminders: Reminders;
   /** Each neighbour by name, and why it is away now; null when it is there. */
   readonly away: () => { readonly [neighbour: string]: string | null };
   readonly alert: (alert: Alert) => Promise<void>;
-  readonly instance: string;
-  readonly now: () => number;
-  readonly log: (message: string, detail: { readonly [name: string]: unknown }) => void;
 }
 
 /** The returned function ends it and waits for the turn under way. */
@@ -24,6 +23,7 @@ export function startSweep(p: SweepParts): () => Promise<void> {
   let reminded = Number.NEGATIVE_INFINITY;
   const outages = new Outages(p);
   const work = async () => {
+    await takeActs(p);
     await p.desk.sweep();
     await outages.look();
     if (Math.abs(p.now() - reminded) < REMIND_MS) return;

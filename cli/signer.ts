@@ -1,17 +1,21 @@
-// holdpoint signer add|list|export|invite|revoke: the named people who may sign, and their keys.
+// holdpoint signer add|list|export|invite|link|unlink|revoke: the named people who may sign, their
+// keys and their accounts.
 // Invariant: a private key is made here, stays in a file of its owner, and never reaches the store.
-import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
 import { chmod, mkdir, open, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
+import { accountName } from '../approver/account.ts';
 import { ApproverError } from '../approver/errors.ts';
-import { makeInvite } from '../approver/main.ts';
+import { INVITE_MS } from '../approver/limits.ts';
 import { newPrivateKey, publicJwk } from '../approver/receipt.ts';
 import { thumbprint } from '../approver/sign.ts';
-import { foldName, ROLES, type Role } from '../approver/store/signers.ts';
+import type { Act } from '../approver/store/acts.ts';
+import { foldName, hashOf, ROLES, type Role } from '../approver/store/signers.ts';
 import { openStore, type Store } from '../approver/store.ts';
 import { UserError } from '../proxy/errors.ts';
+import { askFor, isDone, LATER } from './signer-act.ts';
 
 /** Where the embedded approver keeps its store. */
 export const STORE = join('.holdpoint', 'approver.db');
@@ -23,13 +27,16 @@ export function keyFileOf(name: string): string {
 }
 
 export interface AddedSigner {
-  readonly name: string;
-  readonly groups: readonly string[];
   readonly keyFile: string;
   readonly thumbprint: string;
+  /** The act that the approver does. */
+  readonly act: string;
 }
 
-/** Adds a person with a key of their own; a key file that is there is used, else it is made. */
+/**
+ * Asks for a person with a key of their own; a key file that is there is used, else it is made. The
+ * approver adds them when it runs.
+ */
 export async function addSigner(
   store: Store,
   person: {
@@ -41,30 +48,17 @@ export async function addSigner(
   },
 ): Promise<AddedSigner> {
   const keyFile = person.keyFile ?? keyFileOf(person.name);
-  const now = Date.now();
-  const signer = await store.signers.put(
-    person.name,
-    {
-      groups: person.groups,
-      roles: person.roles ?? ['signer'],
-      identities: person.identities ?? [],
-    },
-    now,
-  );
   const jwk = publicJwk(createPublicKey(createPrivateKey(await keyAt(keyFile))));
   const print = await thumbprint(jwk);
-  await store.signers.addKey({
-    thumbprint: print,
-    signer: signer.name,
-    method: 'ed25519',
-    jwk,
-    credential: null,
-    detail: '{}',
-    counter: 0,
-    label: 'command line',
-    created: now,
+  const act = await askFor(store, {
+    kind: 'signer added',
+    name: person.name,
+    groups: person.groups,
+    roles: person.roles ?? ['signer'],
+    identities: person.identities ?? [],
+    key: { thumbprint: print, jwk, label: 'command line' },
   });
-  return { name: signer.name, groups: signer.groups, keyFile, thumbprint: print };
+  return { keyFile, thumbprint: print, act };
 }
 
 async function keyAt(file: string): Promise<string> {
@@ -87,6 +81,7 @@ async function keyAt(file: string): Promise<string> {
 }
 
 const store = ['--store <place>', 'the approver’s store: a file or a postgres:// address'] as const;
+const wait = ['--wait <seconds>', 'how long to wait for the approver to do it', '5'] as const;
 
 export function signerCommand(): Command {
   const signer = new Command('signer').description('the named people who may sign');
@@ -99,6 +94,7 @@ export function signerCommand(): Command {
     .option('--identity <names...>', 'other names of theirs: mail address, OIDC subject', [])
     .option('--key <file>', 'private key file; made with mode 600 when it is not there')
     .option(...store, STORE)
+    .option(...wait)
     .action(async (name: string, o: AddOptions) => {
       await withStore(o.store, async (s) => {
         const added = await addSigner(s, {
@@ -108,7 +104,10 @@ export function signerCommand(): Command {
           identities: o.identity,
           ...(o.key === undefined ? {} : { keyFile: o.key }),
         });
-        print(`${added.name} signs for ${added.groups.join(', ') || 'no group yet'}`);
+        const done = await isDone(s, added.act, secondsOf(o));
+        const groups = (await s.signers.get(name))?.groups ?? o.group;
+        print(`${name} ${done ? 'signs' : 'will sign'} for ${groups.join(', ') || 'no group yet'}`);
+        if (!done) print(LATER);
         print(`private key: ${added.keyFile} (keep it; it is nowhere else)`);
         print(`key: ${added.thumbprint}`);
       });
@@ -126,35 +125,83 @@ export function signerCommand(): Command {
             const gone = k.revoked === null ? '' : ' revoked';
             print(`    ${k.method}  ${k.thumbprint}  ${k.label}${gone}`);
           }
+          for (const account of p.identities) print(`    also ${account}`);
+        }
+        for (const { act, who } of await s.acts.waiting(1000)) {
+          const about = 'name' in act ? act.name : act.thumbprint;
+          print(`waits for the approver: ${act.kind} ${about}, by ${who}`);
         }
       });
     });
   exporting(signer);
+  inviting(signer);
+  linking(signer);
+  signer
+    .command('revoke')
+    .description('a key that may sign no more; what it signed stays checkable')
+    .argument('<thumbprint>')
+    .option(...store, STORE)
+    .option(...wait)
+    .action(async (thumbprint: string, o: ActOptions) => {
+      await withStore(o.store, async (s) => {
+        await perform(s, { kind: 'key revoked', thumbprint }, `revoked ${thumbprint}`, o);
+      });
+    });
+  return signer;
+}
+
+function inviting(signer: Command): void {
   signer
     .command('invite')
     .description('a one-time link that signs a person in, to enrol a passkey')
     .argument('<name>')
     .option('--server <url>', 'the approver’s address', 'http://localhost:8080')
     .option(...store, STORE)
-    .action(async (name: string, o: { server: string; store: string }) => {
+    .option(...wait)
+    .action(async (name: string, o: ActOptions & { readonly server: string }) => {
       await withStore(o.store, async (s) => {
-        print(`${new URL(o.server).origin}/#invite=${await makeInvite(s, name, Date.now())}`);
+        const token = randomBytes(24).toString('base64url');
+        const expires = Date.now() + INVITE_MS;
+        const hash = hashOf('invite', token);
+        const link = `${new URL(o.server).origin}/#invite=${token}`;
+        await perform(s, { kind: 'signer invited', name, hash, expires }, link, o);
       });
     });
-  signer
-    .command('revoke')
-    .description('a key that may sign no more; what it signed stays checkable')
-    .argument('<thumbprint>')
-    .option(...store, STORE)
-    .action(async (key: string, o: { store: string }) => {
-      await withStore(o.store, async (s) => {
-        if (!(await s.signers.revokeKey(key, Date.now()))) {
-          throw new UserError(`no current key ${key}: holdpoint signer list shows them`);
-        }
-        print(`revoked ${key}`);
+}
+
+/** Accounts whose clicks and messages are a person's decisions, where policy takes them. */
+function linking(signer: Command): void {
+  for (const [verb, kind, done] of [
+    ['link', 'account linked', 'decides as'],
+    ['unlink', 'account unlinked', 'decides no more as'],
+  ] as const) {
+    signer
+      .command(verb)
+      .description(
+        verb === 'link'
+          ? 'an account that decides as this person, where policy takes its channel'
+          : 'an account that decides for nobody any more',
+      )
+      .argument('<name>')
+      .argument('<channel>', 'slack, teams or callback:NAME')
+      .argument('<account>', 'U… in Slack, the directory’s object id in Teams, their name there')
+      .option(...store, STORE)
+      .option(...wait)
+      .action(async (name: string, channel: string, id: string, o: ActOptions) => {
+        const given = accountName.safeParse(`${channel}:${id}`);
+        if (!given.success) throw new UserError(given.error.issues[0]?.message ?? 'no account');
+        const account = given.data;
+        await withStore(o.store, async (s) => {
+          await perform(s, { kind, name, account }, `${account} ${done} ${name}`, o);
+        });
       });
-    });
-  return signer;
+  }
+}
+
+async function perform(s: Store, act: Act, words: string, o: ActOptions): Promise<void> {
+  const done = await isDone(s, await askFor(s, act), secondsOf(o));
+  print(words);
+  if (!done) print(LATER);
 }
 
 function exporting(signer: Command): void {
@@ -183,12 +230,22 @@ async function pinnedList(store: Store, server: string | null) {
   return { signers, passkeys: { origins: [origin], rp_id: hostname } };
 }
 
-interface AddOptions {
+interface ActOptions {
+  readonly store: string;
+  readonly wait: string;
+}
+
+function secondsOf({ wait: text }: ActOptions): number {
+  const seconds = Number(text);
+  if (text.trim() !== '' && seconds >= 0 && seconds <= 3600) return seconds;
+  throw new UserError('--wait: a number of seconds, 3600 at most');
+}
+
+interface AddOptions extends ActOptions {
   readonly group: readonly string[];
   readonly role: readonly string[];
   readonly identity: readonly string[];
   readonly key?: string;
-  readonly store: string;
 }
 
 function roleOf(text: string): Role {

@@ -2,6 +2,7 @@
 // Invariant: every change is on record before it counts; secrets go in or out once and are never
 // shown again.
 import { z } from 'zod';
+import { accountName } from '../account.ts';
 import { ApproverError } from '../errors.ts';
 import type { Store } from '../store.ts';
 import { EVENTS } from '../webhook/dispatch.ts';
@@ -170,12 +171,3 @@ function linkRoutes({ store, noted }: Parts): readonly AnyRoute[] {
     }),
   ];
 }
-
-/** A person's account on a channel, as links name it. */
-export const accountName = z
-  .string()
-  .max(200)
-  .regex(
-    /^(?:slack:[UW][A-Z0-9]{1,20}|teams:[0-9a-f-]{36}|callback:[a-z0-9][a-z0-9-]*:[\x21-\x7e]+)$/,
-    'an account is slack:U…, teams:<directory id> or callback:NAME:<their name there>',
-  );

@@ -82,6 +82,11 @@ const STEPS: readonly (readonly string[])[] = [
       hold TEXT NOT NULL REFERENCES holds (id), stage TEXT NOT NULL, PRIMARY KEY (hold, stage))`,
     `CREATE INDEX holds_ending ON holds (expires) WHERE state = 'pending'`,
   ],
+  [
+    `CREATE TABLE acts (
+      id TEXT PRIMARY KEY, act TEXT NOT NULL, who TEXT NOT NULL, created BIGINT NOT NULL,
+      fault TEXT)`,
+  ],
 ];
 
 export async function migrate(db: Db): Promise<void> {

@@ -85,7 +85,7 @@ export class SignerStore {
     },
     now: number,
   ): Promise<Signer> {
-    checkName(name);
+    this.checkName(name);
     return await this.#db.transaction(async (tx) => {
       const row = await one(tx, 'SELECT * FROM signers WHERE folded = ?', foldName(name));
       const old = row && toSigner(row);
@@ -110,6 +110,21 @@ export class SignerStore {
       );
       return signer;
     });
+  }
+
+  /** Throws when nobody could be called so. */
+  checkName(name: string): void {
+    const folded = foldName(name);
+    if (
+      folded.length >= 1 &&
+      name.length <= 100 &&
+      /^[\p{L}\p{N}][\p{L}\p{M}\p{N} .@_+'-]*$/u.test(name)
+    )
+      return;
+    throw new ApproverError(
+      'bad-request',
+      "a signer's name has 1 to 100 letters, digits, blanks, . @ _ + ' -, and begins with no sign",
+    );
   }
 
   /** An account of theirs on a channel (`slack:U123`); it belongs to one person. */
@@ -228,6 +243,18 @@ export class SignerStore {
     return result === 1;
   }
 
+  /** An invitation whose token somebody else has. */
+  async keepInvite(hash: string, signer: string, now: number, expires: number): Promise<void> {
+    await this.#db.run(
+      `INSERT INTO secrets (hash, kind, signer, detail, created, expires)
+       VALUES (?, 'invite', ?, '', ?, ?) ON CONFLICT DO NOTHING`,
+      hash,
+      signer,
+      now,
+      expires,
+    );
+  }
+
   async secret(kind: SecretKind, secret: string, now: number): Promise<Secret | null> {
     const sql = 'SELECT * FROM secrets WHERE hash = ? AND expires > ?';
     const row = await one(this.#db, sql, hashOf(kind, secret), now);
@@ -295,21 +322,7 @@ export class SignerStore {
   }
 }
 
-function checkName(name: string): void {
-  const folded = foldName(name);
-  if (
-    folded.length >= 1 &&
-    name.length <= 100 &&
-    /^[\p{L}\p{N}][\p{L}\p{M}\p{N} .@_+'-]*$/u.test(name)
-  )
-    return;
-  throw new ApproverError(
-    'bad-request',
-    "a signer's name has 1 to 100 letters, digits, blanks and . @ _ + ' -, and begins with no sign",
-  );
-}
-
-function hashOf(kind: SecretKind, secret: string): string {
+export function hashOf(kind: SecretKind, secret: string): string {
   return createHash('sha256').update(`${kind}\n${secret}`).digest('base64url');
 }
 

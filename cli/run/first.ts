@@ -2,11 +2,11 @@
 // once.
 // Invariant: made once; their secrets lie in files of their owner alone and are never printed.
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { Store } from '../../approver/store.ts';
 import { Agents, addAgent } from '../../proxy/agents.ts';
 import { addSigner, keyFileOf } from '../signer.ts';
+import { userName } from '../signer-act.ts';
 
 export interface FirstPeople {
   readonly agent: string;
@@ -33,20 +33,15 @@ export async function firstPeople(state: string, store: Store): Promise<FirstPeo
     });
     writeFileSync(passfile, `*:*:*:${AGENT}:${password}\n`, { mode: 0o600 });
   }
-  const known = await store.signers.list();
-  const name = known[0]?.name ?? userName();
+  const known = (await store.signers.list()).map((s) => s.name);
+  for (const { act } of await store.acts.waiting(1000)) {
+    if (act.kind === 'signer added') known.push(act.name);
+  }
+  const name = known[0] ?? userName('first-signer');
   const keyFile = join(state, 'keys', keyFileOf(name).split(/[\\/]/).at(-1) ?? 'signer.pem');
   if (known.length === 0) {
     const groups = ['db-owners', 'on-call'];
     await addSigner(store, { name, groups, roles: ['signer', 'operator'], keyFile });
   }
   return { agent: AGENT, passfile, signer: name, keyFile };
-}
-
-function userName(): string {
-  try {
-    return userInfo().username || 'first-signer';
-  } catch {
-    return 'first-signer';
-  }
 }

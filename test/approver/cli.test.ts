@@ -35,7 +35,7 @@ describe('the command line', () => {
   let server: readonly string[];
   before(async () => {
     r = await room();
-    store = ['--store', join(r.folder, 'approver.db')];
+    store = ['--store', join(r.folder, 'approver.db'), '--wait', '60'];
     server = ['--server', r.approver.url];
   });
   after(async () => {

@@ -225,7 +225,8 @@ test('each service by its own command: a read, a hold, a signature, a proof', {
   const { stdout } = await holdpoint('agent', 'add', 'my-agent', '--config', config);
   const key = join(directory, 'alice.pem');
   const store = join(state('approver'), 'approver.db');
-  await holdpoint('signer', 'add', 'alice', '--group', 'db-owners', '--store', store, '--key', key);
+  const alice = ['alice', '--group', 'db-owners', '--store', store, '--key', key];
+  await holdpoint('signer', 'add', ...alice, '--wait', '60');
 
   const login = {
     host: '127.0.0.1',
