@@ -65,6 +65,7 @@ const card = line.extend({
   parameters: z.array(z.looseObject({})),
   sentences: z.array(z.string()),
   reason: z.string(),
+  so_far: z.array(z.looseObject({ time: z.string(), start: z.string() })).nullable(),
   now: z.string(),
 });
 
