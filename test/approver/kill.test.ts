@@ -155,24 +155,33 @@ async function nights(folder: string, nats: RunningNats, place: string): Promise
       assert.equal(yes.size, 1, `hold ${n} was given to ${[...yes].join(' and ') || 'nobody'}`);
       for (const by of yes) used.set(request.id, by);
     }
-    await until('all told', () => [...used.keys()].every((id) => answers.has(id)), 20_000);
-    for (const id of used.keys()) {
-      assert.equal(answers.get(id)?.size, 1, `${id} was answered in two ways`);
-    }
-    await until(
-      'all on record',
-      async () => {
-        const cards = await Promise.all([...used.keys()].map((id) => shown(ann, id)));
-        return cards.every((card) => card?.state === 'redeemed');
-      },
-      20_000,
-    );
+    await allTold(ann, used, answers);
     await kill();
     await inOrder(folder, place, used);
   } finally {
     await kill();
     await bus.close();
   }
+}
+
+/** Every hold was answered in one way, and the ledger has its use. */
+async function allTold(
+  ann: ApproverClient,
+  used: ReadonlyMap<string, string>,
+  answers: ReadonlyMap<string, ReadonlySet<string>>,
+): Promise<void> {
+  await until('all told', () => [...used.keys()].every((id) => answers.has(id)), 20_000);
+  for (const id of used.keys()) {
+    assert.equal(answers.get(id)?.size, 1, `${id} was answered in two ways`);
+  }
+  await until(
+    'all on record',
+    async () => {
+      const cards = await Promise.all([...used.keys()].map((id) => shown(ann, id)));
+      return cards.every((card) => card?.state === 'redeemed');
+    },
+    20_000,
+  );
 }
 
 async function shown(ann: ApproverClient, id: string): Promise<Card | null> {

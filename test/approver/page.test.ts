@@ -75,6 +75,19 @@ describe('the page', { skip: chromium === null ? 'no Chromium on this machine' :
     assert.deepEqual(found, []);
   }
 
+  /** Copy gives the exact bytes, hidden characters too; and a phone can keep the page. */
+  async function copiesAndInstalls(ann: Somebody): Promise<void> {
+    await ann.context.grantPermissions(['clipboard-read', 'clipboard-write']);
+    await ann.page.getByRole('button', { name: 'Copy' }).click();
+    await ann.page.getByText('Copied.').waitFor();
+    assert.equal(await ann.page.evaluate('navigator.clipboard.readText()'), NASTY);
+    const cdp = await ann.context.newCDPSession(ann.page);
+    const { installabilityErrors } = await cdp.send('Page.getInstallabilityErrors');
+    // A test's own window is incognito; nothing else may stand against installing it.
+    const against = installabilityErrors.map((e) => e.errorId).filter((e) => e !== 'in-incognito');
+    assert.deepEqual(against, [], 'it can’t be installed on a phone');
+  }
+
   it('two people enrol, sign in again by passkey, approve; the receipt holds both', async () => {
     const ann = await enrolled('Ann');
     const bob = await enrolled('Bob', { width: 375, height: 800 });
@@ -107,15 +120,7 @@ describe('the page', { skip: chromium === null ? 'no Chromium on this machine' :
     assert.match((await statement.textContent()) ?? '', /U\+0430 Cyrillic letter/);
     await shoot(ann.page, 'card');
     await accessible(ann.page);
-    await ann.context.grantPermissions(['clipboard-read', 'clipboard-write']);
-    await ann.page.getByRole('button', { name: 'Copy' }).click();
-    await ann.page.getByText('Copied.').waitFor();
-    assert.equal(await ann.page.evaluate('navigator.clipboard.readText()'), NASTY);
-    const cdp = await ann.context.newCDPSession(ann.page);
-    const { installabilityErrors } = await cdp.send('Page.getInstallabilityErrors');
-    // A test's own window is incognito; nothing else may stand against installing it.
-    const against = installabilityErrors.map((e) => e.errorId).filter((e) => e !== 'in-incognito');
-    assert.deepEqual(against, [], 'it can’t be installed on a phone');
+    await copiesAndInstalls(ann);
     await ann.page.keyboard.press('a');
     await until('focus on approve', async () => {
       return (await ann.page.evaluate('document.activeElement?.id')) === 'approve';

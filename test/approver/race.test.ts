@@ -99,7 +99,7 @@ for (const place of storePlaces())
       }
     });
 
-    it('two people sign at two replicas: one approval with both; one person twice: one', async () => {
+    it('two people sign at two replicas: one approval; one person twice: one', async () => {
       const [ann, bob] = [await r.person('Ann'), await r.person('Bob')];
       const again = await r.person('ANN');
       const demands = [{ rule: 'x', group: 'db-owners', signatures: 2 }];
@@ -156,7 +156,7 @@ for (const place of storePlaces())
       assert.match(late.ok ? '' : late.reason, /expired/);
     });
 
-    it('a proxy whose clock is wrong gets no longer hold, and no receipt after its end', async () => {
+    it('a proxy whose clock is wrong gets no longer hold, no receipt after its end', async () => {
       const ann = await r.person('Ann');
       const hour = 3_600_000;
       const ahead = new Date(Date.now() + hour).toISOString();

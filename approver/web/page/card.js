@@ -70,6 +70,7 @@ export function CardView({ id, me, changes }) {
 /** Who wants what where, how it stands, and until when: before anything else. */
 function Head({ card, altered }) {
   const ended = card.state !== 'pending' && card.state !== 'approved';
+  const by = card.state === 'expired' ? null : card.decided_by;
   return html`<header>
     <p class="crumb"><a href="#/" class="back">← Waiting</a> <span class="id">${card.id}</span></p>
     <h1 id="card-title">${plain(card.agent)} on ${plain(card.target)}</h1>
@@ -89,7 +90,7 @@ function Head({ card, altered }) {
     ${
       ended &&
       html`<p class="ended state-line-${card.state}">
-        <b>${ENDS[card.state](card)}</b>${card.decided_by && card.state !== 'expired' ? ` by ${card.decided_by}` : ''}
+        <b>${ENDS[card.state](card)}</b>${by === null ? '' : ` by ${by}`}
         ${card.decided ? html`, <${When} at=${card.decided} />` : ''}${
           card.end_reason ? html`: <q>${card.end_reason}</q>` : '.'
         }
