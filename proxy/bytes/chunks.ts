@@ -6,7 +6,9 @@
 const EMPTY = Buffer.alloc(0);
 
 export class Chunks {
-  #chunks: Buffer[] = [];
+  /** Nearly always there is one chunk, whole messages, and nothing is left of it. */
+  #first: Buffer | null = null;
+  #more: Buffer[] = [];
   #have = 0;
   #need = 0;
 
@@ -16,32 +18,34 @@ export class Chunks {
 
   /** Adds a chunk; false while fewer bytes than were asked for are here. */
   push(chunk: Buffer): boolean {
-    this.#chunks.push(chunk);
+    if (this.#first === null) this.#first = chunk;
+    else this.#more.push(chunk);
     this.#have += chunk.length;
     return this.#have >= this.#need;
   }
 
   /** Takes everything as one buffer: the only chunk itself, or a copy that joins them. */
   take(): Buffer {
-    const chunks = this.#chunks;
-    const only = chunks[0];
-    const all =
-      chunks.length === 1 && only ? only : chunks.length === 0 ? EMPTY : Buffer.concat(chunks);
-    this.#chunks = [];
+    let all = this.#first ?? EMPTY;
+    if (this.#more.length > 0) {
+      all = Buffer.concat([all, ...this.#more]);
+      this.#more = [];
+    }
+    this.#first = null;
     this.#have = 0;
     this.#need = 0;
     return all;
   }
 
   /**
-   * Puts back what could not be processed; `need` is how many bytes are wanted before it is worth a
-   * look.
+   * Puts back what could not be processed: `all` from `at` on. `need` is how many bytes are wanted
+   * before it is worth a look.
    */
-  putBack(rest: Buffer, need: number): void {
-    if (rest.length > 0) {
-      this.#chunks.unshift(rest);
-      this.#have += rest.length;
-    }
+  putBack(all: Buffer, at: number, need: number): void {
     this.#need = need;
+    if (at === all.length) return;
+    if (this.#first !== null) this.#more.unshift(this.#first);
+    this.#first = all.subarray(at);
+    this.#have += this.#first.length;
   }
 }

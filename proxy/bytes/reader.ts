@@ -69,8 +69,20 @@ export class Reader {
     return this.cstringBytes().toString('utf8');
   }
 
-  /** A NUL-terminated name, one character a byte: two names are equal only when their bytes are. */
-  name(): string {
+  /**
+   * A NUL-terminated name, one character a byte: two names are equal only when their bytes are.
+   * Where it equals `known`, as names do that come again and again, no string is made.
+   */
+  name(known: string): string {
+    const { bytes } = this;
+    const from = this.#at;
+    const to = from + known.length;
+    let at = from;
+    while (at < to && bytes[at] === known.charCodeAt(at - from)) at++;
+    if (at === to && to < this.#end && bytes[to] === 0) {
+      this.#at = to + 1;
+      return known;
+    }
     return this.cstringBytes().toString('latin1');
   }
 

@@ -1,8 +1,8 @@
 // What a client may send after the handshake, decoded. (PostgreSQL documentation, "Message
 // Formats", F messages.)
-// Invariant: a decoder reads exactly its frame; anything short, long or odd throws Malformed. Names
-// of statements and portals keep one character a byte, so that names the server tells apart stay
-// apart here whatever their encoding.
+// Invariant: a decoder reads exactly its frame, `bytes[at, end)`; anything short, long or odd
+// throws Malformed. Names of statements and portals keep one character a byte, so that names the
+// server tells apart stay apart here whatever their encoding.
 import { Malformed, Reader } from '../bytes/reader.ts';
 import { HEADER } from './frame.ts';
 
@@ -40,20 +40,23 @@ export interface Execute {
   readonly rows: number;
 }
 
-function body(frame: Buffer): Reader {
-  return new Reader(frame, HEADER, frame.length);
+function body(bytes: Buffer, at: number, end: number): Reader {
+  return new Reader(bytes, at + HEADER, end);
 }
 
-export function decodeQuery(frame: Buffer): Query {
-  const reader = body(frame);
+/** The last name of a statement that was read: the next is likely the same. */
+let lastStatement = '';
+
+export function decodeQuery(bytes: Buffer, at: number, end: number): Query {
+  const reader = body(bytes, at, end);
   const text = reader.cstringBytes();
   reader.end();
   return { text };
 }
 
-export function decodeParse(frame: Buffer): Parse {
-  const reader = body(frame);
-  const statement = reader.name();
+export function decodeParse(bytes: Buffer, at: number, end: number): Parse {
+  const reader = body(bytes, at, end);
+  const statement = reader.name('');
   const text = reader.cstringBytes();
   const count = reader.int16();
   if (count < 0) throw new Malformed('a negative number of parameter types');
@@ -66,15 +69,21 @@ export function decodeParse(frame: Buffer): Parse {
 /**
  * Only the two names of a Bind: what the hot path needs when the verdict does not depend on values.
  */
-export function decodeBindNames(frame: Buffer): { portal: string; statement: string } {
-  const reader = body(frame);
-  return { portal: reader.name(), statement: reader.name() };
+export function decodeBindNames(
+  bytes: Buffer,
+  at: number,
+  end: number,
+): { portal: string; statement: string } {
+  const reader = body(bytes, at, end);
+  const portal = reader.name('');
+  lastStatement = reader.name(lastStatement);
+  return { portal, statement: lastStatement };
 }
 
-export function decodeBind(frame: Buffer): Bind {
-  const reader = body(frame);
-  const portal = reader.name();
-  const statement = reader.name();
+export function decodeBind(bytes: Buffer, at: number, end: number): Bind {
+  const reader = body(bytes, at, end);
+  const portal = reader.name('');
+  const statement = reader.name('');
   const formats = decodeFormats(reader);
   const count = reader.int16() & 0xffff;
   if (formats.length > 1 && formats.length !== count) {
@@ -102,19 +111,19 @@ function decodeFormats(reader: Reader): number[] {
   return formats;
 }
 
-export function decodeNamed(frame: Buffer): Named {
-  const reader = body(frame);
+export function decodeNamed(bytes: Buffer, at: number, end: number): Named {
+  const reader = body(bytes, at, end);
   const kind = reader.byte();
-  const name = reader.name();
+  const name = reader.name('');
   reader.end();
   if (kind === 0x53) return { what: 'statement', name };
   if (kind === 0x50) return { what: 'portal', name };
   throw new Malformed(`neither a statement nor a portal: ${kind}`);
 }
 
-export function decodeExecute(frame: Buffer): Execute {
-  const reader = body(frame);
-  const portal = reader.name();
+export function decodeExecute(bytes: Buffer, at: number, end: number): Execute {
+  const reader = body(bytes, at, end);
+  const portal = reader.name('');
   const rows = reader.int32();
   reader.end();
   return { portal, rows };

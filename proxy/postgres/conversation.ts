@@ -7,7 +7,7 @@ import type { Target } from '../config.ts';
 import { LIMITS } from '../limits.ts';
 import type { Refusal, Services, Waiting } from '../session/flow.ts';
 import { Owed } from '../session/owed.ts';
-import { Outlet } from '../session/relay.ts';
+import { type Outlet, Relay } from '../session/relay.ts';
 import type { SharedCatalog } from './catalogs.ts';
 import { analyze } from './effect/analyze.ts';
 import { encodeOwnStatement, encodeProbe, encodeReport, FLUSH, SYNC, TERMINATE } from './encode.ts';
@@ -60,6 +60,7 @@ export class Conversation implements Listener {
   /** Operations under way that change what later text means. */
   unsettled = 0;
   over = false;
+  readonly #relay: Relay;
   readonly #client: Socket;
   readonly #upstream: Upstream;
   readonly #requests: Requests;
@@ -83,29 +84,37 @@ export class Conversation implements Listener {
     this.mayWrite = parties.asker.agent.capabilities.some((capability) => capability !== 'read');
     this.state = new State(parties.asker, parties.context);
     if (parties.agentReadOnly) this.state.guard.agentAsked(true);
-    this.toServer = new Outlet(parties.upstream.socket, parties.client);
-    this.toClient = new Outlet(parties.client, parties.upstream.socket);
+    this.#relay = new Relay(parties.client, parties.upstream.socket, (error) => {
+      this.services.problem('session', error);
+      this.breakOff({ code: 'internal' });
+    });
+    this.toServer = this.#relay.toServer;
+    this.toClient = this.#relay.toClient;
     this.#requests = new Requests(this);
     this.#replies = new Replies(this.owed, this.toClient, this);
-    this.settings = new SettingsReader(this, () => this.#requests.resume());
+    this.settings = new SettingsReader(this, () => this.#event(() => this.#requests.resume()));
   }
 
   start(residual: Buffer): void {
     const { socket } = this.#upstream;
-    socket.on('data', (chunk: Buffer) => this.#fromServer(chunk));
-    socket.on('close', () => this.#serverClosed());
-    this.#client.on('data', (chunk: Buffer) => this.#fromClient(chunk));
-    this.#client.on('close', () => this.#clientClosed());
-    if (this.#upstream.residual.length > 0) this.#fromServer(this.#upstream.residual);
-    this.settings.read(this.#requests);
-    if (residual.length > 0) this.#fromClient(residual);
+    const fromServer = (chunk: Buffer): void => this.#fromServer(chunk);
+    const fromClient = (chunk: Buffer): void => this.#fromClient(chunk);
+    this.#relay.read(socket, fromServer);
+    this.#relay.read(this.#client, fromClient);
+    socket.on('close', () => this.#event(() => this.#serverClosed()));
+    this.#client.on('close', () => this.#event(() => this.#clientClosed()));
+    this.#event(() => {
+      if (this.#upstream.residual.length > 0) fromServer(this.#upstream.residual);
+      this.settings.read(this.#requests);
+      if (residual.length > 0) fromClient(residual);
+    });
     socket.resume();
     this.#client.resume();
   }
 
   #fromClient(chunk: Buffer): void {
     if (this.over) return;
-    this.#guarded(() => this.#requests.data(chunk));
+    this.#requests.data(chunk);
     if (this.#requests.waiting > LIMITS.client_waiting_bytes && this.#requests.blocked) {
       this.#client.pause();
     }
@@ -113,20 +122,13 @@ export class Conversation implements Listener {
 
   #fromServer(chunk: Buffer): void {
     if (this.over) return;
-    this.#guarded(() => {
-      this.#replies.data(chunk);
-      if (this.owed.length === 0) this.#drained();
-    });
+    this.#replies.data(chunk);
+    if (this.owed.length === 0) this.#drained();
   }
 
-  /** A failure of ours ends this session alone. */
-  #guarded(work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      this.services.problem('session', error);
-      this.breakOff({ code: 'internal' });
-    }
+  /** What neither client nor server sent: a timer, an answer, an end. */
+  #event(work: () => void): void {
+    this.#relay.event(work, undefined);
   }
 
   #drained(): void {
@@ -178,7 +180,7 @@ export class Conversation implements Listener {
       row: null,
       done: () => {
         const { error } = own;
-        const report = error === null ? null : decodeError(error);
+        const report = error === null ? null : decodeError(error, 0, error.length);
         const several = report?.code === '42601' && report.position === null;
         answer(several ? null : error);
       },
@@ -222,13 +224,10 @@ export class Conversation implements Listener {
     if (ok === false && name === '') statements.confirm('', null);
   }
 
-  bound(reply: Extract<Reply, { kind: 'bind' }>, ok: boolean | null): void {
-    if (ok === true) this.state.portals.confirm(reply.name, reply.portal);
-    else this.#notRun(reply.portal, reply.name);
-  }
-
-  #notRun(portal: Portal, name: string): void {
-    this.state.portals.drop(name, portal);
+  bound(portal: Portal, ok: boolean | null): void {
+    const { portals } = this.state;
+    if (ok === true) return portals.confirm(portal.name, portal);
+    portals.drop(portal.name, portal);
     if (portal.run !== null) this.#outcomes.notRun(portal.run, 'not executed');
     portal.run = null;
   }
@@ -258,8 +257,10 @@ export class Conversation implements Listener {
   }
 
   ready(status: TransactionStatus): void {
-    for (const { run } of this.state.portals.confirmed()) {
-      if (status === 'I' && run !== null) this.#outcomes.notRun(run, 'not executed');
+    if (status === 'I') {
+      for (const { run } of this.state.portals.confirmed()) {
+        if (run !== null) this.#outcomes.notRun(run, 'not executed');
+      }
     }
     this.state.ready(status);
     this.#outcomes.ready(status);
@@ -300,7 +301,7 @@ export class Conversation implements Listener {
       signal: abort.signal,
       notice: (words) => {
         this.#notice = encodeWaitNotice(words);
-        if (this.owed.length === 0) this.#drained();
+        if (this.owed.length === 0) this.#event(() => this.#drained());
       },
     };
   }
@@ -309,7 +310,7 @@ export class Conversation implements Listener {
     this.#waiting = null;
     this.#notice = null;
     if (this.over) return;
-    this.#guarded(() => this.#resume());
+    this.#event(() => this.#resume());
   }
 
   /** A CancelRequest with this session's key. */

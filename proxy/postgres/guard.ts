@@ -29,22 +29,11 @@ export function worseNeed(a: Need, b: Need): Need {
   return WORST[a] >= WORST[b] ? a : b;
 }
 
-const known = new WeakMap<Parsed, { writer: Need; reader: Need }>();
-
 /**
  * What a message needs; an agent without any right to write gets read-only transactions from BEGIN
  * too.
  */
 export function needOf(parsed: Parsed, mayWrite: boolean): Need {
-  let needs = known.get(parsed);
-  if (needs === undefined) {
-    needs = { writer: worstNeed(parsed, true), reader: worstNeed(parsed, false) };
-    known.set(parsed, needs);
-  }
-  return mayWrite ? needs.writer : needs.reader;
-}
-
-function worstNeed(parsed: Parsed, mayWrite: boolean): Need {
   let need: Need = 'any';
   for (const statement of parsed.statements)
     need = worseNeed(need, statementNeed(statement, mayWrite));

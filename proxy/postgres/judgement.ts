@@ -10,7 +10,15 @@ import { type Bind, decodeBind, decodeBindNames, decodeQuery } from './client-me
 import type { Conversation } from './conversation.ts';
 import { encodeReport } from './encode.ts';
 import { needOf } from './guard.ts';
-import { badName, bothMeanings, covers, type Kept, type Portal, type Prepared } from './names.ts';
+import {
+  badName,
+  bothMeanings,
+  covers,
+  type Grounds,
+  type Kept,
+  type Portal,
+  type Prepared,
+} from './names.ts';
 import { PostgresOperation } from './operation.ts';
 import { QUERY, type Run } from './owed-reply.ts';
 import type { Requests, Step } from './requests.ts';
@@ -28,6 +36,7 @@ export class Judgement {
   readonly #conversation: Conversation;
   readonly #requests: Requests;
   #inHand: InHand | null = null;
+  #lastGrounds: Grounds | null = null;
   readonly #tallies = new Map<string, Tally>();
   /** Kept verdicts of Queries, by what they do: texts of one shape share one list of effects. */
   readonly #shapes = new WeakMap<readonly Effect[], Kept>();
@@ -39,11 +48,11 @@ export class Judgement {
     this.#requests = requests;
   }
 
-  query(frame: Buffer): Step {
+  query(bytes: Buffer, at: number, end: number): Step {
     const conversation = this.#conversation;
     let inHand: InHand | 'stay' | null = this.#inHand;
     if (inHand === null) {
-      const { text } = decodeQuery(frame);
+      const { text } = decodeQuery(bytes, at, end);
       const parsed = conversation.understand(text);
       const refused = this.#refusedByServer(text, parsed);
       if (refused === 'stay') return 'stay';
@@ -101,9 +110,9 @@ export class Judgement {
     return 'stay';
   }
 
-  bind(frame: Buffer): Step {
+  bind(bytes: Buffer, at: number, end: number): Step {
     const conversation = this.#conversation;
-    const names = decodeBindNames(frame);
+    const names = decodeBindNames(bytes, at, end);
     const { state, owed } = conversation;
     const misnamed = badName(names.portal) ?? badName(names.statement);
     if (misnamed !== null) return this.#requests.refuse(misnamed, false);
@@ -117,13 +126,13 @@ export class Judgement {
       );
     }
     const { kept } = prepared;
-    if (this.#inHand === null && kept !== null && this.#stands(kept)) {
+    if (kept !== null && this.#inHand === null && this.#stands(kept)) {
       kept.tally.count();
       return this.#bound(names.portal, prepared, prepared.parsed, null);
     }
     const inHand =
       this.#inHand ??
-      this.#look(prepared.text, this.understood(prepared), prepared, decodeBind(frame));
+      this.#look(prepared.text, this.understood(prepared), prepared, decodeBind(bytes, at, end));
     if (inHand === 'stay' || inHand.passage === null) return 'stay';
     if (isStopped(inHand)) return this.#requests.stopped(false);
     const { passage, parsed, operation } = inHand;
@@ -139,16 +148,12 @@ export class Judgement {
   }
 
   #bound(name: string, prepared: Prepared, parsed: Parsed, run: Run | null): Step {
-    const { state, owed, catalog, services } = this.#conversation;
-    const judged = {
-      stamp: state.stamp,
-      catalog: catalog.version,
-      policy: services.policy.version,
-      mode: this.#mode(),
-    };
-    const portal: Portal = { run, text: prepared.text, parsed, judged };
-    state.portals.ask(name, portal, this.#requests.unit);
-    owed.push({ kind: 'bind', name, portal });
+    const { state, owed } = this.#conversation;
+    const { unit } = this.#requests;
+    const judged = this.#grounds();
+    const portal: Portal = { kind: 'bind', name, unit, run, text: prepared.text, parsed, judged };
+    state.portals.ask(name, portal, unit);
+    owed.push(portal);
     return 'forward';
   }
 
@@ -157,27 +162,47 @@ export class Judgement {
    * still may.
    */
   stillStands(portal: Portal): boolean {
-    const { state, catalog, services } = this.#conversation;
     const { judged, parsed, text, run } = portal;
+    const now = this.#grounds();
+    if (judged === now) return true;
     const change = run !== null && run.operation !== null;
-    if (change && (judged.policy !== services.policy.version || judged.mode !== this.#mode())) {
-      return false;
-    }
-    if (judged.stamp === state.stamp && judged.catalog === catalog.version) return true;
+    if (change && (judged.policy !== now.policy || judged.mode !== now.mode)) return false;
+    if (judged.stamp === now.stamp && judged.catalog === now.catalog) return true;
     return covers(parsed, this.#conversation.understand(text));
   }
 
   /** A kept verdict is what would be answered now. */
   #stands(kept: Kept): boolean {
-    const { state, services, asker, catalog } = this.#conversation;
+    const { services, asker } = this.#conversation;
     return (
-      kept.stamp === state.stamp &&
-      kept.policy === services.policy.version &&
-      kept.catalog === catalog.version &&
+      kept.grounds === this.#grounds() &&
       kept.in_transaction === (asker.transaction_began !== null) &&
-      services.record.readsBlocked === null &&
-      kept.mode === this.#mode()
+      services.record.readsBlocked === null
     );
+  }
+
+  /** What verdicts rest on now: the same object as long as nothing of it has changed. */
+  #grounds(): Grounds {
+    const { state, catalog, services } = this.#conversation;
+    const known = this.#lastGrounds;
+    const mode = this.#mode();
+    if (
+      known !== null &&
+      known.stamp === state.stamp &&
+      known.catalog === catalog.version &&
+      known.policy === services.policy.version &&
+      known.mode === mode
+    ) {
+      return known;
+    }
+    const now = {
+      stamp: state.stamp,
+      catalog: catalog.version,
+      policy: services.policy.version,
+      mode,
+    };
+    this.#lastGrounds = now;
+    return now;
   }
 
   #mode(): Mode {
@@ -195,7 +220,7 @@ export class Judgement {
     prepared: Prepared | null,
     bind: Bind | null,
   ): InHand | 'stay' {
-    const { state, services, asker, catalog } = this.#conversation;
+    const { services, asker } = this.#conversation;
     const operation = new PostgresOperation(asker, text, parsed, bind, prepared?.types ?? []);
     const mode = this.#mode();
     const decision = services.policy.decide(operation, mode);
@@ -208,14 +233,8 @@ export class Judgement {
       const tally = this.#tally(operation, decision);
       tally.count();
       if (services.policy.keeps && !hasChanges(parsed)) {
-        const kept: Kept = {
-          policy: services.policy.version,
-          stamp: state.stamp,
-          catalog: catalog.version,
-          mode,
-          in_transaction: asker.transaction_began !== null,
-          tally,
-        };
+        const in_transaction = asker.transaction_began !== null;
+        const kept: Kept = { grounds: this.#grounds(), in_transaction, tally };
         if (prepared === null) this.#shapes.set(parsed.effects, kept);
         else prepared.kept = kept;
       }

@@ -23,17 +23,17 @@ export function unitNeed(
     const type = input.readUInt8(at);
     const length = frameLength(input, at);
     if (type === CLIENT.sync || length < HEADER || input.length - at < length) break;
-    const frame = input.subarray(at, at + length);
+    const end = at + length;
     if (type === CLIENT.parse) {
-      const parsed = conversation.understand(decodeParse(frame).text);
+      const parsed = conversation.understand(decodeParse(input, at, end).text);
       need = worseNeed(need, needOf(parsed, conversation.mayWrite));
     } else if (type === CLIENT.bind) {
-      const found = statements.find(decodeBindNames(frame).statement, unit, false);
+      const found = statements.find(decodeBindNames(input, at, end).statement, unit, false);
       if (typeof found === 'object') {
         need = worseNeed(need, needOf(found.parsed, conversation.mayWrite));
       }
     }
-    at += length;
+    at = end;
   }
   return need;
 }

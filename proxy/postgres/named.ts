@@ -2,15 +2,15 @@
 // Invariant: none of them runs anything, so they go ahead; what they name is believed by names.ts.
 import { LIMITS } from '../limits.ts';
 import type { Refusal } from '../session/flow.ts';
-import { decodeNamed, decodeParse } from './client-message.ts';
+import type { Named, Parse } from './client-message.ts';
 import type { Conversation } from './conversation.ts';
 import type { Judgement } from './judgement.ts';
 import { badName, type Prepared } from './names.ts';
+import { DESCRIBE } from './owed-reply.ts';
 
 /** Parse: the text is understood now and judged with its values at Bind. null: it may go. */
-export function parse(frame: Buffer, unit: number, conversation: Conversation): Refusal | null {
+export function parse(message: Parse, unit: number, conversation: Conversation): Refusal | null {
   const { state, owed } = conversation;
-  const message = decodeParse(frame);
   const misnamed = badName(message.statement);
   if (misnamed !== null) return misnamed;
   if (state.statements.size > LIMITS.prepared_statements) {
@@ -33,28 +33,23 @@ export function parse(frame: Buffer, unit: number, conversation: Conversation): 
 
 /** Describe: the parameter types it tells are learnt for the card. */
 export function describe(
-  frame: Buffer,
+  named: Named,
   unit: number,
   conversation: Conversation,
   judgement: Judgement,
 ): void {
-  const named = decodeNamed(frame);
-  let prepared: Prepared | null = null;
-  if (named.what === 'statement') {
-    const found = conversation.state.statements.find(named.name, unit, false);
-    if (typeof found === 'object') {
-      prepared = found;
-      // The server may plan it again for this.
-      judgement.understood(found);
-    }
-  }
-  conversation.owed.push({ kind: 'describe', prepared });
+  const { state, owed } = conversation;
+  const found =
+    named.what === 'statement' ? state.statements.find(named.name, unit, false) : 'none';
+  if (typeof found === 'string') return owed.push(DESCRIBE);
+  // The server may plan it again for this.
+  judgement.understood(found);
+  owed.push({ kind: 'describe', prepared: found });
 }
 
 /** Close: the name is free for the rest of the unit, and for good once the server has said so. */
-export function close(frame: Buffer, unit: number, conversation: Conversation): Refusal | null {
+export function close(named: Named, unit: number, conversation: Conversation): Refusal | null {
   const { state, owed } = conversation;
-  const named = decodeNamed(frame);
   const misnamed = badName(named.name);
   if (misnamed !== null) return misnamed;
   if (named.what === 'statement') {

@@ -13,10 +13,7 @@ import type { Parsed } from './statement.ts';
 
 /** An `allow` for a read, kept with a prepared statement; void when any of these differs. */
 export interface Kept {
-  readonly policy: number;
-  readonly stamp: number;
-  readonly catalog: number;
-  readonly mode: Mode;
+  readonly grounds: Grounds;
   readonly in_transaction: boolean;
   readonly tally: Tally;
 }
@@ -35,7 +32,11 @@ export interface Prepared {
   kept: Kept | null;
 }
 
+/** A Bind, and the reply that is owed to it: one object for both, since every statement has one. */
 export interface Portal {
+  readonly kind: 'bind';
+  readonly name: string;
+  readonly unit: number;
   /** What Execute starts; null once it has, and for what needs no watching. */
   run: Run | null;
   readonly text: Buffer;
@@ -110,14 +111,48 @@ type Asked<Entry> = { readonly unit: number; readonly entry: Entry | null };
 /** `wait`: what the name means can't be known before the replies owed have come. */
 export type Found<Entry> = Entry | 'wait' | 'none';
 
+/** A map whose unnamed entry is a field: that one comes and goes with every statement. */
+class ByName<Value> {
+  readonly #named = new Map<string, Value>();
+  #unnamed: Value | undefined = undefined;
+
+  get(name: string): Value | undefined {
+    return name === '' ? this.#unnamed : this.#named.get(name);
+  }
+
+  set(name: string, value: Value): void {
+    if (name === '') this.#unnamed = value;
+    else this.#named.set(name, value);
+  }
+
+  delete(name: string): void {
+    if (name === '') this.#unnamed = undefined;
+    else this.#named.delete(name);
+  }
+
+  clear(): void {
+    this.#unnamed = undefined;
+    if (this.#named.size > 0) this.#named.clear();
+  }
+
+  values(): readonly Value[] {
+    const unnamed = this.#unnamed === undefined ? [] : [this.#unnamed];
+    return this.#named.size === 0 ? unnamed : [...this.#named.values(), ...unnamed];
+  }
+
+  get size(): number {
+    return this.#named.size + (this.#unnamed === undefined ? 0 : 1);
+  }
+}
+
 /** Names of one kind: confirmed by the server, and asked for but not confirmed yet. */
 export class Names<Entry> {
-  readonly #confirmed = new Map<string, Entry>();
-  readonly #asked = new Map<string, Asked<Entry>>();
+  readonly #confirmed = new ByName<Entry>();
+  readonly #asked = new ByName<Asked<Entry>>();
 
   /** What `name` means to a message of unit `unit`; `settled` says that no replies are owed. */
   find(name: string, unit: number, settled: boolean): Found<Entry> {
-    const asked = this.#asked.size === 0 ? undefined : this.#asked.get(name);
+    const asked = this.#asked.get(name);
     if (asked === undefined) return this.#confirmed.get(name) ?? 'none';
     if (asked.unit === unit) return asked.entry ?? 'none';
     if (!settled) return 'wait';
@@ -148,10 +183,6 @@ export class Names<Entry> {
     this.#asked.delete(name);
   }
 
-  has(name: string): boolean {
-    return this.#confirmed.has(name) || this.#asked.has(name);
-  }
-
   clear(): void {
     this.#confirmed.clear();
     this.#asked.clear();
@@ -162,7 +193,7 @@ export class Names<Entry> {
     this.#confirmed.clear();
   }
 
-  confirmed(): Iterable<Entry> {
+  confirmed(): readonly Entry[] {
     return this.#confirmed.values();
   }
 

@@ -88,9 +88,11 @@ export class Outcomes {
   }
 
   #tell(): void {
-    for (const run of this.#ended) this.#record(run);
-    this.#ended = [];
-    this.#savepoints = [];
+    if (this.#ended.length > 0) {
+      for (const run of this.#ended) this.#record(run);
+      this.#ended = [];
+    }
+    if (this.#savepoints.length > 0) this.#savepoints = [];
   }
 
   #record(run: Run): void {

@@ -26,7 +26,7 @@ export interface Run {
 
 export type Reply =
   | { readonly kind: 'parse'; readonly prepared: Prepared }
-  | { readonly kind: 'bind'; readonly name: string; readonly portal: Portal }
+  | Portal
   | { readonly kind: 'close'; readonly what: 'statement' | 'portal'; readonly name: string }
   | { readonly kind: 'describe'; readonly prepared: Prepared | null }
   | { readonly kind: 'execute'; readonly run: Run | null }

@@ -7,6 +7,7 @@ import { LIMITS } from '../limits.ts';
 import type { Owed } from '../session/owed.ts';
 import type { Outlet } from '../session/relay.ts';
 import { frameLength, HEADER, SERVER } from './frame.ts';
+import type { Portal } from './names.ts';
 import { OWN_CLOSES, type Own, type Reply, type Run } from './owed-reply.ts';
 import {
   decodeCommandComplete,
@@ -21,7 +22,7 @@ import {
 /** What the conversation learns from replies. */
 export interface Listener {
   parsed(reply: Extract<Reply, { kind: 'parse' }>, ok: boolean | null): void;
-  bound(reply: Extract<Reply, { kind: 'bind' }>, ok: boolean | null): void;
+  bound(portal: Portal, ok: boolean | null): void;
   closed(reply: Extract<Reply, { kind: 'close' }>, ok: boolean | null): void;
   finished(run: Run): void;
   /** An error made the server skip to the next Sync, which has not been sent yet. */
@@ -43,14 +44,19 @@ export interface Listener {
 type Treatment = 'pass' | 'drop';
 
 /** Types whose bodies the proxy never reads. */
-const PASSES = new Set<number>([
-  SERVER.dataRow,
-  SERVER.copyData,
-  SERVER.copyDone,
-  SERVER.noticeResponse,
-  SERVER.notificationResponse,
-  SERVER.rowDescription,
-]);
+function passesUnread(type: number): boolean {
+  switch (type) {
+    case SERVER.dataRow:
+    case SERVER.copyData:
+    case SERVER.copyDone:
+    case SERVER.noticeResponse:
+    case SERVER.notificationResponse:
+    case SERVER.rowDescription:
+      return true;
+    default:
+      return false;
+  }
+}
 
 export class Replies {
   readonly #owed: Owed<Reply>;
@@ -93,9 +99,11 @@ export class Replies {
         this.#listener.outOfStep(`the server sent a message of length ${length}`);
         return;
       }
-      const passes = PASSES.has(type) && !this.#takesRows();
+      const passes = passesUnread(type) && !this.#takesRows();
       if (!passes && end - at < length) break;
-      const treatment = passes ? this.#passing(type) : this.#whole(type, bytes, at, length, from);
+      const treatment = passes
+        ? this.#passing(type)
+        : this.#whole(type, bytes, at, at + length, from);
       if (treatment === 'drop') {
         if (at > from && !this.#flushed) this.#out.write(bytes.subarray(from, at));
         from = Math.min(at + length, end);
@@ -132,19 +140,18 @@ export class Replies {
   }
 
   /** One message that is read or answered; it is here as a whole. */
-  #whole(type: number, bytes: Buffer, at: number, length: number, from: number): Treatment {
+  #whole(type: number, bytes: Buffer, at: number, end: number, from: number): Treatment {
     const front = this.#owed.front;
-    const frame = (): Buffer => bytes.subarray(at, at + length);
     switch (type) {
       case SERVER.parameterStatus: {
-        const { name, value } = decodeParameterStatus(frame());
+        const { name, value } = decodeParameterStatus(bytes, at, end);
         return this.#listener.parameter(name, value) ? 'pass' : 'drop';
       }
       case SERVER.noticeResponse:
       case SERVER.notificationResponse:
         return 'pass';
       case SERVER.errorResponse:
-        return this.#error(frame(), bytes, at, from);
+        return this.#error(bytes, at, end, from);
       default:
     }
     if (front === undefined) {
@@ -153,11 +160,11 @@ export class Replies {
       );
       return 'drop';
     }
-    if (front.kind === 'own') return this.#own(front, type, frame);
-    return this.#reply(front, type, frame);
+    if (front.kind === 'own') return this.#own(front, type, bytes, at, end);
+    return this.#reply(front, type, bytes, at, end);
   }
 
-  #reply(front: Reply, type: number, frame: () => Buffer): Treatment {
+  #reply(front: Reply, type: number, bytes: Buffer, at: number, end: number): Treatment {
     switch (type) {
       case SERVER.parseComplete:
         if (front.kind !== 'parse') break;
@@ -176,7 +183,9 @@ export class Replies {
         return 'pass';
       case SERVER.parameterDescription:
         if (front.kind !== 'describe') break;
-        if (front.prepared !== null) front.prepared.types = decodeParameterDescription(frame());
+        if (front.prepared !== null) {
+          front.prepared.types = decodeParameterDescription(bytes, at, end);
+        }
         return 'pass';
       case SERVER.noData:
         if (front.kind !== 'describe') break;
@@ -186,7 +195,7 @@ export class Replies {
       case SERVER.emptyQueryResponse:
       case SERVER.portalSuspended:
         if (front.kind !== 'execute' && front.kind !== 'query') break;
-        this.#completed(front, type, frame);
+        this.#completed(front, type, bytes, at, end);
         return 'pass';
       case SERVER.copyInResponse:
         if (front.kind !== 'execute' && front.kind !== 'query') break;
@@ -198,7 +207,7 @@ export class Replies {
         if (front.kind !== 'query' && front.kind !== 'sync') break;
         this.#owed.shift();
         if (front.kind === 'query' && front.run !== null) this.#listener.finished(front.run);
-        this.#listener.ready(decodeReadyForQuery(frame()));
+        this.#listener.ready(decodeReadyForQuery(bytes, at, end));
         return front.kind === 'sync' && front.own ? 'drop' : 'pass';
       default:
     }
@@ -211,12 +220,14 @@ export class Replies {
   #completed(
     front: Extract<Reply, { kind: 'execute' | 'query' }>,
     type: number,
-    frame: () => Buffer,
+    bytes: Buffer,
+    at: number,
+    end: number,
   ): void {
     const { run } = front;
     if (run !== null) {
       if (type === SERVER.commandComplete) {
-        const { tag, rows } = decodeCommandComplete(frame());
+        const { tag, rows } = decodeCommandComplete(bytes, at, end);
         run.tag = run.tag === null ? tag : `${run.tag}; ${tag}`;
         if (rows !== null) run.rows = (run.rows ?? 0) + rows;
       }
@@ -245,15 +256,15 @@ export class Replies {
   }
 
   /** Replies to the proxy's own statement never reach the client. */
-  #own(front: Own, type: number, frame: () => Buffer): Treatment {
-    if (type === SERVER.dataRow && front.row !== null) front.row(decodeDataRow(frame()));
+  #own(front: Own, type: number, bytes: Buffer, at: number, end: number): Treatment {
+    if (type === SERVER.dataRow) front.row?.(decodeDataRow(bytes, at, end));
     if (type === SERVER.closeComplete) front.closes++;
     const over = front.synced
       ? type === SERVER.readyForQuery
       : type === SERVER.closeComplete && front.closes === OWN_CLOSES;
     if (over) {
       this.#owed.shift();
-      if (front.synced) this.#listener.ready(decodeReadyForQuery(frame()));
+      if (front.synced) this.#listener.ready(decodeReadyForQuery(bytes, at, end));
       front.done?.(front.failed);
     }
     return 'drop';
@@ -262,8 +273,8 @@ export class Replies {
   /**
    * ErrorResponse: the front entry failed; in the extended protocol the server now skips to Sync.
    */
-  #error(frame: Buffer, bytes: Buffer, at: number, from: number): Treatment {
-    const { severity, code } = decodeError(frame);
+  #error(bytes: Buffer, at: number, end: number, from: number): Treatment {
+    const { severity, code } = decodeError(bytes, at, end);
     const front = this.#owed.front;
     this.#listener.copyingFromClient(false);
     if (severity === 'FATAL' || severity === 'PANIC') return 'pass';
@@ -277,7 +288,7 @@ export class Replies {
     }
     if (front.kind === 'own' && front.synced) {
       front.failed = true;
-      front.error = Buffer.from(frame);
+      front.error = Buffer.from(bytes.subarray(at, end));
       return 'drop';
     }
     if (front.kind === 'sync') this.#listener.commitFailed(code);

@@ -6,7 +6,7 @@ import { Chunks } from '../bytes/chunks.ts';
 import { Malformed } from '../bytes/reader.ts';
 import { LIMITS } from '../limits.ts';
 import type { Refusal } from '../session/flow.ts';
-import { decodeExecute } from './client-message.ts';
+import { decodeExecute, decodeNamed, decodeParse } from './client-message.ts';
 import type { Conversation } from './conversation.ts';
 import { encodeFailure, encodeReport, FLUSH, SYNC } from './encode.ts';
 import { CLIENT, frameLength, HEADER, mostBytes } from './frame.ts';
@@ -94,7 +94,7 @@ export class Requests {
       this.#conversation.breakOff({ code: 'protocol', detail: error.message });
     } finally {
       this.#send(this.#at);
-      this.#chunks.putBack(this.#input.subarray(this.#at), need);
+      this.#chunks.putBack(this.#input, this.#at, need);
       this.#input = EMPTY;
       this.#at = 0;
       this.#from = 0;
@@ -153,8 +153,11 @@ export class Requests {
 
   /** Writes what is judged up to `end`. */
   #send(end: number): void {
-    if (end > this.#from) this.#conversation.toServer.write(this.#input.subarray(this.#from, end));
+    const from = this.#from;
     this.#from = end;
+    if (end === from) return;
+    const whole = from === 0 && end === this.#input.length;
+    this.#conversation.toServer.write(whole ? this.#input : this.#input.subarray(from, end));
   }
 
   /** Puts bytes of the proxy's own in front of the message in hand. */
@@ -165,7 +168,9 @@ export class Requests {
 
   #message(type: number, length: number): Step {
     const conversation = this.#conversation;
-    const frame = this.#input.subarray(this.#at, this.#at + length);
+    const input = this.#input;
+    const at = this.#at;
+    const end = at + length;
     if (type === CLIENT.terminate) {
       conversation.terminated();
       return 'drop';
@@ -180,19 +185,21 @@ export class Requests {
     if (this.#canceled && RUNS.has(type)) return this.stopped(type === CLIENT.query);
     switch (type) {
       case CLIENT.query:
-        return this.#alone() ? this.#judgement.query(frame) : 'stay';
+        return this.#alone() ? this.#judgement.query(input, at, end) : 'stay';
       case CLIENT.parse:
-        return this.#open() ? this.#unless(parse(frame, this.unit, conversation)) : 'stay';
+        if (!this.#open()) return 'stay';
+        return this.#unless(parse(decodeParse(input, at, end), this.unit, conversation));
       case CLIENT.bind:
-        return this.#open() ? this.#judgement.bind(frame) : 'stay';
+        return this.#open() ? this.#judgement.bind(input, at, end) : 'stay';
       case CLIENT.describe:
         if (!this.#open()) return 'stay';
-        describe(frame, this.unit, conversation, this.#judgement);
+        describe(decodeNamed(input, at, end), this.unit, conversation, this.#judgement);
         return 'forward';
       case CLIENT.execute:
-        return this.#open() ? this.#execute(frame) : 'stay';
+        return this.#open() ? this.#execute(decodeExecute(input, at, end).portal) : 'stay';
       case CLIENT.close:
-        return this.#open() ? this.#unless(close(frame, this.unit, conversation)) : 'stay';
+        if (!this.#open()) return 'stay';
+        return this.#unless(close(decodeNamed(input, at, end), this.unit, conversation));
       case CLIENT.flush:
         return 'forward';
       case CLIENT.functionCall:
@@ -333,9 +340,8 @@ export class Requests {
     return 'stay';
   }
 
-  #execute(frame: Buffer): Step {
+  #execute(name: string): Step {
     const conversation = this.#conversation;
-    const { portal: name } = decodeExecute(frame);
     const found = conversation.state.portals.find(name, this.unit, conversation.owed.length === 0);
     if (found === 'wait') return this.drain();
     if (found === 'none') {

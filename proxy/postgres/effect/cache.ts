@@ -71,18 +71,16 @@ export function remembered(
 ): Parsed {
   const version = catalog?.version ?? 0;
   const shelf = shelfFor(context, key, version);
-  const known = shelf.texts.get(text);
-  if (known !== undefined) return known;
   const own = personal.get(context);
   const mine = own?.version === version ? own.texts.get(text) : undefined;
   if (mine !== undefined) return mine;
+  // Shapes come first, and a text of a known shape is not kept: texts with other literals each time
+  // would fill the cache, and to find one costs more than to see its shape.
   const shape = shapeOf(text);
   const pattern = shape === null ? undefined : shelf.shapes.get(shape);
-  if (pattern !== undefined) {
-    const parsed = alike(pattern, text);
-    put(shelf, text, parsed);
-    return parsed;
-  }
+  if (pattern !== undefined) return alike(pattern, text);
+  const known = shelf.texts.get(text);
+  if (known !== undefined) return known;
   const judged = work(text, context, catalog);
   if (shape !== null && judged.shaped) {
     if (shelf.shapes.size >= EFFECT_LIMITS.cache_shapes) shelf.shapes.clear();

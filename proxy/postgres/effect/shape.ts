@@ -60,12 +60,17 @@ export function shapeOf(text: string): string | null {
       shape += `${text.slice(kept, i)}${whole ? '?0' : '?.0'}`;
       kept = i = end;
     } else if (isWord(c)) {
-      let end = i + 1;
-      while (isWord(text.charCodeAt(end))) end += 1;
-      const next = text.charCodeAt(end);
+      let end = i;
+      let next = c;
+      let dollar = false;
+      while (isWord(next)) {
+        if (next === 36) dollar = true;
+        end += 1;
+        next = text.charCodeAt(end);
+      }
       // E'…', U&'…' and the like, and dollar quotes; $1 is a word of its own.
       if (next === 39 || next === 38) return null;
-      if (text.slice(i, end).includes('$') && !isParameter(text, i, end)) return null;
+      if (dollar && !isParameter(text, i, end)) return null;
       i = end;
     } else if (c === 34) {
       const end = quoteEnd(text, i, 34);
