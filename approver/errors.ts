@@ -16,6 +16,7 @@ export const CODES = {
   decided: { status: 409, title: 'The hold is already decided' },
   'already-signed': { status: 409, title: 'You have already signed this hold' },
   'reason-needed': { status: 422, title: 'A reason is needed' },
+  'key-reused': { status: 422, title: 'This Idempotency-Key is of another request' },
   replayed: { status: 409, title: 'This was taken before' },
   conflict: { status: 409, title: 'Somebody else changed it at the same time' },
   'too-many': { status: 429, title: 'Too many requests' },

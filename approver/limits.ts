@@ -119,3 +119,8 @@ export const OUTAGE_MS = 30 * SECOND;
 /** Acts of the command line that one turn does; how long one that can't be done is told of. */
 export const ACTS_AT_ONCE = 100;
 export const ACTS_KEEP_MS = DAY;
+/** An answer under an Idempotency-Key is kept this long, up to this size. */
+export const ANSWER_KEEP_MS = DAY;
+export const ANSWER_BYTES = 256 * 1024;
+/** A call that began and never ended may be done again after this. */
+export const ANSWER_LEASE_MS = MINUTE;

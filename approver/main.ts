@@ -25,7 +25,7 @@ import {
 import { Desk } from './desk.ts';
 import { ApproverError } from './errors.ts';
 import { INVITE_MS } from './limits.ts';
-import { approverKey } from './receipt.ts';
+import { type ApproverKey, approverKey } from './receipt.ts';
 import { Reminders } from './remind.ts';
 import {
   parseFind,
@@ -41,7 +41,7 @@ import type { DeskEvent } from './settle.ts';
 import type { PasskeyRules } from './sign.ts';
 import type { Store } from './store.ts';
 import { type SweepParts, startSweep } from './sweep.ts';
-import { type Alert, Dispatcher } from './webhook/dispatch.ts';
+import { type Alert, Dispatcher, type DispatcherParts } from './webhook/dispatch.ts';
 import { Integrations } from './webhook/integrations.ts';
 import { Sealer } from './webhook/secret.ts';
 import { Sender } from './webhook/send.ts';
@@ -69,6 +69,8 @@ export interface ApproverSettings {
   readonly instance?: string;
   /** Webhooks may be sent to private addresses (and plain http) where their operator says so. */
   readonly privateWebhooks?: boolean;
+  /** Reverse proxies (addresses, networks) whose word for a caller's address is taken. */
+  readonly trustProxy?: readonly string[];
   readonly now?: () => number;
   readonly log?: (message: string, detail: { readonly [name: string]: unknown }) => void;
 }
@@ -100,13 +102,10 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
   const passkeys = { origins, rpId: 'localhost' };
   const routing = settings.routing ?? (() => NO_ROUTING);
   const streams = new Streams();
-  const sealer = new Sealer(key.private);
-  const sender = new Sender();
-  const allowPrivate = settings.privateWebhooks === true;
-  const integrations = new Integrations({ store, sealer, now, allowPrivate });
   const page = () => origins[0] ?? '';
-  const out = { store, sealer, sender, integrations, now, routing, allowPrivate, page, log };
-  const dispatcher = new Dispatcher(out);
+  const allowPrivate = settings.privateWebhooks === true;
+  const out = messengers({ store, now, routing, allowPrivate, page, log }, key);
+  const { dispatcher, integrations } = out;
   const told = teller(bus, streams, dispatcher);
   const link = async (name: string) => `${page()}/#invite=${await makeInvite(store, name, now())}`;
   const rooms = { store, ledger, instance, passkeys, now, routing, log };
@@ -118,10 +117,10 @@ export async function startApprover(settings: ApproverSettings): Promise<Approve
       ...out,
       desk,
       streams,
-      dispatcher,
       key,
       origins,
       oidc: settings.oidc ?? null,
+      trustProxy: settings.trustProxy ?? [],
       invite: link,
       ledgerKey: settings.ledgerKey ?? null,
       unavailable: () => bus.unavailable ?? ledger.unavailable,
@@ -173,6 +172,21 @@ function teller(bus: Bus, streams: Streams, dispatcher: Dispatcher) {
         if (event && event.replica !== replica) streams.tell(event);
       }),
   };
+}
+
+/** What goes out, and what it is signed and sealed with. */
+function messengers(
+  p: Omit<DispatcherParts, 'sealer' | 'sender' | 'integrations'>,
+  key: ApproverKey,
+) {
+  const sealer = new Sealer(key.private);
+  const out = {
+    ...p,
+    sealer,
+    sender: new Sender(),
+    integrations: new Integrations({ ...p, sealer }),
+  };
+  return { ...out, dispatcher: new Dispatcher(out) };
 }
 
 function sweeping(

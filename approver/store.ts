@@ -2,6 +2,7 @@
 // configured.
 // Invariant: the same statements and the same migrations on both.
 import { ActStore } from './store/acts.ts';
+import { AnswerStore } from './store/answers.ts';
 import type { Db } from './store/db.ts';
 import { HoldStore } from './store/holds.ts';
 import { IntegrationStore } from './store/integrations.ts';
@@ -20,6 +21,7 @@ export interface Store {
   readonly integrations: IntegrationStore;
   readonly stages: StageStore;
   readonly acts: ActStore;
+  readonly answers: AnswerStore;
   close(): Promise<void>;
 }
 
@@ -40,6 +42,7 @@ export async function openStore(place: string): Promise<Store> {
     integrations: new IntegrationStore(db),
     stages: new StageStore(db),
     acts: new ActStore(db),
+    answers: new AnswerStore(db),
     close: () => db.close(),
   };
 }

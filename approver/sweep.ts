@@ -25,6 +25,7 @@ export function startSweep(p: SweepParts): () => Promise<void> {
   const work = async () => {
     await takeActs(p);
     await p.desk.sweep();
+    await p.store.answers.forget(p.now());
     await outages.look();
     if (Math.abs(p.now() - reminded) < REMIND_MS) return;
     reminded = p.now();

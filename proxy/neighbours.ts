@@ -59,6 +59,8 @@ export interface ApproverConfig {
   readonly signers: string | null;
   /** Webhooks may go to private addresses and over plain HTTP. */
   readonly private_webhooks: boolean;
+  /** Reverse proxies (addresses, networks) whose `X-Forwarded-For` is believed. */
+  readonly trust_proxy: readonly string[];
 }
 
 /** Somebody who reaches the ledger over HTTP, known by a token or a client certificate. */

@@ -206,6 +206,7 @@ const approver = z
     routing: file,
     signers: file,
     private_webhooks: z.boolean().default(false),
+    trust_proxy: z.array(z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()])).default([]),
   })
   .prefault({});
 

@@ -3,8 +3,9 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { ApproverError } from '../errors.ts';
-import { mayDelegate } from '../routing.ts';
+import { type Delegation, mayDelegate } from '../routing.ts';
 import type { Store } from '../store.ts';
+import { cursor, pageOf, pageQuery } from './paging.ts';
 import { personOf } from './principal.ts';
 import { type AnyRoute, route } from './route.ts';
 import type { Noted } from './webhooks.ts';
@@ -21,14 +22,15 @@ export function delegationRoutes(
       method: 'GET',
       path: '/api/me/delegations',
       summary: 'What you have lent and what was lent to you.',
-      answer: z.object({ delegations: z.array(shown) }),
-      handle: async (_call, who) => {
+      query: pageQuery,
+      answer: z.object({ delegations: z.array(shown), cursor }),
+      handle: async ({ query }, who) => {
         const me = personOf(who).name;
         const all = await store.signers.delegations(now());
         const mine = all.filter((d) => d.from === me || d.to === me);
-        return {
-          delegations: mine.map((d) => ({ ...d, until: new Date(d.until).toISOString() })),
-        };
+        const page = pageOf(mine, (d) => d.id, query);
+        const shownOf = (d: Delegation) => ({ ...d, until: new Date(d.until).toISOString() });
+        return { delegations: page.items.map(shownOf), cursor: page.cursor };
       },
     }),
     route({

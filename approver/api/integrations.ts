@@ -7,6 +7,7 @@ import { ApproverError } from '../errors.ts';
 import type { Store } from '../store.ts';
 import { EVENTS } from '../webhook/dispatch.ts';
 import { type Integrations, SLACK_API, TEAMS } from '../webhook/integrations.ts';
+import { cursor, pageOf, pageQuery } from './paging.ts';
 import { personOf } from './principal.ts';
 import { type AnyRoute, route } from './route.ts';
 import type { Noted } from './webhooks.ts';
@@ -39,16 +40,19 @@ export function integrationRoutes(p: Parts): readonly AnyRoute[] {
       path: '/api/integrations',
       summary: 'What may decide from outside, without its secrets.',
       access: 'auditor',
-      answer: z.object({ integrations: z.array(shown) }),
-      handle: async () => ({
-        integrations: (await p.store.integrations.list()).map((i) => ({
+      query: pageQuery,
+      answer: z.object({ integrations: z.array(shown), cursor }),
+      handle: async ({ query }) => {
+        const page = pageOf(await p.store.integrations.list(), (i) => i.name, query);
+        const integrations = page.items.map((i) => ({
           name: i.name,
           kind: i.kind,
           channel: i.kind === 'callback' ? `callback:${i.name}` : i.kind,
           settings: i.settings,
           created: new Date(i.created).toISOString(),
-        })),
-      }),
+        }));
+        return { integrations, cursor: page.cursor };
+      },
     }),
     ...chatRoutes(p),
     ...callbackRoutes(p),

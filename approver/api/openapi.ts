@@ -44,6 +44,14 @@ export function openapi(routes: readonly AnyRoute[]): unknown {
   };
 }
 
+const AGAIN = {
+  name: 'idempotency-key',
+  in: 'header',
+  required: false,
+  description: 'The same key and body within a day are one call, and answered as the first was.',
+  schema: { type: 'string', minLength: 1, maxLength: 255 },
+};
+
 function operation(r: AnyRoute): unknown {
   const problem = {
     description: 'Why not.',
@@ -56,7 +64,11 @@ function operation(r: AnyRoute): unknown {
     summary: r.summary,
     description: r.access === 'anyone' ? 'For anyone.' : `Access: ${r.access}.`,
     security: r.access === 'anyone' ? [] : [{ session: [] }, { call: [] }],
-    parameters: [...parameters(r.params, 'path'), ...parameters(r.query, 'query')],
+    parameters: [
+      ...parameters(r.params, 'path'),
+      ...parameters(r.query, 'query'),
+      ...(r.method === 'POST' && r.access !== 'anyone' ? [AGAIN] : []),
+    ],
     ...(body && Object.keys(body).length > 0
       ? { requestBody: { required: true, content: { [type]: { schema: body } } } }
       : {}),

@@ -5,6 +5,7 @@ import { ApproverError } from '../errors.ts';
 import { figures } from '../store/figures.ts';
 import { ROLES } from '../store/signers.ts';
 import type { Store } from '../store.ts';
+import { cursor, pageOf, pageQuery } from './paging.ts';
 import { hasRole, personOf } from './principal.ts';
 import { type AnyRoute, route } from './route.ts';
 import type { Noted } from './webhooks.ts';
@@ -51,10 +52,12 @@ export function peopleRoutes(p: PeopleParts): readonly AnyRoute[] {
       path: '/api/signers',
       summary: 'People, their groups, roles and keys.',
       access: 'auditor',
-      answer: z.object({ signers: z.array(shown) }),
-      handle: async () => {
+      query: pageQuery,
+      answer: z.object({ signers: z.array(shown), cursor }),
+      handle: async ({ query }) => {
         const signers = [];
-        for (const s of await p.store.signers.list()) {
+        const page = pageOf(await p.store.signers.list(), (s) => s.name, query);
+        for (const s of page.items) {
           const keys = await p.store.signers.keys(s.name);
           signers.push({
             ...s,
@@ -66,7 +69,7 @@ export function peopleRoutes(p: PeopleParts): readonly AnyRoute[] {
             })),
           });
         }
-        return { signers };
+        return { signers, cursor: page.cursor };
       },
     }),
     ...changes(p),

@@ -1,9 +1,11 @@
 // A route of the API: its shapes stand beside its handler, and OpenAPI is generated from them.
 // Invariant: nothing reaches a handler that its schema has not parsed, and every error is
 // problem+json.
+import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { ApproverError, CODES, type Code } from '../errors.ts';
+import { type AgainParts, once } from './again.ts';
 import type { Principal } from './principal.ts';
 
 export type Access = 'anyone' | 'signed-in' | 'auditor' | 'operator';
@@ -72,6 +74,7 @@ export function serveRoutes(
   routes: readonly AnyRoute[],
   identify: Identify,
   rates: RateLimits,
+  again: AgainParts,
 ): void {
   for (const r of routes) {
     app.route({
@@ -89,7 +92,12 @@ export function serveRoutes(
           request,
           reply,
         };
-        const answer = await r.handle(call as never, who);
+        const work = () => r.handle(call as never, who);
+        // Whoever has no name here has no keys of their own.
+        const repeatable = r.method === 'POST' && who.signer !== null;
+        const answer = repeatable
+          ? await once(again, who.signer.name, request, reply, r.status, work)
+          : await work();
         if (reply.sent || answer === reply) return reply;
         reply.header('cache-control', 'no-store');
         return reply.code(r.status).send(answer ?? {});
@@ -102,6 +110,22 @@ function parse(schema: z.ZodType, value: unknown, where: string): unknown {
   const parsed = schema.safeParse(value ?? undefined);
   if (parsed.success) return parsed.data;
   throw new ApproverError('bad-request', `${where}: ${z.prettifyError(parsed.error)}`);
+}
+
+/** What Node's own parser refuses has no request and no reply yet: problem+json all the same. */
+export function refuseRaw(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  const large = error.code === 'HPE_HEADER_OVERFLOW';
+  const code = large ? 'too-large' : 'bad-request';
+  const what = large ? 'the headers are larger than this server takes' : 'this is no HTTP request';
+  const body = JSON.stringify(problemOf(code, what));
+  const status = large ? '431 Request Header Fields Too Large' : '400 Bad Request';
+  const type = 'content-type: application/problem+json';
+  const length = `content-length: ${Buffer.byteLength(body)}`;
+  if (socket.writable) {
+    socket.write(`HTTP/1.1 ${status}\r\n${type}\r\n${length}\r\nconnection: close\r\n\r\n${body}`);
+  }
+  socket.destroySoon();
 }
 
 /** RFC 9457. */
@@ -128,10 +152,14 @@ function explain(error: unknown): readonly [Code, string] {
 }
 
 export function problem(reply: FastifyReply, code: Code, detail: string): FastifyReply {
-  const { status, title } = CODES[code];
   return reply
-    .code(status)
+    .code(CODES[code].status)
     .header('content-type', 'application/problem+json')
     .header('cache-control', 'no-store')
-    .send(JSON.stringify({ type: `urn:holdpoint:error:${code}`, title, status, detail, code }));
+    .send(JSON.stringify(problemOf(code, detail)));
+}
+
+function problemOf(code: Code, detail: string) {
+  const { status, title } = CODES[code];
+  return { type: `urn:holdpoint:error:${code}`, title, status, detail, code };
 }

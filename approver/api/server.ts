@@ -15,6 +15,7 @@ import { readerOf } from '../story.ts';
 import { servePage } from '../web/serve.ts';
 import type { Dispatcher } from '../webhook/dispatch.ts';
 import type { InboundParts } from '../webhook/inbound.ts';
+import type { Sealer } from '../webhook/secret.ts';
 import { delegationRoutes } from './delegations.ts';
 import { eventRoute, type Streams } from './events.ts';
 import { holdRoutes, maySee } from './holds.ts';
@@ -24,12 +25,15 @@ import { type OidcSettings, oidcRoutes } from './oidc.ts';
 import { openapi } from './openapi.ts';
 import { peopleRoutes } from './people.ts';
 import { identifier } from './principal.ts';
-import { type AnyRoute, serveErrors, serveRoutes } from './route.ts';
+import { type AnyRoute, problem, refuseRaw, serveErrors, serveRoutes } from './route.ts';
 import { sessionRoutes } from './session.ts';
 import { type Noted, webhookRoutes } from './webhooks.ts';
 
 export interface ServerParts extends InboundParts {
   readonly store: Store;
+  readonly sealer: Sealer;
+  /** Whose `X-Forwarded-For` is believed: addresses or networks; none unless named. */
+  readonly trustProxy: readonly string[];
   readonly ledger: LedgerWriter;
   readonly streams: Streams;
   readonly dispatcher: Dispatcher;
@@ -69,6 +73,11 @@ export async function serve(
     bodyLimit: limits.BODY_BYTES,
     logger: false,
     forceCloseConnections: true,
+    trustProxy: p.trustProxy.length > 0 ? [...p.trustProxy] : false,
+    clientErrorHandler: refuseRaw,
+    frameworkErrors: (_error, _request, reply) => {
+      void problem(reply, 'bad-request', 'the address is malformed');
+    },
     routerOptions: { maxParamLength: 200 },
     ...(listen.tls ? { https: { cert: listen.tls.cert, key: listen.tls.key } } : {}),
   }) as FastifyInstance;
@@ -107,8 +116,9 @@ export async function serve(
   ];
   const raw = inboundRoutes(p, (id) => p.dispatcher.cardOf(id));
   const rates = { ordinary: limits.CALLS_A_MINUTE, strict: limits.SIGN_INS_A_MINUTE };
-  serveRoutes(app, routes, identifier(door), rates);
-  await withRawBodies(app, (scope) => serveRoutes(scope, raw, identifier(door), rates));
+  const again = { store: p.store, sealer: p.sealer, now: p.now };
+  serveRoutes(app, routes, identifier(door), rates, again);
+  await withRawBodies(app, (scope) => serveRoutes(scope, raw, identifier(door), rates, again));
   servePublic(app, p, [...routes, ...raw]);
   servePage(app, p.origins);
   await app.listen({ host: listen.host, port: listen.port });

@@ -2,8 +2,10 @@
 // Invariant: a secret is shown once, to the operator who made it.
 import { z } from 'zod';
 import { ApproverError } from '../errors.ts';
+import type { Webhook } from '../store/webhooks.ts';
 import type { Store } from '../store.ts';
 import { type Dispatcher, EVENTS } from '../webhook/dispatch.ts';
+import { cursor, pageOf, pageQuery, readCursor, writeCursor } from './paging.ts';
 import { personOf } from './principal.ts';
 import { type AnyRoute, route } from './route.ts';
 
@@ -42,18 +44,12 @@ export function webhookRoutes(
       path: '/api/webhooks',
       summary: 'Webhooks, without their secrets.',
       access: 'auditor',
-      answer: z.object({ webhooks: z.array(shown) }),
-      handle: async () => ({
-        webhooks: (await store.webhooks.list()).map((w) => ({
-          name: w.name,
-          // A chat's address is itself a secret.
-          url: w.format === 'standard' ? w.url : `${new URL(w.url).origin}/…`,
-          events: w.events,
-          private: w.allowPrivate,
-          format: w.format,
-          active: w.active,
-        })),
-      }),
+      query: pageQuery,
+      answer: z.object({ webhooks: z.array(shown), cursor }),
+      handle: async ({ query }) => {
+        const page = pageOf(await store.webhooks.list(), (w) => w.name, query);
+        return { webhooks: page.items.map(shownOf), cursor: page.cursor };
+      },
     }),
     route({
       method: 'POST',
@@ -80,6 +76,18 @@ export function webhookRoutes(
     ...changeRoutes(store, dispatcher, noted),
     ...deliveryRoutes(store, dispatcher, noted),
   ];
+}
+
+function shownOf(w: Webhook): z.infer<typeof shown> {
+  return {
+    name: w.name,
+    // A chat's address is itself a secret.
+    url: w.format === 'standard' ? w.url : `${new URL(w.url).origin}/…`,
+    events: [...w.events],
+    private: w.allowPrivate,
+    format: w.format,
+    active: w.active,
+  };
 }
 
 function changeRoutes(store: Store, dispatcher: Dispatcher, noted: Noted): readonly AnyRoute[] {
@@ -124,10 +132,14 @@ function deliveryRoutes(store: Store, dispatcher: Dispatcher, noted: Noted): rea
       path: '/api/deliveries',
       summary: 'Webhook deliveries: waiting, done or dead.',
       access: 'auditor',
-      query: z.object({ state: z.enum(['waiting', 'done', 'dead']).default('dead') }),
-      answer: z.object({ deliveries: z.array(delivery) }),
-      handle: async ({ query }) => ({
-        deliveries: (await store.webhooks.deliveries(query.state, 100)).map((d) => ({
+      query: pageQuery.extend({ state: z.enum(['waiting', 'done', 'dead']).default('dead') }),
+      answer: z.object({ deliveries: z.array(delivery), cursor }),
+      handle: async ({ query }) => {
+        const after = query.cursor === undefined ? undefined : placeIn(query.cursor);
+        const found = await store.webhooks.deliveries(query.state, query.limit + 1, after);
+        const page = found.slice(0, query.limit);
+        const last = found.length > page.length ? page.at(-1) : undefined;
+        const deliveries = page.map((d) => ({
           id: d.id,
           webhook: d.webhook,
           event: d.event,
@@ -136,8 +148,9 @@ function deliveryRoutes(store: Store, dispatcher: Dispatcher, noted: Noted): rea
           due: new Date(d.due).toISOString(),
           status: d.status,
           error: d.error,
-        })),
-      }),
+        }));
+        return { deliveries, cursor: last ? writeCursor(`${last.created} ${last.id}`) : null };
+      },
     }),
     route({
       method: 'POST',
@@ -151,4 +164,11 @@ function deliveryRoutes(store: Store, dispatcher: Dispatcher, noted: Noted): rea
       },
     }),
   ];
+}
+
+/** The delivery that a page ended with. */
+function placeIn(text: string): { readonly created: number; readonly id: string } {
+  const [, created, id] = /^(\d{1,16}) (\S+)$/.exec(readCursor(text)) ?? [];
+  if (created !== undefined && id !== undefined) return { created: Number(created), id };
+  throw new ApproverError('bad-request', 'cursor: take it from the page before');
 }

@@ -87,6 +87,12 @@ const STEPS: readonly (readonly string[])[] = [
       id TEXT PRIMARY KEY, act TEXT NOT NULL, who TEXT NOT NULL, created BIGINT NOT NULL,
       fault TEXT)`,
   ],
+  [
+    `CREATE TABLE answers (
+      key TEXT PRIMARY KEY, request TEXT NOT NULL, taken BIGINT NOT NULL, status BIGINT, body TEXT,
+      expires BIGINT NOT NULL)`,
+    `CREATE INDEX answers_expires ON answers (expires)`,
+  ],
 ];
 
 export async function migrate(db: Db): Promise<void> {

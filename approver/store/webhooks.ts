@@ -120,9 +120,17 @@ export class WebhookStore {
     );
   }
 
-  async deliveries(state: DeliveryState, limit: number): Promise<readonly Delivery[]> {
-    const sql = 'SELECT * FROM deliveries WHERE state = ? ORDER BY created DESC LIMIT ?';
-    return (await this.#db.all(sql, state, limit)).map(toDelivery);
+  /** Newest first, from after that one on. */
+  async deliveries(
+    state: DeliveryState,
+    limit: number,
+    after?: { readonly created: number; readonly id: string },
+  ): Promise<readonly Delivery[]> {
+    const created = after?.created ?? Number.MAX_SAFE_INTEGER;
+    const sql = `SELECT * FROM deliveries WHERE state = ? AND (created < ? OR
+      (created = ? AND id < ?)) ORDER BY created DESC, id DESC LIMIT ?`;
+    const rows = await this.#db.all(sql, state, created, created, after?.id ?? '', limit);
+    return rows.map(toDelivery);
   }
 
   /** Once more from the start; false when it does not exist. */

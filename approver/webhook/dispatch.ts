@@ -41,7 +41,7 @@ export interface Alert {
   readonly detail: { readonly [name: string]: string | number | null };
 }
 
-interface Parts {
+export interface DispatcherParts {
   readonly store: Store;
   readonly sealer: Sealer;
   readonly integrations: Integrations;
@@ -56,14 +56,14 @@ interface Parts {
 }
 
 export class Dispatcher {
-  readonly #p: Parts;
+  readonly #p: DispatcherParts;
   readonly #sender: Sender;
   readonly #slack: SlackPost;
   readonly #underWay = new Set<Promise<void>>();
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
-  constructor(parts: Parts) {
+  constructor(parts: DispatcherParts) {
     this.#p = parts;
     this.#sender = parts.sender;
     const { store, sender, integrations } = parts;

@@ -68,7 +68,14 @@ export async function openApprover(
   stack: AsyncDisposableStack,
 ): Promise<Approver> {
   const { startApprover } = await import('../../approver/main.ts');
-  const { listen, tls, oidc, routing, private_webhooks: privateWebhooks } = config.approver;
+  const {
+    listen,
+    tls,
+    oidc,
+    routing,
+    private_webhooks: privateWebhooks,
+    trust_proxy: trustProxy,
+  } = config.approver;
   const ledgerKey = config.approver.ledger_key ?? publicKeyOf(rooms.ledger);
   const approver = await step(`open the page on ${listen.host}:${listen.port}`, () =>
     startApprover({
@@ -80,6 +87,7 @@ export async function openApprover(
       ...(oidc === null ? {} : { oidc: oidcOf(oidc) }),
       ...(routing === null ? {} : { routing: routingFrom(routing) }),
       privateWebhooks,
+      trustProxy,
       instance: config.instance,
       log: (message, detail) => problem('approver', `${message} ${JSON.stringify(detail)}`),
     }),
