@@ -95,7 +95,9 @@ export const PARSER_LIMITS = {
   /** Brackets open at once; the grammar's own stack ends somewhat later. */
   nesting: 500,
   /** Commas, semicolons and operator signs: what parsing time grows with. */
-  marks: 40_000,
+  marks: 150_000,
+  /** Memory of an instance that is given up after the text that it grew for. */
+  memory_bytes: 256 * 1024 * 1024,
 } as const;
 
 /**
@@ -103,8 +105,14 @@ export const PARSER_LIMITS = {
  * longer.
  */
 export const EFFECT_LIMITS = {
-  /** Syntax nodes visited for one message, function bodies and views included. */
+  /**
+   * Syntax nodes visited for one message: of its own on the proxy's thread, and in all (with bodies
+   * and views met for the first time, or on a thread of its own).
+   */
+  own_nodes: 60_000,
   nodes: 400_000,
+  /** Things that one effect touches. */
+  objects: 4_000,
   /** Functions, views and triggers inside one another. */
   depth: 40,
   /** Statements of one message. */
@@ -121,4 +129,20 @@ export const EFFECT_LIMITS = {
   cache_shapes: 4096,
   /** Distinct session contexts with a cache of their own. */
   cache_contexts: 256,
+  /** Longer texts are judged on a thread of their own (effect/long.ts). */
+  here_characters: 8_192,
+  /** Such threads, and how many texts may wait for one. */
+  threads: 2,
+  thread_waiting: 100,
+  /** The longest that one text may take there, and a thread to begin (a catalog included). */
+  thread_ms: 5_000,
+  thread_start_ms: 30_000,
+  thread_heap_mb: 256,
+  /** Catalogs that one thread knows at once. */
+  thread_catalogs: 4,
+  /** Rows of a catalog that are handed over at a time. */
+  thread_rows: 1_000,
+  /** Bytes of long texts and their answers that are kept, and how long one that had none is. */
+  long_bytes: 32 * 1024 * 1024,
+  long_failed_ms: 5_000,
 } as const;

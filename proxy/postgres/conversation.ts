@@ -9,9 +9,9 @@ import type { Refusal, Services, Waiting } from '../session/flow.ts';
 import { Owed } from '../session/owed.ts';
 import { type Outlet, Relay } from '../session/relay.ts';
 import type { SharedCatalog } from './catalogs.ts';
-import { analyze } from './effect/analyze.ts';
 import { encodeOwnStatement, encodeProbe, encodeReport, FLUSH, SYNC, TERMINATE } from './encode.ts';
 import { SWITCH_OFF, SWITCH_ON } from './guard.ts';
+import { Meaning } from './meaning.ts';
 import type { Portal } from './names.ts';
 import type { Asker } from './operation.ts';
 import { Outcomes } from './outcome.ts';
@@ -23,7 +23,7 @@ import { touchesSchema } from './schema-change.ts';
 import { decodeError, type TransactionStatus } from './server-message.ts';
 import { SettingsReader } from './settings-reader.ts';
 import { State } from './state.ts';
-import type { Parsed, SessionContext } from './statement.ts';
+import type { SessionContext } from './statement.ts';
 import { cancelUpstream, type Upstream } from './upstream.ts';
 
 export interface Parties {
@@ -54,6 +54,7 @@ export class Conversation implements Listener {
   readonly toServer: Outlet;
   readonly toClient: Outlet;
   readonly settings: SettingsReader;
+  readonly meaning: Meaning;
   readonly mayWrite: boolean;
   /** The server reads COPY data from the client. */
   copying = false;
@@ -93,6 +94,9 @@ export class Conversation implements Listener {
     this.#requests = new Requests(this);
     this.#replies = new Replies(this.owed, this.toClient, this);
     this.settings = new SettingsReader(this, () => this.#event(() => this.#requests.resume()));
+    this.meaning = new Meaning(this, () => {
+      if (!this.over) this.#event(() => this.#resume());
+    });
   }
 
   start(residual: Buffer): void {
@@ -145,12 +149,6 @@ export class Conversation implements Listener {
     if (!this.#requests.blocked && this.#client.isPaused() && !this.toServer.held) {
       this.#client.resume();
     }
-  }
-
-  /** What text means in this session now; the analysis itself is kept by text. */
-  understand(text: Buffer): Parsed {
-    // Bytes that are not UTF-8 become U+FFFD here, which the analysis does not take for text.
-    return analyze(text.toString('utf8'), this.state.context, this.catalog.current());
   }
 
   /** Sends the read-only switch as a unit of its own, in front of the message in hand. */

@@ -53,7 +53,8 @@ export class Judgement {
     let inHand: InHand | 'stay' | null = this.#inHand;
     if (inHand === null) {
       const { text } = decodeQuery(bytes, at, end);
-      const parsed = conversation.understand(text);
+      if (!conversation.meaning.isKnown(text)) return 'stay';
+      const parsed = conversation.meaning.of(text);
       const refused = this.#refusedByServer(text, parsed);
       if (refused === 'stay') return 'stay';
       if (refused !== null) return this.#requests.refuse(refused, true);
@@ -130,9 +131,10 @@ export class Judgement {
       kept.tally.count();
       return this.#bound(names.portal, prepared, prepared.parsed, null);
     }
+    const understood = this.#inHand?.parsed ?? this.understood(prepared);
+    if (understood === null) return 'stay';
     const inHand =
-      this.#inHand ??
-      this.#look(prepared.text, this.understood(prepared), prepared, decodeBind(bytes, at, end));
+      this.#inHand ?? this.#look(prepared.text, understood, prepared, decodeBind(bytes, at, end));
     if (inHand === 'stay' || inHand.passage === null) return 'stay';
     if (isStopped(inHand)) return this.#requests.stopped(false);
     const { passage, parsed, operation } = inHand;
@@ -168,7 +170,7 @@ export class Judgement {
     const change = run !== null && run.operation !== null;
     if (change && (judged.policy !== now.policy || judged.mode !== now.mode)) return false;
     if (judged.stamp === now.stamp && judged.catalog === now.catalog) return true;
-    return covers(parsed, this.#conversation.understand(text));
+    return covers(parsed, this.#conversation.meaning.of(text));
   }
 
   /** A kept verdict is what would be answered now. */
@@ -246,13 +248,14 @@ export class Judgement {
 
   /**
    * What a prepared statement may mean by now, which is not always what it meant when it was
-   * parsed.
+   * parsed. null: it is long, and has to be waited for.
    */
-  understood(prepared: Prepared): Parsed {
+  understood(prepared: Prepared): Parsed | null {
     const { state, catalog } = this.#conversation;
     const { understood, parsed } = prepared;
     if (understood !== state.stamp || parsed.catalog_version !== catalog.version) {
-      const now = this.#conversation.understand(prepared.text);
+      if (!this.#conversation.meaning.isKnown(prepared.text)) return null;
+      const now = this.#conversation.meaning.of(prepared.text);
       prepared.parsed = bothMeanings(parsed, now);
       prepared.understood = state.stamp;
     }
@@ -291,7 +294,7 @@ export class Judgement {
     });
     const again = async (): Promise<PostgresOperation> => {
       await conversation.catalog.refresh();
-      const now = conversation.understand(Buffer.from(inHand.operation.bytes));
+      const now = await conversation.meaning.later(Buffer.from(inHand.operation.bytes));
       return inHand.operation.understoodAs(prepared ? bothMeanings(inHand.parsed, now) : now);
     };
     void flow(inHand.operation, decision, mode, services, { ...waiting, again }).then((passage) => {

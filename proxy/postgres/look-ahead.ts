@@ -8,14 +8,14 @@ import { type Need, needOf, worseNeed } from './guard.ts';
 
 /**
  * The worst need among the statements from `from` up to Sync, or to the end of what has come: so
- * that the unit is one transaction of one kind.
+ * that the unit is one transaction of one kind. `wait`: a long one is not understood yet.
  */
 export function unitNeed(
   input: Buffer,
   from: number,
   unit: number,
   conversation: Conversation,
-): Need {
+): Need | 'wait' {
   const { statements } = conversation.state;
   let need: Need = 'any';
   let at = from;
@@ -25,7 +25,9 @@ export function unitNeed(
     if (type === CLIENT.sync || length < HEADER || input.length - at < length) break;
     const end = at + length;
     if (type === CLIENT.parse) {
-      const parsed = conversation.understand(decodeParse(input, at, end).text);
+      const { text } = decodeParse(input, at, end);
+      if (!conversation.meaning.isKnown(text)) return 'wait';
+      const parsed = conversation.meaning.of(text);
       need = worseNeed(need, needOf(parsed, conversation.mayWrite));
     } else if (type === CLIENT.bind) {
       const found = statements.find(decodeBindNames(input, at, end).statement, unit, false);

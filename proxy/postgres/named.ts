@@ -7,19 +7,25 @@ import type { Conversation } from './conversation.ts';
 import type { Judgement } from './judgement.ts';
 import { badName, type Prepared } from './names.ts';
 import { DESCRIBE } from './owed-reply.ts';
+import type { Step } from './requests.ts';
 
 /** Parse: the text is understood now and judged with its values at Bind. null: it may go. */
-export function parse(message: Parse, unit: number, conversation: Conversation): Refusal | null {
+export function parse(
+  message: Parse,
+  unit: number,
+  conversation: Conversation,
+): Refusal | 'stay' | null {
   const { state, owed } = conversation;
   const misnamed = badName(message.statement);
   if (misnamed !== null) return misnamed;
   if (state.statements.size > LIMITS.prepared_statements) {
     return { code: 'limit', detail: 'Too many prepared statements are open.' };
   }
+  if (!conversation.meaning.isKnown(message.text)) return 'stay';
   const prepared: Prepared = {
     name: message.statement,
     text: Buffer.from(message.text),
-    parsed: conversation.understand(message.text),
+    parsed: conversation.meaning.of(message.text),
     understood: state.stamp,
     types: message.types,
     unit,
@@ -37,14 +43,18 @@ export function describe(
   unit: number,
   conversation: Conversation,
   judgement: Judgement,
-): void {
+): Step {
   const { state, owed } = conversation;
   const found =
     named.what === 'statement' ? state.statements.find(named.name, unit, false) : 'none';
-  if (typeof found === 'string') return owed.push(DESCRIBE);
+  if (typeof found === 'string') {
+    owed.push(DESCRIBE);
+    return 'forward';
+  }
   // The server may plan it again for this.
-  judgement.understood(found);
+  if (judgement.understood(found) === null) return 'stay';
   owed.push({ kind: 'describe', prepared: found });
+  return 'forward';
 }
 
 /** Close: the name is free for the rest of the unit, and for good once the server has said so. */

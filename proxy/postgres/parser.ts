@@ -30,6 +30,8 @@ const SCRATCH_BYTES = 16 * 1024;
 let active: GrammarModule | null = null;
 const spares: GrammarModule[] = [];
 let loading: Promise<void> | null = null;
+/** The newest replacement is there, or failed. */
+let replaced: Promise<void> = Promise.resolve();
 
 /**
  * Loads the grammar and its spares. Call once before the first {@link parse}; safe to call again.
@@ -48,13 +50,23 @@ export async function loadParser(): Promise<void> {
  */
 function replace(): void {
   active = spares.pop() ?? null;
-  void createGrammar().then(
+  replaced = createGrammar().then(
     (grammar) => {
       if (active === null) active = grammar;
       else spares.push(grammar);
     },
     () => undefined,
   );
+}
+
+/** Waits for an instance when several in a row have trapped. */
+export async function grammarBack(): Promise<void> {
+  if (active === null) await replaced;
+}
+
+/** Gives up an instance that a long text has left with much memory. */
+export function trimParser(): void {
+  if (active !== null && active.HEAPU8.length > PARSER_LIMITS.memory_bytes) replace();
 }
 
 /**
@@ -165,7 +177,8 @@ function run<T>(text: string, work: (grammar: GrammarModule, pointer: number) =>
 function failure(grammar: GrammarModule, pointer: number): ParseFailure {
   const message = grammar.getValue(pointer, 'i32');
   const cursor = grammar.getValue(pointer + 16, 'i32');
-  const text = message === 0 ? 'syntax error' : read(grammar, message);
+  // It quotes the text where it went wrong, however long that is.
+  const text = message === 0 ? 'syntax error' : read(grammar, message).slice(0, 300);
   return new ParseFailure('syntax', text, cursor > 0 ? cursor - 1 : null);
 }
 

@@ -193,8 +193,7 @@ export class Requests {
         return this.#open() ? this.#judgement.bind(input, at, end) : 'stay';
       case CLIENT.describe:
         if (!this.#open()) return 'stay';
-        describe(decodeNamed(input, at, end), this.unit, conversation, this.#judgement);
-        return 'forward';
+        return describe(decodeNamed(input, at, end), this.unit, conversation, this.#judgement);
       case CLIENT.execute:
         return this.#open() ? this.#execute(decodeExecute(input, at, end).portal) : 'stay';
       case CLIENT.close:
@@ -304,8 +303,10 @@ export class Requests {
     if (!this.settled()) return false;
     this.#flushed = false;
     if (this.unitOpen) return true;
+    const need = unitNeed(this.#input, this.#at, this.unit, this.#conversation);
+    if (need === 'wait') return false;
     this.unitOpen = true;
-    this.need(unitNeed(this.#input, this.#at, this.unit, this.#conversation));
+    this.need(need);
     return true;
   }
 
@@ -362,7 +363,8 @@ export class Requests {
     return 'forward';
   }
 
-  #unless(refusal: Refusal | null): Step {
+  #unless(refusal: Refusal | 'stay' | null): Step {
+    if (refusal === 'stay') return 'stay';
     return refusal === null ? 'forward' : this.refuse(refusal, false);
   }
 

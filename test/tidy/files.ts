@@ -57,6 +57,7 @@ export const EXTRA: { readonly [path: string]: string } = {
   'postgres/look-ahead':
     'a unit of the extended protocol is one transaction: its kind is chosen first',
   'postgres/named': 'Parse, Describe and Close: names of statements and portals',
+  'postgres/meaning': 'a long text is judged on another thread, and its message waits',
   'postgres/settings-reader': 'search_path, role and the like are asked of the server itself',
   'postgres/schema-change': 'DDL seen on the way makes the catalog snapshot stale',
   'postgres/parser': "PostgreSQL's own grammar as WASM, replaced when it traps",

@@ -342,7 +342,7 @@ export function buildSnapshot(facts: FactRows, version: number): CatalogSnapshot
   const routines = routinesOf(facts);
   const types = typesOf(facts);
   const casts = rows<Cast>(facts, 'casts');
-  return Object.freeze({
+  const snapshot: CatalogSnapshot = Object.freeze({
     version,
     server_version: server.version,
     database: server.database,
@@ -383,4 +383,13 @@ export function buildSnapshot(facts: FactRows, version: number): CatalogSnapshot
     ),
     role_settings: rows<CatalogSnapshot['role_settings'][number]>(facts, 'role_settings'),
   });
+  behind.set(snapshot, facts);
+  return snapshot;
+}
+
+const behind = new WeakMap<CatalogSnapshot, FactRows>();
+
+/** The rows that a snapshot was built of: another thread builds its own of them. */
+export function factsOf(snapshot: CatalogSnapshot): FactRows {
+  return behind.get(snapshot) ?? {};
 }

@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import { type Effect, type EffectClass, severity, unknownEffect } from '../../effect/effect.ts';
 import { withoutLiterals } from '../../effect/secret.ts';
-import { EFFECT_LIMITS } from '../../limits.ts';
+import { EFFECT_LIMITS, PARSER_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import { fingerprint, normalize, ParseFailure, parse } from '../parser.ts';
 import type { Parsed, SessionChange, SessionContext, Statement } from '../statement.ts';
@@ -29,6 +29,8 @@ function opaqueStatement(text: string, reason: string): Statement {
   };
 }
 
+type SearchTexts = Pick<Parsed, 'normalized' | 'fingerprint'>;
+
 /** What the whole message comes to. Search texts are made when they are first asked for. */
 class Outcome implements Parsed {
   readonly class: EffectClass;
@@ -38,8 +40,8 @@ class Outcome implements Parsed {
   readonly statements: readonly Statement[];
   readonly catalog_version: number;
   readonly #text: string;
-  /** One of the same shape, whose search texts are the same. */
-  readonly #pattern: Parsed | null;
+  /** What has the same search texts: one of the same shape, or a thread's answer. */
+  readonly #pattern: SearchTexts | null;
   #normalized: string | null = null;
   #fingerprint: string | null = null;
 
@@ -47,7 +49,7 @@ class Outcome implements Parsed {
     text: string,
     statements: readonly Statement[],
     catalog: number,
-    pattern: Parsed | null = null,
+    pattern: SearchTexts | null = null,
   ) {
     const [only] = statements;
     this.statements = statements;
@@ -78,11 +80,13 @@ class Outcome implements Parsed {
 
   get fingerprint(): string {
     this.#fingerprint ??=
-      this.#pattern?.fingerprint ??
-      attempt(() => fingerprint(this.#text)) ??
-      createHash('sha256').update(this.#text).digest('hex').slice(0, 16);
+      this.#pattern?.fingerprint ?? attempt(() => fingerprint(this.#text)) ?? digest(this.#text);
     return this.#fingerprint;
   }
+}
+
+function digest(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
 function attempt(work: () => string): string | null {
@@ -158,6 +162,11 @@ function newJudge(root: Root, context: SessionContext, findings: Findings): Judg
   });
 }
 
+/** Too long to be judged while others wait; longer ones still are refused before they are read. */
+export function isLong({ length }: string): boolean {
+  return length > EFFECT_LIMITS.here_characters && length <= PARSER_LIMITS.statement_characters;
+}
+
 /** The answer for a text of the same shape: all but the text itself is the same. */
 export function alike(parsed: Parsed, text: string): Parsed {
   return new Outcome(
@@ -180,7 +189,11 @@ export interface Judged {
 }
 
 /** Judges a text without looking at what is remembered. */
-function judgeText(text: string, context: SessionContext, catalog: CatalogSnapshot | null): Judged {
+export function judgeText(
+  text: string,
+  context: SessionContext,
+  catalog: CatalogSnapshot | null,
+): Judged {
   const version = catalog?.version ?? 0;
   const refused = (reason: string): Judged => ({
     parsed: new Outcome(text, [opaqueStatement(text, reason)], version),
@@ -208,6 +221,8 @@ function judgeText(text: string, context: SessionContext, catalog: CatalogSnapsh
         session: at,
         catalog,
         nodes,
+        // In a session, long texts are judged where nobody waits for them.
+        most: isLong(text) ? EFFECT_LIMITS.nodes : EFFECT_LIMITS.own_nodes,
         depth: 0,
         open: new Set(),
         personal: false,
@@ -284,7 +299,20 @@ export function analyze(
   );
 }
 
-/** The judgement of a message whose bytes are no text at all: unknown, with the reason. */
-export function unreadable(reason: string, catalogVersion: number): Parsed {
-  return new Outcome('', [opaqueStatement('', reason)], catalogVersion);
+/** What another thread has found out about a text. */
+export function told(
+  text: string,
+  statements: readonly Statement[],
+  catalogVersion: number,
+  search: SearchTexts,
+): Parsed {
+  return new Outcome(text, statements, catalogVersion, search);
+}
+
+/** A text that is not judged at all: unknown, with the reason. */
+export function untold(text: string, reason: string, catalogVersion: number): Parsed {
+  return new Outcome(text, [opaqueStatement(text, reason)], catalogVersion, {
+    normalized: withoutLiterals(text.slice(0, 2000)),
+    fingerprint: digest(text),
+  });
 }

@@ -65,6 +65,8 @@ export interface Root {
   readonly session: SessionContext;
   readonly catalog: CatalogSnapshot | null;
   nodes: number;
+  /** The most nodes outside what the catalog brings. */
+  readonly most: number;
   depth: number;
   /** Functions and relations being looked into: one inside itself adds nothing new. */
   readonly open: Set<string>;
@@ -134,10 +136,11 @@ export class Judge {
     });
   }
 
-  /** Counts a syntax node. */
-  visit(): void {
-    this.root.nodes += 1;
-    if (this.root.nodes > EFFECT_LIMITS.nodes)
+  /** Counts a syntax node, or as much work. */
+  visit(nodes = 1): void {
+    const { root } = this;
+    root.nodes += nodes;
+    if (root.nodes > (root.depth > 0 ? EFFECT_LIMITS.nodes : root.most))
       throw new Budget('more syntax nodes than can be judged');
   }
 
@@ -225,18 +228,34 @@ export interface More {
 
 const NO_NAMES: readonly string[] = [];
 
+/** Past so many things, one that is there already is found by its key. */
+const FEW = 16;
+const indexes = new WeakMap<Draft, Set<string>>();
+
 export function addObject(draft: Draft, object: EffectObject): void {
-  for (const seen of draft.objects) {
-    if (
-      seen.name === object.name &&
-      seen.access === object.access &&
-      seen.kind === object.kind &&
-      seen.schema === object.schema
-    ) {
-      return;
-    }
+  const { objects } = draft;
+  if (objects.length > FEW ? isIndexed(draft, object) : objects.some((o) => sameObject(o, object)))
+    return;
+  if (objects.length >= EFFECT_LIMITS.objects)
+    throw new Budget(`more than ${EFFECT_LIMITS.objects} things in one effect`);
+  objects.push(object);
+}
+
+/** Whether it is there already; from now on it is. */
+function isIndexed(draft: Draft, object: EffectObject): boolean {
+  let index = indexes.get(draft);
+  if (index === undefined) {
+    index = new Set(draft.objects.map(keyOf));
+    indexes.set(draft, index);
   }
-  draft.objects.push(object);
+  const key = keyOf(object);
+  if (index.has(key)) return true;
+  index.add(key);
+  return false;
+}
+
+function keyOf({ kind, access, schema, name }: EffectObject): string {
+  return JSON.stringify([kind, access, schema, name]);
 }
 
 const KINDS: { readonly [K in Relation['kind']]: ObjectKind } = {
@@ -259,6 +278,7 @@ export function objectKind(relation: Relation): ObjectKind {
 export function absorb(judge: Judge, effects: readonly Effect[], via: readonly string[]): void {
   const prefix = [...judge.via, ...via];
   for (const effect of effects) {
+    judge.visit(effect.objects.length);
     const objects =
       prefix.length === 0
         ? [...effect.objects]

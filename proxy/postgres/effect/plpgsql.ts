@@ -46,6 +46,8 @@ const DYNAMIC: { readonly [kind: string]: string } = {
 /** Judges the body of a CREATE FUNCTION statement (or one made up around a DO block). */
 export function judgePlpgsql(judge: Judge, definition: string, what: string): void {
   let tree: unknown;
+  // Parsing a body is work too.
+  judge.visit(definition.length >> 3);
   try {
     tree = parsePlpgsql(definition);
   } catch (error) {

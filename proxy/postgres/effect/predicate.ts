@@ -102,6 +102,8 @@ class Conditions {
   readonly #judge: Judge;
   readonly #target: Target;
   readonly #names: References;
+  /** A function stands in the FROM list. */
+  #series: boolean | null = null;
   constructor(judge: Judge, target: Target) {
     this.#judge = judge;
     this.#target = target;
@@ -287,7 +289,8 @@ class Conditions {
   #joins(other: Node): boolean {
     if (!('ColumnRef' in other)) return false;
     // A series can be made to meet every row.
-    if (JSON.stringify(this.#target.from ?? []).includes('"RangeFunction"')) return false;
+    this.#series ??= JSON.stringify(this.#target.from ?? []).includes('"RangeFunction"');
+    if (this.#series) return false;
     const names = parts(other.ColumnRef.fields);
     const qualifier = names.length > 1 ? names[names.length - 2] : undefined;
     const source = this.#target.others.find((s) => s.alias === qualifier) ?? this.#target.others[0];

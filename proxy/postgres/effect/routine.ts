@@ -16,6 +16,9 @@ import { judgePlpgsql } from './plpgsql.ts';
 import { judgeStatement } from './statements.ts';
 import { meetAgain } from './type.ts';
 
+/** Parsing eight characters costs about as much as judging a node. */
+const CHARACTERS_A_NODE = 3;
+
 const memos = new WeakMap<CatalogSnapshot, Map<string, Findings>>();
 const cuts = new WeakMap<object, Set<string>>();
 
@@ -186,7 +189,7 @@ export function sqlBody(judge: Judge, body: string | null, source: string): void
     return;
   }
   const text = `create function f() returns void language sql ${body}`;
-  reading(judge, () => {
+  reading(judge, text, () => {
     const statement = parse(text).stmts?.[0]?.stmt;
     if (statement === undefined || !('CreateFunctionStmt' in statement))
       throw new Budget('a body without statements');
@@ -196,7 +199,7 @@ export function sqlBody(judge: Judge, body: string | null, source: string): void
 
 /** Text of whole statements. */
 export function statementsText(judge: Judge, text: string): void {
-  reading(judge, () => {
+  reading(judge, text, () => {
     for (const raw of parse(text).stmts ?? []) {
       if (raw.stmt !== undefined) judgeStatement(judge, raw.stmt);
     }
@@ -205,12 +208,13 @@ export function statementsText(judge: Judge, text: string): void {
 
 /** Text of one or more expressions. */
 export function expressionText(judge: Judge, text: string): void {
-  reading(judge, () => {
+  reading(judge, text, () => {
     for (const raw of parse(`select ${text}`).stmts ?? []) walk(judge, raw.stmt);
   });
 }
 
-function reading(judge: Judge, work: () => void): void {
+function reading(judge: Judge, text: string, work: () => void): void {
+  judge.visit(text.length >> CHARACTERS_A_NODE);
   try {
     work();
   } catch (error) {

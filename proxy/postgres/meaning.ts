@@ -1,0 +1,46 @@
+// What text means in a session now; the analysis itself is kept by text.
+// Invariant: a long text is judged apart, and the message that brings it waits for that in its
+// turn.
+import { EFFECT_LIMITS } from '../limits.ts';
+import type { Conversation } from './conversation.ts';
+import { ahead, understand } from './effect/long.ts';
+import type { Parsed } from './statement.ts';
+
+export class Meaning {
+  readonly #conversation: Conversation;
+  readonly #resume: () => void;
+  /** What the message in hand waits for. */
+  #awaited: Promise<void> | null = null;
+
+  constructor(conversation: Conversation, resume: () => void) {
+    this.#conversation = conversation;
+    this.#resume = resume;
+  }
+
+  of(text: Buffer): Parsed {
+    const { state, catalog } = this.#conversation;
+    // Bytes that are not UTF-8 become U+FFFD here, which the analysis does not take for text.
+    return understand(text.toString('utf8'), state.context, catalog.current());
+  }
+
+  /** The same, when it can be told. */
+  async later(text: Buffer): Promise<Parsed> {
+    for (let wait = this.#ahead(text); wait !== null; wait = this.#ahead(text)) await wait;
+    return this.of(text);
+  }
+
+  /** false: the message in hand is looked at again when its text is understood. */
+  isKnown(text: Buffer): boolean {
+    const wait = this.#ahead(text);
+    if (wait !== null && wait !== this.#awaited) void wait.then(this.#resume);
+    this.#awaited = wait;
+    return wait === null;
+  }
+
+  /** What has to be waited for before {@link of} can tell, or null. */
+  #ahead(text: Buffer): Promise<void> | null {
+    if (text.length <= EFFECT_LIMITS.here_characters) return null;
+    const { state, catalog } = this.#conversation;
+    return ahead(text.toString('utf8'), state.context, catalog.current());
+  }
+}
