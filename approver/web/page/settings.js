@@ -1,19 +1,34 @@
-// People and webhooks: seen by auditors, changed by operators who have just signed in.
+// People, webhooks, integrations: seen by auditors, changed by operators who have just signed in.
 
 import { call } from '/api.js';
+import { Accounts, Integrations } from '/integrations.js';
 import { html, useCallback, useEffect, useState } from '/vendor/preact.js';
 import { Problem, plain, When } from '/view.js';
+
+/** Every page of a list. */
+async function all(path, name) {
+  const items = [];
+  let cursor = '';
+  do {
+    const page = await call('GET', cursor === '' ? path : `${path}?cursor=${cursor}`);
+    items.push(...page[name]);
+    cursor = page.cursor ?? '';
+  } while (cursor !== '');
+  return items;
+}
 
 export function Settings({ me }) {
   const [people, setPeople] = useState([]);
   const [hooks, setHooks] = useState([]);
   const [dead, setDead] = useState([]);
+  const [outside, setOutside] = useState([]);
   const [error, setError] = useState(null);
   const load = useCallback(async () => {
     try {
-      setPeople((await call('GET', '/api/signers')).signers);
-      setHooks((await call('GET', '/api/webhooks')).webhooks);
-      setDead((await call('GET', '/api/deliveries?state=dead')).deliveries);
+      setPeople(await all('/api/signers', 'signers'));
+      setHooks(await all('/api/webhooks', 'webhooks'));
+      setOutside(await all('/api/integrations', 'integrations'));
+      setDead((await call('GET', '/api/deliveries?state=dead&limit=50')).deliveries);
     } catch (e) {
       setError(e);
     }
@@ -36,6 +51,8 @@ export function Settings({ me }) {
     <${People} of=${people} may=${may} act=${act} />
     <${Webhooks} of=${hooks} may=${may} act=${act} />
     <${Dead} of=${dead} may=${may} act=${act} />
+    <${Integrations} of=${outside} may=${may} act=${act} />
+    <${Accounts} people=${people} integrations=${outside} may=${may} act=${act} />
   </section>`;
 }
 
@@ -150,8 +167,10 @@ function Webhooks({ of, may, act }) {
         (w) => html`<li>
           <b>${w.name}</b> <span class="wrap">${w.url}</span>
           ${w.active ? '' : ' (switched off: the receiver said it is gone)'}
+          ${w.format === 'slack-app' && ' (the messages of Slack, below)'}
           ${
             may &&
+            w.format !== 'slack-app' &&
             html`<p class="row">
               <button class="plain" onClick=${act(() => rotate(w.name))}>
                 New secret <span class="hidden">for ${w.name}</span>
@@ -217,7 +236,8 @@ function Dead({ of, may, act }) {
     <ul>
       ${of.map(
         (d) => html`<li>
-          ${d.event} of ${d.hold} to <b>${d.webhook}</b>: ${d.error ?? d.status}, last tried${' '}
+          ${d.event}${d.hold ? ` of ${d.hold}` : ''} to <b>${d.webhook}</b>:${' '}
+          ${d.error ?? d.status}, last tried${' '}
           <${When} at=${d.due} />
           ${
             may &&
