@@ -23,6 +23,8 @@ export interface ServeOptions {
   /** true: wait for the lock instead of failing when another instance has it. */
   readonly standby?: boolean;
   readonly witnesses?: readonly WitnessOptions[];
+  /** How often they are asked; milliseconds. */
+  readonly witnessEvery?: number;
   /** URL of a PostgreSQL database to search in. */
   readonly searchIn?: string;
   /** By default nothing is ever removed. */
@@ -109,7 +111,8 @@ class Service implements Serving {
       if (this.#closing) return;
     }
     if (this.#closing) return this.ledger.close();
-    this.#witnesses = Witnesses.start(this.ledger, this.#options.witnesses ?? [], this.#warn);
+    const { witnesses = [], witnessEvery } = this.#options;
+    this.#witnesses = Witnesses.start(this.ledger, witnesses, this.#warn, witnessEvery);
     this.#keeper = new Keeper(this.ledger, {
       retention: this.#options.retention ?? null,
       metrics: this.#metrics,

@@ -100,11 +100,12 @@ export class Witnesses {
     ledger: Ledger,
     witnesses: readonly Witness[],
     warn: (message: string) => void,
+    everyMs: number,
   ) {
     this.#ledger = ledger;
     this.#witnesses = witnesses;
     this.#warn = warn;
-    this.#timer = setInterval(() => this.ask().catch(() => {}), WITNESS_EVERY_MS);
+    this.#timer = setInterval(() => this.ask().catch(() => {}), everyMs);
     this.#timer.unref();
   }
 
@@ -113,6 +114,7 @@ export class Witnesses {
     ledger: Ledger,
     options: readonly WitnessOptions[],
     warn: (message: string) => void,
+    everyMs: number = WITNESS_EVERY_MS,
   ): Witnesses | null {
     return options.length === 0
       ? null
@@ -120,6 +122,7 @@ export class Witnesses {
           ledger,
           options.map((o) => new Witness(o)),
           warn,
+          everyMs,
         );
   }
 
