@@ -143,6 +143,8 @@ export interface RecheckedReceipt {
     readonly name: string;
     readonly method: string;
     readonly channel: string;
+    /** Where the approver attests: whose account it took the word of. */
+    readonly account: string | null;
     readonly key: string;
     /** null: the signature is good; else why not. */
     readonly fault: string | null;
@@ -180,6 +182,7 @@ export async function recheckReceipt(
       method: s.method,
       key: s.key,
       channel: s.channel,
+      account: s.evidence && 'account' in s.evidence ? s.evidence.account : null,
       fault: await recheckSigner(claims, s, keys, options.passkeys ?? null),
       known: options.trusted ? options.trusted(s) : null,
     });

@@ -117,7 +117,9 @@ export function cardText(c: Card): string {
     'Impact (locks, rows, rollback): not computed',
     ...(c.so_far ?? []).map((o) => `Before: ${soFarText(o)}`),
     ...(c.so_far === null ? ['What the session did before: not told'] : []),
-    ...c.signatures.map((s) => `${s.decision} by ${s.signer} (${s.method}) at ${s.signed}`),
+    ...c.signatures.map(
+      (s) => `${s.decision} by ${s.signer} (${s.method}, ${s.channel}) at ${s.signed}`,
+    ),
     ...(c.end_reason === null ? [] : [`Ended: ${oneLine(c.end_reason)}`]),
     `Asked ${c.asked}, expires ${c.expires}`,
     `Digest ${c.digest}`,

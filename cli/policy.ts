@@ -25,7 +25,7 @@ import {
 import { findOpa, HOW_TO_GET_OPA } from '../proxy/verdict/opa.ts';
 import { type Circumstances, operationOf } from '../proxy/verdict/question.ts';
 import { testPolicy } from '../proxy/verdict/tested.ts';
-import type { Mode, Verdict } from '../proxy/verdict/verdict.ts';
+import { channelsOf, type Mode, type Verdict } from '../proxy/verdict/verdict.ts';
 import type { ReplayOptions } from './replay.ts';
 
 interface Files {
@@ -212,7 +212,7 @@ function verdictText(verdict: Verdict): string {
   const words = `${verdict.kind}: ${verdict.rule}: ${verdict.reason}`;
   if (verdict.kind !== 'hold') return words;
   const wanted = verdict.demands.map(
-    (d) => `${d.signatures} of ${d.group.replaceAll('|', ' or ')}`,
+    (d) => `${d.signatures} of ${d.group.replaceAll('|', ' or ')} by ${channelsOf(d).join(' or ')}`,
   );
   const [wait, expires] = [verdict.wait_ms / 1000, verdict.expires_ms / 60_000];
   return `${words}\n  wants ${wanted.join(' and ')}; waits ${wait} s, expires after ${expires} min`;

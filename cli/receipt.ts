@@ -40,6 +40,9 @@ export function receiptCommand(): Command {
         const known = s.known === false ? ' (NOT among the keys you trust)' : '';
         print(`${s.fault === null ? 'good' : 'BAD '}  ${s.name}  ${s.method}  ${s.key}${known}`);
         if (s.fault !== null) print(`      ${s.fault}`);
+        if (s.account !== null) {
+          print(`      the approver's word that ${s.account} decided: no key of ${s.name}'s own`);
+        }
       }
       if (checked.signers.length === 0) print('BAD   nobody signed it');
     });

@@ -7,7 +7,6 @@ import { after, before, describe, it } from 'node:test';
 import { ApproverError, type Code } from '../../approver/errors.ts';
 import { type ApproverKey, approverKey, recheckReceipt } from '../../approver/receipt.ts';
 import { attest, type Said } from '../../approver/webhook/attest.ts';
-import { verdictOf, worstOf } from '../../proxy/verdict/answer.ts';
 import type { HoldDemand } from '../../proxy/verdict/verdict.ts';
 import { opened, type Room, room, signed } from '../setup/holds.ts';
 
@@ -151,39 +150,5 @@ describe('channels', () => {
     assert.equal(await r.store.signers.unlink('Ann', 'slack:UANN'), false);
     const request = await opened(r, {}, [demand(SLACK)]);
     await assert.rejects(click('Ann', request), refused('not-a-signer'));
-  });
-});
-
-describe('channels in a policy', () => {
-  const hold = (over: object) => ({ rule: 'r', reason: 'x', group: 'a', ...over });
-  const said = (...all: object[]) => verdictOf({ kind: 'hold', said: all.map(hold) });
-
-  it('are names of ways to sign, or the answer is odd', () => {
-    const good = said({ channels: ['slack', 'page', 'callback:jira', 'page'] });
-    assert.deepEqual(good.kind === 'hold' && good.demands[0]?.channels, [
-      'callback:jira',
-      'page',
-      'slack',
-    ]);
-    const odd = [[], 'slack', ['smoke'], [1], ['callback:'], ['Slack'], [['page']], null, {}];
-    for (const channels of odd) assert.equal(said({ channels }).kind, 'deny');
-  });
-
-  it('of two rules both have to be met', () => {
-    const demands = (...all: object[]) => {
-      const worst = worstOf([said(...all)]);
-      assert.ok(worst.kind === 'hold');
-      return worst.demands.map((d) => [d.group, d.signatures, d.channels ?? null]);
-    };
-    assert.deepEqual(demands({}, { channels: ['cli', 'page'], signatures: 2 }), [
-      ['a', 2, ['cli', 'page']],
-    ]);
-    assert.deepEqual(demands({}, { channels: ['page', 'cli'] }).length, 1);
-    assert.deepEqual(demands({ channels: ['page'] }, { channels: ['page', 'slack'] }), [
-      ['a', 1, ['page']],
-    ]);
-    const both = demands({ channels: ['page'] }, { channels: ['page', 'slack'], signatures: 2 });
-    assert.deepEqual(both.length, 2);
-    assert.deepEqual(demands({ group: 'a|b', channels: ['slack'] }, { group: 'a' }).length, 2);
   });
 });
