@@ -74,6 +74,11 @@ async function check({ signers }: Store, act: Act): Promise<void> {
     signers.checkName(act.name);
     const key = act.key && (await signers.key(act.key.thumbprint));
     const person = await signers.get(act.name);
+    for (const identity of act.identities) {
+      const owner = await signers.byIdentity(identity);
+      if (!owner || owner.name === person?.name) continue;
+      throw new ApproverError('conflict', `${identity} is already a name of ${owner.name}`);
+    }
     if (key && (key.revoked !== null || key.signer !== person?.name)) {
       throw new ApproverError(
         'conflict',

@@ -89,6 +89,12 @@ export class SignerStore {
     return await this.#db.transaction(async (tx) => {
       const row = await one(tx, 'SELECT * FROM signers WHERE folded = ?', foldName(name));
       const old = row && toSigner(row);
+      for (const identity of add.identities ?? []) {
+        const owner = await new SignerStore(tx).byIdentity(identity);
+        if (owner && owner.name !== old?.name) {
+          throw new ApproverError('conflict', `${identity} is already a name of ${owner.name}`);
+        }
+      }
       const signer: Signer = {
         name: old?.name ?? name.trim(),
         groups: union(old?.groups, add.groups),

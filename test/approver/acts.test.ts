@@ -84,6 +84,10 @@ describe('acts of the command line', () => {
     assert.match(odd.err, /an account is slack:U…/);
     const unknown = await signer(r.folder, 'revoke', 'x'.repeat(43), ...store);
     assert.match(unknown.err, /no key x+: holdpoint signer list/);
+    await r.store.signers.link('Ann', 'slack:U7');
+    const taken = ['Mallory', '--group', 'db-owners', '--identity', 'slack:U7'];
+    assert.match((await signer(r.folder, 'add', ...taken, ...store)).err, /already a name of Ann/);
+    assert.equal(await r.store.signers.get('Mallory'), null);
     assert.equal(entries.length, before);
     assert.deepEqual(await r.store.db.all('SELECT * FROM acts'), []);
   });

@@ -2,7 +2,10 @@
 // Invariant: a click counts only where each demand of the person's groups takes its channel, here
 // and at the proxy.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { ApproverError, type Code } from '../../approver/errors.ts';
 import { type ApproverKey, approverKey, recheckReceipt } from '../../approver/receipt.ts';
@@ -10,6 +13,7 @@ import { attest, type Said } from '../../approver/webhook/attest.ts';
 import type { HoldDemand } from '../../proxy/verdict/verdict.ts';
 import { opened, type Room, room, signed } from '../setup/holds.ts';
 
+const MAIN = join(import.meta.dirname, '..', '..', 'cli', 'main.ts');
 const refused = (code: Code) => (e: unknown) => e instanceof ApproverError && e.code === code;
 const SLACK = ['page', 'slack'];
 const demand = (channels?: readonly string[], group = 'db-owners', signatures = 1): HoldDemand => ({
@@ -53,6 +57,16 @@ describe('channels', () => {
     return await attest(by, r.store.signers, said, Date.now());
   };
 
+  const verify = async (receipt: string, keys: string) => {
+    const [jws, jwks] = [join(r.folder, 'receipt.jws'), join(r.folder, 'keys.json')];
+    await writeFile(jws, receipt);
+    await writeFile(jwks, keys);
+    const args = [MAIN, 'receipt', 'verify', jws, '--keys', jwks];
+    return await new Promise<{ out: string }>((resolve) => {
+      execFile(process.execPath, args, (_e, out) => resolve({ out }));
+    });
+  };
+
   it('a click counts where policy says so; the entry and the receipt say how it came', async () => {
     const request = await opened(r, {}, [demand(SLACK)]);
     const hold = await r.approver.desk.decide(await click('Ann', request));
@@ -68,6 +82,9 @@ describe('channels', () => {
       checked.signers.map((s) => [s.method, s.channel, s.fault]),
       [['attested', 'slack', null]],
     );
+    const { out } = await verify(receipt, JSON.stringify(await r.approver.jwks()));
+    assert.match(out, /good {2}Ann {2}attested/);
+    assert.match(out, /the approver's word that slack:UANN decided: no key of Ann's own/);
     // The same receipt for a policy that wants keys, or another channel.
     for (const channels of [undefined, ['page'], ['teams']]) {
       const mine = { ...request, demands: [demand(channels)] };

@@ -1,6 +1,8 @@
 // Slack as people use it: a message that stays current, buttons, the modal; and what forgers try.
 // Invariant: the other side is a real HTTP server that keeps to Slack's documented contract.
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import type { HoldRequest } from '../../approver/contract.ts';
 import type { HoldDemand } from '../../proxy/verdict/verdict.ts';
@@ -174,6 +176,42 @@ describe('Slack', () => {
       assert.ok([200, 403].includes((await post(odd)).status));
     }
     assert.equal(await state(hold), 'pending');
+  });
+
+  it('answers at no address but Slack’s', async () => {
+    const hold = await opened(r, {}, KEYS);
+    let asked = 0;
+    const elsewhere = createServer((_request, response) => {
+      asked += 1;
+      response.end();
+    });
+    await new Promise<void>((resolve) => elsewhere.listen(0, '127.0.0.1', resolve));
+    try {
+      const { port } = elsewhere.address() as AddressInfo;
+      const wrong = [`http://127.0.0.1:${port}/`, 'http://169.254.169.254/', 'nonsense', ''];
+      for (const response_url of wrong) {
+        const payload = { ...pressOf(slack, 'UANN', 'approve', shownOf(hold)), response_url };
+        assert.equal((await post(payload)).status, 200);
+      }
+      assert.equal(asked, 0);
+    } finally {
+      elsewhere.close();
+    }
+  });
+
+  it('waits as long as Slack asks', async () => {
+    const hold = await opened(r, {}, BOTH);
+    await messageOf(hold);
+    slack.refusals.push('ratelimited');
+    const bob = await r.person('Bob');
+    await r.approver.desk.decide(signed(bob, hold, 'deny', 'no'));
+    const put = async () =>
+      (await r.store.webhooks.deliveries('waiting', 50)).find((d) => d.status === 429);
+    await until('put off', async () => (await put()) !== undefined);
+    const waiting = await put();
+    assert.ok((waiting?.due ?? 0) > Date.now() + 50_000);
+    await r.approver.webhooks.replay(waiting?.id ?? '');
+    await messageOf(hold, /is denied/);
   });
 
   it('one of two clicks at once counts, at two replicas', async () => {

@@ -41,6 +41,13 @@ export class Slack {
           response.writeHead(200).end('ok');
           return;
         }
+        if (this.refusals[0] === 'ratelimited') {
+          this.refusals.shift();
+          response
+            .writeHead(429, { 'retry-after': '60' })
+            .end('{"ok":false,"error":"ratelimited"}');
+          return;
+        }
         const answer = this.#answer(path.slice('/api/'.length), text, request.headers);
         response.writeHead(200, { 'content-type': 'application/json' });
         response.end(JSON.stringify(answer));
