@@ -31,9 +31,10 @@ async function overNats(): Promise<void> {
   const store = await openStore(join(folder, 'approver.db'));
   await addSigner(store, { name: 'Ann', groups: ['db-owners'], keyFile });
   const child: ChildProcess = fork(join(import.meta.dirname, 'process.ts'), [folder, nats.url]);
-  const { ready } = await new Promise<{ ready: number }>((resolve) =>
-    child.once('message', (m) => resolve(m as { ready: number })),
-  );
+  const { ready } = await new Promise<{ ready: number }>((resolve, reject) => {
+    child.once('message', (m) => resolve(m as { ready: number }));
+    child.once('exit', (code) => reject(new Error(`the approver ended with ${code}`)));
+  });
   const url = `http://localhost:${ready}`;
   try {
     const holds = new Holds({ bus, instance: 'f', keys: async () => ({ keys: [] }) });

@@ -99,7 +99,8 @@ export async function resumed(rounds: number): Promise<Resumed> {
     for (let i = -10; i < rounds; i++) {
       const waits = once(client, 'notice');
       const runs = client.query(`insert into held_t values (${i})`);
-      const [notice] = await waits;
+      // A statement that fails before it is held has no notice: its own error is told.
+      const [notice] = await Promise.race([waits, runs.then(() => Promise.reject(noHold()))]);
       const id = /h-[a-z2-7]{16}/.exec(String(notice.message))?.[0] ?? '';
       await holdpoint.held(`(${i})`);
       const card = await signer.show(id);
@@ -123,6 +124,10 @@ export async function resumed(rounds: number): Promise<Resumed> {
     await server.stop();
   }
   return found;
+}
+
+function noHold(): Error {
+  return new Error('the statement ran without a signature');
 }
 
 function add(
