@@ -125,6 +125,11 @@ export const EFFECT_LIMITS = {
   cache_bytes: 32 * 1024 * 1024,
   /** Longer texts are judged each time. */
   cache_text: 64 * 1024,
+  /**
+   * Texts just seen, of so many characters at most, that are found without looking at their shape.
+   */
+  cache_recent: 4096,
+  cache_recent_text: 2048,
   /** Shapes of statements remembered for one context. */
   cache_shapes: 4096,
   /** Distinct session contexts with a cache of their own. */

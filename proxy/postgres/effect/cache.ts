@@ -10,6 +10,7 @@ import { shapeOf } from './shape.ts';
 
 /** Answers of one context and one snapshot, oldest first. */
 interface Shelf {
+  readonly id: number;
   readonly version: number;
   readonly texts: Map<string, Parsed>;
   /** By shape: answers that do not rest on literals. */
@@ -21,6 +22,29 @@ const shelves = new Map<string, Shelf>();
 const byContext = new WeakMap<SessionContext, Shelf>();
 const personal = new WeakMap<SessionContext, Shelf>();
 let held = 0;
+let ids = 0;
+
+/**
+ * A text just seen. A newer one takes its place: texts with other literals each time fill nothing.
+ */
+interface Seen {
+  readonly shelf: number;
+  readonly text: string;
+  readonly parsed: Parsed;
+}
+const recent: (Seen | undefined)[] = new Array(EFFECT_LIMITS.cache_recent);
+
+/** Its place there, by a few of its characters. */
+function placeOf(text: string): number {
+  const { length } = text;
+  let hash = length;
+  const step = (length >> 4) + 1;
+  for (let i = 0; i < length; i += step) hash = (Math.imul(hash, 31) + text.charCodeAt(i)) | 0;
+  for (let i = length > 6 ? length - 6 : 0; i < length; i++) {
+    hash = (Math.imul(hash, 31) + text.charCodeAt(i)) | 0;
+  }
+  return ((hash ^ (hash >>> 15)) >>> 0) % recent.length;
+}
 
 /** Rough memory of an answer: its text and what was found. */
 function weight(text: string, parsed: Parsed): number {
@@ -33,7 +57,7 @@ function shelfFor(context: SessionContext, key: string | null, version: number):
   const place = key === null ? null : `${version} ${key}`;
   let shelf = place === null ? undefined : shelves.get(place);
   if (shelf === undefined) {
-    shelf = { version, texts: new Map(), shapes: new Map() };
+    shelf = { id: ++ids, version, texts: new Map(), shapes: new Map() };
     if (place !== null) keep(place, shelf);
   }
   byContext.set(context, shelf);
@@ -74,13 +98,20 @@ export function remembered(
   const own = personal.get(context);
   const mine = own?.version === version ? own.texts.get(text) : undefined;
   if (mine !== undefined) return mine;
-  // Shapes come first, and a text of a known shape is not kept: texts with other literals each time
-  // would fill the cache, and to find one costs more than to see its shape.
+  const place = placeOf(text);
+  const seen = recent[place];
+  if (seen !== undefined && seen.shelf === shelf.id && seen.text === text) return seen.parsed;
+  // Shapes come first, and a text of a known shape is not kept for long: texts with other literals
+  // each time would fill the cache, and to find one costs more than to see its shape.
   const shape = shapeOf(text);
   const pattern = shape === null ? undefined : shelf.shapes.get(shape);
-  if (pattern !== undefined) return alike(pattern, text);
-  const known = shelf.texts.get(text);
-  if (known !== undefined) return known;
+  const known = pattern === undefined ? shelf.texts.get(text) : alike(pattern, text);
+  if (known !== undefined) {
+    if (text.length <= EFFECT_LIMITS.cache_recent_text) {
+      recent[place] = { shelf: shelf.id, text, parsed: known };
+    }
+    return known;
+  }
   const judged = work(text, context, catalog);
   if (shape !== null && judged.shaped) {
     if (shelf.shapes.size >= EFFECT_LIMITS.cache_shapes) shelf.shapes.clear();
@@ -91,7 +122,8 @@ export function remembered(
     put(shelf, text, judged.parsed);
     return judged.parsed;
   }
-  const kept = own?.version === version ? own : { version, texts: new Map(), shapes: new Map() };
+  const kept =
+    own?.version === version ? own : { id: ++ids, version, texts: new Map(), shapes: new Map() };
   personal.set(context, kept);
   put(kept, text, judged.parsed);
   return judged.parsed;

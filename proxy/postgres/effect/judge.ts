@@ -156,12 +156,17 @@ export class Judge {
       reversible: severity(effect) < severity('destructive'),
       opaque: null,
     };
+    this.add(draft);
+    this.draft = draft;
+    return draft;
+  }
+
+  /** An effect that is put together already. */
+  add(draft: Draft): void {
     if (this.findings.effects.length >= EFFECT_LIMITS.effects) {
       throw new Budget(`more than ${EFFECT_LIMITS.effects} effects`);
     }
     this.findings.effects.push(draft);
-    this.draft = draft;
-    return draft;
   }
 
   /** An effect beside the current one. */
@@ -198,16 +203,18 @@ export class Judge {
   }
 
   relation(relation: Relation, access: Access, more?: More): void {
-    this.object(
-      objectKind(relation),
-      relation.temporary ? 'pg_temp' : relation.schema,
-      relation.name,
+    const { via } = this;
+    addObject(this.draft, {
+      kind: objectKind(relation),
+      database: null,
+      schema: relation.temporary ? 'pg_temp' : relation.schema,
+      name: relation.name,
+      columns: more?.columns ?? NO_NAMES,
       access,
-      {
-        identity: relation.identity,
-        ...more,
-      },
-    );
+      via: more?.via === undefined || more.via.length === 0 ? via : [...via, ...more.via],
+      tags: NO_NAMES,
+      identity: more?.identity ?? relation.identity,
+    });
   }
 
   change(change: SessionChange): void {
@@ -297,9 +304,7 @@ export function absorb(judge: Judge, effects: readonly Effect[], via: readonly s
         known.objects.every((object, index) => sameObject(object, objects[index])),
     );
     if (same) continue;
-    const draft = judge.aside(effect.verb, effect.class);
-    Object.assign(draft, effect, { objects });
-    if (draft.rows_max !== null) draft.rows_max = null;
+    judge.add({ ...effect, objects, rows_max: null });
   }
 }
 

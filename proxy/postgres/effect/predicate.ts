@@ -88,7 +88,8 @@ function uniqueRows(
   for (const index of relation.indexes) {
     if (!index.is_unique || !index.immediate || !index.valid || index.computed) continue;
     let rows: number | null = 1;
-    for (const number of index.columns.slice(0, index.keys)) {
+    for (let key = 0; key < index.keys; key++) {
+      const number = index.columns[key];
       const name = relation.columns.find((column) => column.number === number)?.name;
       const values: number | null | undefined = name === undefined ? undefined : columns.get(name);
       rows = values == null || rows === null ? null : rows * values;
@@ -275,9 +276,9 @@ class Conditions {
     const value = constant(other);
     if (value?.kind === 'null') return bound('none');
     if (SYSTEM_COLUMNS.has(column) && column !== 'ctid') return bound('open');
-    switch (this.#names.dependence(other)) {
+    switch (value !== null ? 'none' : this.#names.dependence(other)) {
       case 'none':
-        return bound('key', new Map([[column, 1]]), isBoolish(other));
+        return bound('key', new Map<string, number>().set(column, 1), isBoolish(other));
       case 'others':
         return this.#joins(other) ? bound('join') : bound('open');
       case 'target':

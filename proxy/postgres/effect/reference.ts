@@ -41,7 +41,9 @@ export class References {
   dependence(node: unknown): 'none' | 'others' | 'target' {
     if (typeof node !== 'object' || node === null) return 'none';
     let worst: 'none' | 'others' | 'target' = 'none';
-    for (const [key, child] of Object.entries(node)) {
+    for (const key in node) {
+      const child: unknown = (node as { readonly [key: string]: unknown })[key];
+      if (typeof child !== 'object') continue;
       // A volatile function gives another value for each row.
       if (key === 'FuncCall' && this.#isVolatile(child as FuncCall)) return 'target';
       const found =

@@ -9,7 +9,7 @@ import { ParseFailure, parse } from '../parser.ts';
 import { walk } from './expression.ts';
 import { absorb, type Judge, type Source } from './judge.ts';
 import { DEPARSED_PATH, findRelation, type RelationMeaning } from './names.ts';
-import { apart, expressionText, remembered, takeIn } from './routine.ts';
+import { apart, expressionText, pathKey, remembered, takeIn } from './routine.ts';
 import { meetType } from './type.ts';
 
 export function label(relation: Relation): string {
@@ -82,8 +82,7 @@ export function readFindings(
   relation: Relation,
 ): ReturnType<typeof remembered> | null {
   if (relation.kind === 'S' || relation.kind === 'm') return null;
-  const path = judge.runtime?.join(',') ?? '*';
-  const key = `r${relation.oid} ${judge.planning ? 'p' : ''} ${path}`;
+  const key = `r${relation.oid} ${judge.planning ? 'p' : ''} ${pathKey(judge.runtime)}`;
   const found = remembered(judge, key, (findings) => {
     const inner = apart(judge, findings, judge.runtime).inside({ planning: judge.planning });
     if (relation.kind === 'v') viewRead(inner, relation);

@@ -22,6 +22,19 @@ const CHARACTERS_A_NODE = 3;
 const memos = new WeakMap<CatalogSnapshot, Map<string, Findings>>();
 const cuts = new WeakMap<object, Set<string>>();
 
+const paths = new WeakMap<readonly string[], string>();
+
+/** A search path as part of a key. */
+export function pathKey(path: readonly string[] | null): string {
+  if (path === null) return '*';
+  let key = paths.get(path);
+  if (key === undefined) {
+    key = path.join(',');
+    paths.set(path, key);
+  }
+  return key;
+}
+
 /** Remembers findings that depend on the catalog and the path alone. */
 export function remembered(
   judge: Judge,
@@ -123,7 +136,7 @@ export function routineFindings(
   operation: string | null = null,
 ): Findings {
   const path = bodyPath(judge, routine);
-  const key = `f${routine.oid} ${operation ?? ''} ${path === null ? '*' : path.join(',')}`;
+  const key = `f${routine.oid} ${operation ?? ''} ${pathKey(path)}`;
   return remembered(judge, key, (findings) => {
     const inner = apart(judge, findings, path);
     inner.operation = operation;

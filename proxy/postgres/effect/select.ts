@@ -9,10 +9,14 @@ import type { Judge, Scope } from './judge.ts';
 import { judgeStatement } from './statements.ts';
 import { ambientCasts } from './type.ts';
 
+/** Only a WITH clause adds to a scope's names. */
+const NO_CTES: Set<string> = new Set();
+
 /** Runs `work` in a scope of its own, with the CTEs of `clause` in it. */
 export function scoped(judge: Judge, clause: WithClause | undefined, work: () => void): void {
   const outer = judge.scope;
-  const scope: Scope = { parent: outer, ctes: new Set(), sources: [] };
+  const ctes: Set<string> = clause === undefined ? NO_CTES : new Set();
+  const scope: Scope = { parent: outer, ctes, sources: [] };
   judge.scope = scope;
   try {
     if (clause !== undefined) withClause(judge, scope, clause);

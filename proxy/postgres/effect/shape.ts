@@ -86,7 +86,8 @@ export function shapeOf(text: string): string | null {
       i += 1;
     }
   }
-  return shape + text.slice(kept);
+  // A text without literals is its own shape: to know the text is enough.
+  return kept === 0 ? null : shape + text.slice(kept);
 }
 
 /** `$12` and nothing else. */

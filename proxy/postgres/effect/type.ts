@@ -5,7 +5,7 @@ import type { TypeName } from '@pgsql/types';
 import type { Cast, CatalogSnapshot } from '../catalog/snapshot.ts';
 import type { Judge } from './judge.ts';
 import { DEPARSED_PATH, findTypes, parts } from './names.ts';
-import { absorbFunction, apart, expressionText, remembered, takeIn } from './routine.ts';
+import { absorbFunction, apart, expressionText, pathKey, remembered, takeIn } from './routine.ts';
 
 /** Types from here on were made by users. */
 const USER = 16384;
@@ -135,7 +135,7 @@ function runCasts(judge: Judge, catalog: CatalogSnapshot, oid: string): void {
 
 /** What sorting and comparing values of the type runs. */
 function comparing(judge: Judge, catalog: CatalogSnapshot, oid: string) {
-  return remembered(judge, `o${oid} ${judge.runtime?.join(',') ?? '*'}`, (findings) => {
+  return remembered(judge, `o${oid} ${pathKey(judge.runtime)}`, (findings) => {
     const inner = apart(judge, findings, judge.runtime);
     for (const opclass of catalog.classes.values()) {
       if (opclass.type !== oid || !opclass.is_default) continue;
@@ -147,7 +147,7 @@ function comparing(judge: Judge, catalog: CatalogSnapshot, oid: string) {
 /** What converting something to the type runs: a domain's checks, and its default. */
 function making(judge: Judge, catalog: CatalogSnapshot, oid: string) {
   const type = catalog.types.get(oid);
-  return remembered(judge, `t${oid} ${judge.runtime?.join(',') ?? '*'}`, (findings) => {
+  return remembered(judge, `t${oid} ${pathKey(judge.runtime)}`, (findings) => {
     const inner = apart(judge, findings, judge.runtime).inside({ path: DEPARSED_PATH });
     for (const check of type?.checks ?? []) {
       expressionText(inner, check.definition.replace(/^CHECK\s*|\s*NOT VALID$/g, ''));

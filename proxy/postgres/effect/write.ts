@@ -8,7 +8,7 @@ import { walk } from './expression.ts';
 import type { Judge } from './judge.ts';
 import { DEPARSED_PATH, findRelation } from './names.ts';
 import { descendants, foreign, label, loopback, readFindings, texts } from './relation.ts';
-import { absorbFunction, apart, expressionText, remembered, takeIn } from './routine.ts';
+import { absorbFunction, apart, expressionText, pathKey, remembered, takeIn } from './routine.ts';
 import { meetType } from './type.ts';
 
 export type WriteEvent = 'insert' | 'update' | 'delete' | 'truncate';
@@ -66,7 +66,7 @@ function writeKey(judge: Judge, relation: Relation, write: Write): string {
       : write.columns === null
         ? '*'
         : [...write.columns].sort().join(',');
-  return `w${relation.oid} ${write.event} ${columns} ${judge.runtime?.join(',') ?? '*'}`;
+  return `w${relation.oid} ${write.event} ${columns} ${pathKey(judge.runtime)}`;
 }
 
 /** Everything that a change of this table's rows sets off, but for its partitions. */
@@ -90,18 +90,14 @@ function triggersOnly(
   relation: Relation,
   event: WriteEvent,
 ): ReturnType<typeof remembered> {
-  return remembered(
-    judge,
-    `g${relation.oid} ${event} ${judge.runtime?.join(',') ?? '*'}`,
-    (findings) => {
-      fireTriggers(apart(judge, findings, judge.runtime), relation, {
-        event,
-        columns: null,
-        via: [],
-        only: false,
-      });
-    },
-  );
+  return remembered(judge, `g${relation.oid} ${event} ${pathKey(judge.runtime)}`, (findings) => {
+    fireTriggers(apart(judge, findings, judge.runtime), relation, {
+      event,
+      columns: null,
+      via: [],
+      only: false,
+    });
+  });
 }
 
 const EVENT_BIT: { readonly [E in WriteEvent]: number } = {
