@@ -88,6 +88,44 @@ function invalid(why: string): LedgerError {
   return new LedgerError('entry-invalid', `${why}; the field reference is in ledger/README.md.`);
 }
 
+/**
+ * Fields that are read again after they are written, by the index, by retention and by people's
+ * tools: an entry that any of them stumbles over would stop it for good.
+ */
+const TEXTS = ['operation', 'session', 'agent', 'target', 'hold', 'signer', 'who', 'what', 'act'];
+const SHAPES = ['statement', 'verdict', 'stated', 'detail'];
+
+function isObject(value: unknown): value is { readonly [name: string]: unknown } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function checkShapes(entry: { readonly [name: string]: unknown }): void {
+  const { kind, effects, statement } = entry;
+  const wrong =
+    TEXTS.find((name) => typeof (entry[name] ?? '') !== 'string') ??
+    SHAPES.find((name) => {
+      const ofText =
+        (name === 'verdict' && kind === 'reads') || (name === 'detail' && kind === 'drill');
+      const value = entry[name] ?? (ofText ? '' : {});
+      return ofText ? typeof value !== 'string' : !isObject(value) || entry[name] === null;
+    });
+  if (wrong !== undefined) throw invalid(`"${wrong}" of a ${kind} entry has another form`);
+  if (kind !== 'decision') return;
+  if (!isObject(statement) || typeof statement.normalized !== 'string')
+    throw invalid('A decision entry needs "statement" with "normalized" as text');
+  const known =
+    Array.isArray(effects) &&
+    effects.every(
+      (effect: unknown) =>
+        isObject(effect) &&
+        Array.isArray(effect.objects) &&
+        effect.objects.every(
+          (object: unknown) => isObject(object) && typeof object.name === 'string',
+        ),
+    );
+  if (!known) throw invalid('A decision entry needs "effects", each with "objects" with names');
+}
+
 /** Checks form only: what an entry says is its writer's word. */
 function isEntry(value: object): value is Entry {
   const entry: { readonly [name: string]: unknown } = { ...value };
@@ -99,6 +137,7 @@ function isEntry(value: object): value is Entry {
   }
   if (Number.isNaN(Date.parse(String(entry.time))))
     throw invalid(`The time ${JSON.stringify(entry.time)} is not RFC 3339`);
+  checkShapes(entry);
   const missing = FIELDS[entry.kind].find((name) => entry[name] === undefined);
   if (missing !== undefined) throw invalid(`A ${entry.kind} entry needs "${missing}"`);
   if ('key' in entry) throw invalid('"key" stands beside the entry, not in it');

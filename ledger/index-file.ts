@@ -46,7 +46,8 @@ export function keyDigest(key: string): Buffer {
 export function bodyOf(entry: Logged): string | null {
   if (entry.kind !== 'decision') return null;
   const { text, base64, sha256 } = entry.statement;
-  return text === null && base64 === null ? sha256 : null;
+  const named = text === null && base64 === null && typeof sha256 === 'string';
+  return named && /^[0-9a-f]{64}$/.test(sha256) ? sha256 : null;
 }
 
 /** The columns of an entry, in the table's order after `place`. */
@@ -56,10 +57,11 @@ export function columnsOf(entry: Logged): SQLInputValue[] {
     const value = any[name];
     return typeof value === 'string' ? value : null;
   };
-  const judged = entry.kind === 'decision' ? entry.verdict : null;
-  const verdict = judged?.kind ?? text('verdict');
-  const rule = judged?.rule ?? text('rule') ?? text('act');
-  const who = entry.kind === 'signature' ? entry.signer : text('who');
+  const judged: { readonly kind?: unknown; readonly rule?: unknown } | null =
+    entry.kind === 'decision' ? entry.verdict : null;
+  const verdict = typeof judged?.kind === 'string' ? judged.kind : text('verdict');
+  const rule = typeof judged?.rule === 'string' ? judged.rule : (text('rule') ?? text('act'));
+  const who = entry.kind === 'signature' ? text('signer') : text('who');
   return [
     Date.parse(entry.time),
     entry.kind,

@@ -1,5 +1,6 @@
 // Legal holds: what was recorded in a time is kept from retention until it is released.
 // Invariant: a hold and its release are entries, and only those of the ledger itself count.
+import { randomUUID } from 'node:crypto';
 import type { Logged } from './canonical.ts';
 import type { AdministrationEntry } from './contract.ts';
 import { LedgerError } from './errors.ts';
@@ -90,7 +91,7 @@ async function record(
     what: name,
     detail: { from, to },
   };
-  const key = `${act}/${encodeURIComponent(name).slice(0, 120)}/${time}`;
+  const key = `${act}/${randomUUID()}`;
   const [answer] = await ledger.append([{ key, entry }]);
   // Retention asks the index: a hold counts once it is found there.
   await ledger.publish(true);

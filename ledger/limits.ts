@@ -71,6 +71,10 @@ export const STORY_ENTRIES_MAX = 1_000;
 
 /** One HTTP request to the service. */
 export const REQUEST_BYTES_MAX = 96 * 1024 * 1024;
+/** From a request's first byte to its last; a slower one is cut off. */
+export const REQUEST_MS = 60_000;
+/** An order to retention. */
+export const ORDER_BYTES_MAX = 16 * 1024;
 /** Entries that the HTTP client puts into one request. */
 export const CLIENT_BATCH = 1_000;
 /**

@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Principal, Right } from './access.ts';
 import { LedgerError } from './errors.ts';
 import type { Keeper } from './keeper.ts';
+import { ORDER_BYTES_MAX } from './limits.ts';
 
 function fields(body: unknown, names: readonly string[]): { readonly [name: string]: unknown } {
   if (body === undefined || body === null) return {};
@@ -30,13 +31,17 @@ export function keeping(
     demand(request, 'retain');
     return keeper().status();
   });
-  server.post('/v1/retention', async (request) => {
+  const onRequest = async (request: FastifyRequest): Promise<void> => {
+    demand(request, 'retain');
+  };
+  const small = { onRequest, bodyLimit: ORDER_BYTES_MAX };
+  server.post('/v1/retention', small, async (request) => {
     const { name } = demand(request, 'retain');
     const { dry = false } = fields(request.body, ['dry']);
     if (typeof dry !== 'boolean') throw new LedgerError('note-invalid', 'dry is true or false.');
     return keeper().run(name, dry);
   });
-  server.post('/v1/legal-holds', async (request) => {
+  server.post('/v1/legal-holds', small, async (request) => {
     const { name: who } = demand(request, 'retain');
     const given = fields(request.body, ['name', 'from', 'to']);
     const name = text(given.name, 'name') ?? '';

@@ -12,7 +12,7 @@ import { LedgerError, type LedgerErrorCode, reasonOf } from './errors.ts';
 import { DiskFiles } from './files.ts';
 import type { Keeper } from './keeper.ts';
 import type { Ledger } from './ledger.ts';
-import { HASH_BYTES, REQUEST_BYTES_MAX, TILE_WIDTH } from './limits.ts';
+import { HASH_BYTES, REQUEST_BYTES_MAX, REQUEST_MS, TILE_WIDTH } from './limits.ts';
 import type { LedgerMetrics } from './metrics.ts';
 import { COLUMNS, type SearchQuery } from './search.ts';
 import { keeping } from './server-keep.ts';
@@ -55,6 +55,13 @@ const STATUS: { readonly [C in LedgerErrorCode]: number } = {
 };
 
 const zip = promisify(gzip);
+
+/** Asked for by name, and not with a weight of nought. */
+function wantsGzip(accepted: string): boolean {
+  const asked = /(?:^|,)\s*gzip\s*(?:;\s*q=([\d.]+)\s*)?(?=,|$)/i.exec(accepted);
+  return asked !== null && Number(asked[1] ?? 1) > 0;
+}
+
 const IMMUTABLE = 'public, max-age=31536000, immutable';
 
 function active(options: ServerOptions): Ledger {
@@ -152,8 +159,7 @@ function publicLog(
       .type('application/octet-stream')
       .header('cache-control', IMMUTABLE)
       .header('vary', 'accept-encoding');
-    if (!/\bgzip\b/.test(String(request.headers['accept-encoding'] ?? '')))
-      return reply.send(bytes);
+    if (!wantsGzip(String(request.headers['accept-encoding'] ?? ''))) return reply.send(bytes);
     return reply.header('content-encoding', 'gzip').send(await zip(bytes));
   });
 }
@@ -226,7 +232,11 @@ export function ledgerServer(options: ServerOptions): FastifyInstance {
       ? {}
       : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: false }),
   };
-  const common = { bodyLimit: REQUEST_BYTES_MAX, forceCloseConnections: true };
+  const common = {
+    bodyLimit: REQUEST_BYTES_MAX,
+    requestTimeout: REQUEST_MS,
+    forceCloseConnections: true,
+  };
   const server: FastifyInstance =
     https === undefined ? fastify(common) : Object.assign(fastify({ ...common, https }));
   const demand = (request: FastifyRequest, right: Right): Principal =>
@@ -243,7 +253,11 @@ export function ledgerServer(options: ServerOptions): FastifyInstance {
     return reply.status(status).send({ code, message });
   });
 
-  server.post('/v1/append', async (request) => {
+  // Who may not append is told so before a body is read.
+  const onRequest = async (request: FastifyRequest): Promise<void> => {
+    demand(request, 'append');
+  };
+  server.post('/v1/append', { onRequest }, async (request) => {
     const appends = readAppends(request.body, demand(request, 'append'));
     return { answers: await active(options).append(appends) };
   });
@@ -266,7 +280,7 @@ export function ledgerServer(options: ServerOptions): FastifyInstance {
 }
 
 function statusOf(error: unknown): number {
-  if (error instanceof RangeError) return 400;
   const status = error instanceof Error && 'statusCode' in error ? error.statusCode : undefined;
-  return typeof status === 'number' ? status : 500;
+  if (typeof status === 'number') return status;
+  return error instanceof RangeError ? 400 : 500;
 }

@@ -20,7 +20,11 @@ import { type Serving, serveLedger } from '../../ledger/serve.ts';
 import { appendOf, decision, outcome } from './entries.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'holdpoint-service-'));
-after(() => rmSync(directory, { recursive: true, force: true }));
+const opened: Serving[] = [];
+after(async () => {
+  for (const serving of opened) await serving.close();
+  rmSync(directory, { recursive: true, force: true });
+});
 const origin = 'example.com/service';
 const TOKENS = {
   proxy: 'proxy-token-0123456789',
@@ -55,7 +59,7 @@ async function serve(
   name: string,
   over: Partial<Parameters<typeof serveLedger>[0]> = {},
 ): Promise<Serving> {
-  return serveLedger({
+  const serving = await serveLedger({
     directory: join(directory, name),
     origin,
     host: '127.0.0.1',
@@ -63,6 +67,8 @@ async function serve(
     principals,
     ...over,
   });
+  opened.push(serving);
+  return serving;
 }
 
 async function get(

@@ -1,7 +1,7 @@
-// The same files under other people's programs: Go's sumdb/note and sumdb/tlog, Tessera's fsck, and a
-// witness of transparency-dev.
-// Invariant: they come from the Go module proxy in the versions that go.sum pins; without Go the test
-// says so, and fails where CI is set.
+// The same files under other people's programs: Go's sumdb/note and sumdb/tlog, Tessera's fsck, and
+// a witness of transparency-dev.
+// Invariant: they come from the Go module proxy in the versions that go.sum pins; without Go the
+// test says so, and fails where CI is set.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -41,8 +41,8 @@ before(
 );
 
 /**
- * true when it says so. Where a hash is wrong, fsck 1.0.4 stops without an end: it gets several times
- * as long as the right log took.
+ * true when it says so. Where a hash is wrong, fsck 1.0.4 stops without an end: it gets several
+ * times as long as the right log took.
  */
 function fsck(where: string, timeout: number): boolean {
   const url = `file://${where}/log/`;
