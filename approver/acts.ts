@@ -2,7 +2,7 @@
 // Invariant: no record, no act, as on the page; a crash between the two does it later, once.
 import type { LedgerWriter } from '../ledger/contract.ts';
 import { ApproverError } from './errors.ts';
-import { ACTS_AT_ONCE, ACTS_KEEP_MS } from './limits.ts';
+import { ACTS_AT_ONCE } from './limits.ts';
 import { reasonOf } from './settle.ts';
 import type { Act, WaitingAct } from './store/acts.ts';
 import type { Store } from './store.ts';
@@ -29,7 +29,6 @@ export async function takeActs(p: ActParts): Promise<void> {
       await acts.fail(waiting.id, e.message);
     }
   }
-  await acts.forget(p.now() - ACTS_KEEP_MS);
 }
 
 async function record(p: ActParts, { id, act, who }: WaitingAct): Promise<boolean> {

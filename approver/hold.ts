@@ -103,7 +103,8 @@ export function waitingFor(states: readonly DemandState[]): string {
     .map((d) => {
       const n = d.signatures === 1 ? 'a signature' : `${d.signatures} signatures`;
       const given = d.signed.length > 0 ? ` (${d.signed.length} given)` : '';
-      return `${n} of ${groupsOf(d).join(' or ')}${given}`;
+      const by = d.channels ? ` by ${d.channels.join(' or ')}` : '';
+      return `${n} of ${groupsOf(d).join(' or ')}${by}${given}`;
     })
     .join(' and ');
 }

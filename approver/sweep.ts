@@ -3,7 +3,7 @@
 // Invariant: one turn at a time; an outage is told once when it has lasted, and once when it ends.
 import { type ActParts, takeActs } from './acts.ts';
 import type { Desk } from './desk.ts';
-import { OUTAGE_MS, REMIND_MS, SWEEP_MS } from './limits.ts';
+import { ACTS_KEEP_MS, OUTAGE_MS, REMIND_MS, SWEEP_MS } from './limits.ts';
 import type { Reminders } from './remind.ts';
 import type { Alert } from './webhook/dispatch.ts';
 
@@ -25,10 +25,11 @@ export function startSweep(p: SweepParts): () => Promise<void> {
   const work = async () => {
     await takeActs(p);
     await p.desk.sweep();
-    await p.store.answers.forget(p.now());
     await outages.look();
     if (Math.abs(p.now() - reminded) < REMIND_MS) return;
     reminded = p.now();
+    await p.store.answers.forget(reminded);
+    await p.store.acts.forget(reminded - ACTS_KEEP_MS);
     await p.reminders.turn();
   };
   const turn = () => {

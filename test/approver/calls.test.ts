@@ -10,7 +10,7 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { startSession } from '../../approver/api/principal.ts';
 import { SIGN_INS_A_MINUTE } from '../../approver/limits.ts';
-import { opened, type Room, room, signed } from '../setup/holds.ts';
+import { opened, type Room, room, until as settled, signed } from '../setup/holds.ts';
 
 interface Operation {
   readonly parameters: readonly { readonly name: string; readonly in: string }[];
@@ -66,7 +66,11 @@ describe('calls', () => {
     const json = text === '' ? null : (JSON.parse(text) as { readonly [name: string]: unknown });
     return { status: answer.status, json, headers: answer.headers };
   };
-  const hook = () => ({ name: `h-${randomUUID()}`, url: 'https://example.com/', events: ['*'] });
+  const hook = () => ({
+    name: `h-${randomUUID()}`,
+    url: 'https://holdpoint.invalid/',
+    events: ['*'],
+  });
 
   it('does what came twice under one key once, and answers the same', async () => {
     const [body, key] = [hook(), { 'idempotency-key': randomUUID() }];
@@ -129,16 +133,18 @@ describe('calls', () => {
     for (let i = 0; i < 5; i++) await call('POST', '/api/webhooks', hook());
     for (let i = 0; i < 5; i++) await call('POST', '/api/integrations', { name: `i${i}` });
     const until = Date.now() + ahead + 3_600_000;
+    const off = { name: 'off', url: 'https://holdpoint.invalid/', events: ['alert'], secrets: [] };
+    const kept = { allowPrivate: false, active: false, created: 0, format: 'standard' } as const;
+    await r.store.webhooks.put({ ...off, ...kept });
     for (let i = 0; i < 5; i++) {
       await r.store.signers.put(`Person ${i}`, {}, 0);
       await r.store.signers.delegate({ id: randomUUID(), from: 'Op', to: `Person ${i}`, until });
-      const body = JSON.stringify({});
-      const [w] = await r.store.webhooks.list();
-      const at = { event: 'alert', hold: null, body, created: 1000 + (i % 2) };
-      await r.store.webhooks.enqueue({ id: `d${i}`, webhook: w?.name ?? '', ...at });
-      const end = { attempts: 10, due: 0, status: 500, error: null };
-      await r.store.webhooks.finish(`d${i}`, { ...end, state: 'dead' });
+      const at = { event: 'alert', hold: null, body: '{}', created: 1000 + (i % 2) };
+      await r.store.webhooks.enqueue({ id: `d${i}`, webhook: 'off', ...at });
     }
+    // What is for a webhook that is switched off is given up.
+    const dead = async () => (await r.store.webhooks.deliveries('dead', 10)).length >= 5;
+    await settled('given up', dead, 40_000);
     const lists = [
       ['/api/signers', 'signers', 'name'],
       ['/api/webhooks', 'webhooks', 'name'],

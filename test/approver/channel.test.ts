@@ -110,6 +110,9 @@ describe('channels', () => {
   it('the page can be left out as well', async () => {
     const cy = await r.person('Cy');
     const request = await opened(r, {}, [demand(['slack'])]);
+    const pending = await r.store.holds.get(request.id);
+    assert.ok(pending);
+    assert.equal(await r.approver.desk.waiting(pending), 'a signature of db-owners by slack');
     const keyed = r.approver.desk.decide(signed(cy, request, 'approve'));
     await assert.rejects(keyed, refused('wrong-channel'));
     assert.equal((await r.approver.desk.decide(await click('Bob', request))).state, 'approved');
