@@ -2,7 +2,7 @@
 // The way in for any Node from 20 on: installs what is missing, then goes on under the Node that
 // package.json names.
 // Invariant: signals, exit code and the three streams are those of the real process; nothing else
-// happens here.
+// happens here but the size of its thread pool.
 //
 //   holdpoint.mjs COMMAND …            runs cli/main.ts
 //   holdpoint.mjs --script FILE …      runs a TypeScript file of the repository
@@ -66,6 +66,10 @@ function script() {
   if (file === undefined) leave('--script wants a file');
   return [existsSync(resolve(file)) ? resolve(file) : join(root, file), ...rest];
 }
+
+// Syncs of store and ledger take threads of this pool for as long as the disk likes; signatures and
+// name look-ups, which take them for a moment, should not stand behind those.
+process.env.UV_THREADPOOL_SIZE ??= '16';
 
 if (!isAtLeast(OLDEST)) leave(`Node ${OLDEST[0]} or newer is needed, this is ${process.version}`);
 if (!isInstalled()) install();

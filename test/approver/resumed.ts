@@ -32,6 +32,8 @@ export interface Resumed {
   readonly parts: ReadonlyMap<string, readonly number[]>;
   /** So many bare syncs one after the other, once for each round. */
   readonly bare: readonly number[];
+  /** What client, proxy, approver and ledger computed meanwhile: all are in this process. */
+  readonly cpu: readonly number[];
 }
 
 /** The ledger's disk, each write marked. */
@@ -92,7 +94,8 @@ export async function resumed(rounds: number): Promise<Resumed> {
   });
   const client = new pg.Client(holdpoint.login);
   const fd = openSync(join(holdpoint.state, 'bare-syncs'), 'w');
-  const found = { whole: [] as number[], parts: new Map<string, number[]>(), bare: [] as number[] };
+  const parts = new Map<string, number[]>();
+  const found = { whole: [] as number[], parts, bare: [] as number[], cpu: [] as number[] };
   try {
     await client.connect();
     const signer = await holdpoint.signer();
@@ -105,10 +108,13 @@ export async function resumed(rounds: number): Promise<Resumed> {
       await holdpoint.held(`(${i})`);
       const card = await signer.show(id);
       round = { writes: [], told: 0, redeem: 0, redeemed: 0 };
+      const cpu = process.cpuUsage();
       const from = performance.now();
       const decided = signer.decide(card, 'approve', null);
       await runs;
       const to = performance.now();
+      const { user, system } = process.cpuUsage(cpu);
+      if (i >= 0) found.cpu.push((user + system) / 1000);
       // The first rounds warm up what later ones have warm.
       if (i >= 0) add(found, round, from, to);
       await decided;
