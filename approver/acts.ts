@@ -15,20 +15,30 @@ export interface ActParts {
   readonly log: (message: string, detail: { readonly [name: string]: unknown }) => void;
 }
 
-/** Does what waits. Without a ledger it waits on. */
+/** Does what waits. Without a ledger it waits on; what fails is in nobody's way. */
 export async function takeActs(p: ActParts): Promise<void> {
-  const { acts } = p.store;
-  for (const waiting of await acts.waiting(ACTS_AT_ONCE)) {
-    try {
-      await check(p.store, waiting.act);
-      if (!(await record(p, waiting))) return;
-      await perform(p.store, waiting.act, p.now());
-      await acts.remove(waiting.id);
-    } catch (e) {
-      if (!(e instanceof ApproverError)) throw e;
-      await acts.fail(waiting.id, e.message);
+  try {
+    for (const waiting of await p.store.acts.waiting(ACTS_AT_ONCE)) {
+      if (!(await takeAct(p, waiting))) return;
     }
+  } catch (e) {
+    p.log('acts of the command line can’t be done now', { why: reasonOf(e) });
   }
+}
+
+/** false while it can't be recorded. */
+async function takeAct(p: ActParts, waiting: WaitingAct): Promise<boolean> {
+  const { acts } = p.store;
+  try {
+    await check(p.store, waiting.act);
+    if (!(await record(p, waiting))) return false;
+    await perform(p.store, waiting.act, p.now());
+    await acts.remove(waiting.id);
+  } catch (e) {
+    if (!(e instanceof ApproverError)) throw e;
+    await acts.fail(waiting.id, e.message);
+  }
+  return true;
 }
 
 async function record(p: ActParts, { id, act, who }: WaitingAct): Promise<boolean> {

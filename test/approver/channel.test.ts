@@ -9,9 +9,10 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { ApproverError, type Code } from '../../approver/errors.ts';
 import { type ApproverKey, approverKey, recheckReceipt } from '../../approver/receipt.ts';
+import { parseRequest } from '../../approver/request.ts';
 import { attest, type Said } from '../../approver/webhook/attest.ts';
 import type { HoldDemand } from '../../proxy/verdict/verdict.ts';
-import { opened, type Room, room, signed } from '../setup/holds.ts';
+import { held, opened, operation, type Room, room, signed, until } from '../setup/holds.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'cli', 'main.ts');
 const refused = (code: Code) => (e: unknown) => e instanceof ApproverError && e.code === code;
@@ -90,6 +91,22 @@ describe('channels', () => {
       const mine = { ...request, demands: [demand(channels)] };
       const proxy = await r.holds.checkReceipt(receipt, mine);
       assert.match(proxy.ok ? '' : proxy.why, /lacks signatures/);
+    }
+  });
+
+  it('a click answers the statement that waits, over the bus and back', async () => {
+    const request = r.holds.request(operation(), held([demand(SLACK)]));
+    await r.holds.open(request);
+    const waiting = r.holds.wait(request.id, 40_000, new AbortController().signal);
+    await until('arrived', async () => (await r.store.holds.get(request.id)) !== null, 40_000);
+    await r.approver.desk.decide(await click('Ann', request));
+    const answer = await waiting;
+    assert.ok(answer !== 'timeout' && answer.state === 'approved');
+    const used = await r.holds.redeem(request.id, request.digest, request.agent.name, 'o');
+    assert.ok(used.ok && (await r.holds.checkReceipt(used.receipt, request)).ok);
+    for (const channels of [[], ['fax'], 'slack', ['page', 7]]) {
+      const demands = [{ ...demand(), channels }];
+      assert.equal(parseRequest({ ...request, demands }).ok, false, JSON.stringify(channels));
     }
   });
 
