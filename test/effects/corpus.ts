@@ -86,31 +86,32 @@ export function statementsOf(text: string): string[] {
   );
 }
 
+/** Rows about foreign servers connect back to the database that they are in, by this name. */
+const BACK = 'hp_eval';
+
 /**
- * Databases made for setups; objects that all databases share are dropped again when their row is
- * done.
+ * Databases made for setups, each the only one of its name while its rows are judged; objects that
+ * all databases share are left for the next.
  */
 export class Setups {
   readonly #url: (database: string) => string;
-  readonly #made: string[] = [];
-  readonly #known = new Map<string, string>();
   #count = 0;
 
   constructor(url: (database: string) => string) {
     this.#url = url;
   }
 
-  async database(setup: string): Promise<string> {
-    const known = this.#known.get(setup);
-    if (known !== undefined) return this.#url(known);
-    // Rows about foreign servers connect back to the database that they are in, by this name.
-    const back = setup.includes("'hp_eval'") && !this.#made.includes('hp_eval');
-    const name = back ? 'hp_eval' : `corpus_${process.pid}_${this.#count++}`;
+  /** A fresh database with the setup in it, for as long as `work` needs it. */
+  async within<T>(setup: string, work: (url: string) => Promise<T>): Promise<T> {
+    const back = setup.includes(`'${BACK}'`);
+    const name = back ? BACK : `corpus_${process.pid}_${this.#count++}`;
     await this.#run('postgres', [`create database ${name} template template0`]);
-    this.#made.push(name);
-    await this.#run(name, statementsOf(setup));
-    this.#known.set(setup, name);
-    return this.#url(name);
+    try {
+      await this.#run(name, statementsOf(setup));
+      return await work(this.#url(name));
+    } finally {
+      await this.#run('postgres', [`drop database if exists ${name} with (force)`]);
+    }
   }
 
   async #run(database: string, statements: readonly string[]): Promise<void> {
@@ -129,34 +130,19 @@ export class Setups {
       await client.end();
     }
   }
-
-  async drop(): Promise<void> {
-    for (const name of this.#made)
-      await this.#run('postgres', [`drop database if exists ${name} with (force)`]);
-  }
 }
 
-/** Judges all rows through the command, as a user would. */
+/** Judges all rows through the command, as a user would: one run of it for each setup. */
 export async function judgeRows(rows: readonly Row[], setups: Setups): Promise<Judged[]> {
-  const input = new PassThrough();
-  const output = new PassThrough();
-  const chunks: Buffer[] = [];
-  output.on('data', (chunk: Buffer) => chunks.push(chunk));
-  for (const row of rows) {
-    const catalog = await setups.database(row.setup ?? '');
-    const { id, statement, session } = row;
-    input.write(`${JSON.stringify({ id, statement, session, catalog })}\n`);
+  const answers = new Map<string, Answer>();
+  const bySetup = Map.groupBy(rows, (row) => row.setup ?? '');
+  for (const [setup, mine] of bySetup) {
+    const told = await setups.within(setup, (catalog) => classified(mine, catalog));
+    for (const answer of told) answers.set(answer.id, answer);
   }
-  input.end();
-  await classifyPostgres({ engine: 'postgres', input, output });
-  const answers = Buffer.concat(chunks)
-    .toString('utf8')
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as Answer);
-  return rows.map((row, index) => {
-    const answer = answers[index];
-    if (answer === undefined || answer.id !== row.id) throw new Error(`no answer for ${row.id}`);
+  return rows.map((row) => {
+    const answer = answers.get(row.id);
+    if (answer === undefined) throw new Error(`no answer for ${row.id}`);
     return {
       row,
       answer,
@@ -165,6 +151,22 @@ export async function judgeRows(rows: readonly Row[], setups: Setups): Promise<J
       missing: missingObjects(row, answer),
     };
   });
+}
+
+async function classified(rows: readonly Row[], catalog: string): Promise<Answer[]> {
+  const input = new PassThrough();
+  const output = new PassThrough();
+  const chunks: Buffer[] = [];
+  output.on('data', (chunk: Buffer) => chunks.push(chunk));
+  for (const { id, statement, session } of rows)
+    input.write(`${JSON.stringify({ id, statement, session, catalog })}\n`);
+  input.end();
+  await classifyPostgres({ engine: 'postgres', input, output });
+  return Buffer.concat(chunks)
+    .toString('utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Answer);
 }
 
 /** One line a row that is not right, for a person. */

@@ -8,6 +8,13 @@ const USER = 16384;
 
 const SYSTEM_SCHEMAS = `('pg_catalog', 'information_schema', 'pg_toast')`;
 
+/** Transactions up to here are initdb's own: what has a later one was changed since. */
+const INITDB = 715;
+
+/** A relation that initdb made, and nobody has put another in its place. */
+const ORIGINAL = `(n.nspname in ${SYSTEM_SCHEMAS} and c.oid < ${USER} and not exists (select
+      from pg_rewrite w where w.ev_class = c.oid and w.xmin::text::int8 > ${INITDB}))`;
+
 export const FACT_QUERIES = {
   server: `select current_setting('server_version_num')::int as version,
       current_database() as database,
@@ -25,17 +32,19 @@ export const FACT_QUERIES = {
       c.relispartition as is_partition, s.srvname as server, w.fdwname as wrapper,
       s.srvoptions as server_options, f.ftoptions as table_options,
       case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end as definition,
-      case when c.relkind = 'p' then pg_get_partkeydef(c.oid) end as partition_key
+      case when c.relkind = 'p' then pg_get_partkeydef(c.oid) end as partition_key,
+      (select k.partclass::oid[]::int8[]::text[] from pg_partitioned_table k
+        where k.partrelid = c.oid) as partition_classes
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     left join pg_foreign_table f on f.ftrelid = c.oid
     left join pg_foreign_server s on s.oid = f.ftserver
     left join pg_foreign_data_wrapper w on w.oid = s.srvfdw
-    where n.nspname not in ${SYSTEM_SCHEMAS} and n.nspname !~ '^pg_toast_temp_'
+    where not ${ORIGINAL} and n.nspname !~ '^pg_toast'
       and c.relkind in ('r', 'v', 'm', 'f', 'p', 'S', 'c')`,
 
   system_relations: `select n.nspname as schema, c.relname as name
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname in ('pg_catalog', 'information_schema') and c.relkind in ('r', 'v')`,
+    where ${ORIGINAL} and c.relkind in ('r', 'v')`,
 
   columns: `select a.attrelid::int8::text as relation, a.attnum::int as number, a.attname as name,
       a.atttypid::int8::text as type, a.atttypmod::int as typmod, a.attnotnull as not_null,
@@ -45,7 +54,7 @@ export const FACT_QUERIES = {
         on n.oid = c.relnamespace
     left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
     where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'v', 'm', 'f', 'p', 'c')
-      and n.nspname not in ${SYSTEM_SCHEMAS} and n.nspname !~ '^pg_toast_temp_'
+      and not ${ORIGINAL} and n.nspname !~ '^pg_toast'
     order by a.attrelid, a.attnum`,
 
   types: `select t.oid::int8::text as oid, n.nspname as schema, t.typname as name,
@@ -53,6 +62,7 @@ export const FACT_QUERIES = {
       t.typcategory as category, t.typbasetype::int8::text as base,
       t.typrelid::int8::text as relation,
       coalesce(nullif(t.typelem, 0), r.rngsubtype, m.rngtypid, 0)::int8::text as element,
+      coalesce(r.rngsubopc, 0)::int8::text as class,
       case when t.typdefaultbin is not null then pg_get_expr(t.typdefaultbin, 0) end as preset
     from pg_type t join pg_namespace n on n.oid = t.typnamespace
     left join pg_range r on r.rngtypid = t.oid left join pg_range m on m.rngmultitypid = t.oid
@@ -120,8 +130,9 @@ export const FACT_QUERIES = {
     left join pg_aggregate a on a.aggfnoid = p.oid
     where (p.oid >= ${USER} or (n.nspname = 'pg_catalog' and l.lanname not in ('internal',
         'sql', 'c'))
-        or (l.lanname = 'internal' and n.nspname = 'pg_catalog' and p.xmin::text::int8 > 715))
-      and n.nspname <> 'information_schema'`,
+        or (l.lanname = 'internal' and n.nspname = 'pg_catalog')
+        and p.xmin::text::int8 > ${INITDB}
+        or n.nspname = 'information_schema' and p.xmin::text::int8 > ${INITDB})`,
 
   namesakes: `select p.oid::int8::text as oid, p.proname as name,
       p.proargtypes::oid[]::int8[]::text[] as arguments,

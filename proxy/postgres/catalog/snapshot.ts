@@ -78,6 +78,8 @@ export interface Relation {
   readonly table_options: readonly string[] | null;
   readonly definition: string | null;
   readonly partition_key: string | null;
+  /** Operator classes that rows are sorted to partitions by. */
+  readonly partition_classes: readonly string[] | null;
   readonly columns: Column[];
   readonly checks: { readonly name: string; readonly definition: string }[];
   readonly triggers: Trigger[];
@@ -156,6 +158,8 @@ export interface Type {
   readonly relation: string;
   /** What an array or range is made of. */
   readonly element: string;
+  /** Operator class by which a range compares its bounds. */
+  readonly class: string;
   /** Default of a domain. */
   readonly preset: string | null;
   /** Check constraints of a domain. */

@@ -14,6 +14,8 @@ export type RunsText =
   | 'cursor'
   | 'tsquery'
   | 'setting'
+  | 'type'
+  | 'json'
   | 'xpath'
   | 'connectby';
 
@@ -212,6 +214,21 @@ const RUNS: readonly (readonly [names: string, runs: RunsText])[] = [
   ['database_to_xml database_to_xmlschema database_to_xml_and_xmlschema', 'database'],
   ['cursor_to_xml cursor_to_xmlschema', 'cursor'],
   ['set_config', 'setting'],
+  // A type's input function by itself runs the checks of the domains in it.
+  [
+    `domain_in domain_recv array_in array_recv record_in record_recv range_in range_recv
+    multirange_in multirange_recv pg_input_is_valid pg_input_error_info`,
+    'type',
+  ],
+  [
+    `to_json to_jsonb row_to_json array_to_json json_agg json_agg_strict jsonb_agg
+    jsonb_agg_strict json_build_array jsonb_build_array json_build_object jsonb_build_object
+    json_object_agg json_object_agg_strict json_object_agg_unique json_object_agg_unique_strict
+    jsonb_object_agg jsonb_object_agg_strict jsonb_object_agg_unique
+    jsonb_object_agg_unique_strict json_agg_transfn json_agg_strict_transfn jsonb_agg_transfn
+    jsonb_agg_strict_transfn json_object_agg_transfn jsonb_object_agg_transfn`,
+    'json',
+  ],
 ];
 
 export interface Builtin {

@@ -102,17 +102,43 @@ export function callRoutine(judge: Judge, routine: Routine, args: readonly Node[
     named(judge, routine);
     return;
   }
-  if (routine.language === 'c' || routine.language === 'internal') {
+  const before = judge.findings.effects.length;
+  runRoutine(judge, routine, args);
+  if (args.some(namesRow)) onceForEachRow(judge, before);
+}
+
+function runRoutine(judge: Judge, routine: Routine, args: readonly Node[]): void {
+  // An aggregate is its parts: all of them name the same internal function.
+  if (routine.kind !== 'a' && (routine.language === 'c' || routine.language === 'internal')) {
     const effects = routineFindings(judge, routine);
     // With the arguments at hand, the file or slot that it names can be told.
     const known = judge.inside({ via: [...judge.via, `function ${labelOf(routine)}`] });
-    if (args.length > 0 && describeForeign(known, routine, args)) return;
-    takeIn(judge, effects, [`function ${labelOf(routine)}`]);
+    if (args.length === 0 || !describeForeign(known, routine, args))
+      takeIn(judge, effects, [`function ${labelOf(routine)}`]);
+    // What makes a range compares its bounds.
+    meetType(judge, routine.result, 'made');
     return;
   }
   takeIn(judge, routineFindings(judge, routine), [`function ${labelOf(routine)}`]);
   // Arguments and result are converted to their types, and a domain's checks run.
   for (const type of [...routine.arguments, routine.result]) meetType(judge, type, 'made');
+}
+
+/** Called with what differs from row to row of a whole table, its changes add up to all rows. */
+function onceForEachRow(judge: Judge, from: number): void {
+  const { scope } = judge;
+  if (scope === null || scope.where !== undefined || scope.sources.length === 0) return;
+  for (const draft of judge.findings.effects.slice(from)) {
+    if (draft.verb !== 'delete' && draft.verb !== 'update') continue;
+    draft.scoped = false;
+    draft.rows_max = null;
+    judge.worsen(draft, 'destructive');
+  }
+}
+
+function namesRow(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return 'ColumnRef' in value || Object.values(value).some(namesRow);
 }
 
 function describeForeign(judge: Judge, routine: Routine, args: readonly Node[]): boolean {
@@ -146,9 +172,16 @@ export function applyBuiltin(
   if (target !== null && (effect.kind === 'table' || effect.kind === 'sequence')) {
     relationNamed(judge, effect, target);
   } else if (target !== null) judge.object(effect.kind, null, target, effect.access);
+  else if (effect.kind === 'sequence') anySequence(judge, effect);
   else judge.object('function', 'pg_catalog', name, 'execute');
   judge.draft = before;
   if (effect.verb === 'delete' || effect.verb === 'setval') draft.scoped = target !== null;
+}
+
+/** Which one is computed: it may be any. */
+function anySequence(judge: Judge, effect: BuiltinEffect): void {
+  for (const relation of judge.catalog?.relations.values() ?? [])
+    if (relation.kind === 'S') judge.relation(relation, effect.access);
 }
 
 /** An argument of type regclass names a relation as SQL would. */
@@ -225,8 +258,29 @@ export function fieldCall(judge: Judge, qualifier: string | null, name: string):
     const type = catalog.types.get(routine.arguments[0] ?? '');
     // Only a row, or what accepts anything, can be written so.
     if (type !== undefined && type.kind !== 'c' && type.kind !== 'p') continue;
+    const before = judge.findings.effects.length;
     callRoutine(judge, routine, []);
+    onceForEachRow(judge, before);
   }
+}
+
+/**
+ * `(value).name`: a field of the value, or a call with it. Any function of one argument can be
+ * called so, those of PostgreSQL's own included.
+ */
+export function selectedCall(judge: Judge, value: Node | undefined, name: string): void {
+  const meaning = findFunctions(judge, null, name);
+  const { builtin, local } = meaning;
+  const type = value === undefined ? null : typeOf(judge, value);
+  const row = judge.catalog?.relations.get(judge.catalog.types.get(type ?? '')?.relation ?? '');
+  if (row?.columns.some((column) => column.name === name)) return;
+  const args = value === undefined ? [] : [value];
+  if (local !== null) absorb(judge, local.on_read, [`function ${name}`]);
+  if (builtin?.effect != null && builtinRuns(judge, builtin.volatility))
+    applyBuiltin(judge, name, builtin.effect, args);
+  if (meaning.routines.length === 0) return;
+  for (const routine of overloads(judge, meaning, [type], false).routines)
+    callRoutine(judge, routine, args);
 }
 
 /** A function reached by name alone, such as a sampling method. */

@@ -27,7 +27,7 @@ import { absorbFunction, apart, routineFindings, sqlBody, takeIn } from './routi
 import { select } from './select.ts';
 import { judgeStatement } from './statements.ts';
 import { meetType } from './type.ts';
-import { indexExpressions } from './write.ts';
+import { indexExpressions, writeRelation } from './write.ts';
 
 function isTemporary(range: RangeVar | undefined): boolean {
   return range?.relpersistence === 't' || range?.schemaname === 'pg_temp';
@@ -110,6 +110,7 @@ export function createTable(judge: Judge, node: CreateStmt): void {
     );
     for (const relation of meaning.relations) {
       judge.relation(relation, 'alter');
+      if (!relation.temporary) judge.worsen(draft, 'ddl');
       altered(judge, relation.schema, relation.name);
     }
     if (meaning.relations.length === 0)
@@ -140,8 +141,26 @@ export function createView(judge: Judge, node: ViewStmt): void {
   const temporary = isTemporary(node.view);
   const draft = judge.open('create', temporary ? 'session' : 'ddl');
   const found = foundBy(judge, (inner) => walk(inner, node.query));
-  madeRelation(judge, node.view, 'view', worth(found), worth(found));
+  const writes = foundBy(judge, (inner) => throughView(inner, node.query));
+  madeRelation(judge, node.view, 'view', worth(found), [...worth(found), ...worth(writes)]);
   judge.draft = draft;
+}
+
+/** What a change through a view that the catalog does not show yet reaches: any, of its base. */
+function throughView(judge: Judge, query: Node | undefined): void {
+  const from = query !== undefined && 'SelectStmt' in query ? query.SelectStmt.fromClause : [];
+  const [base] = from?.length === 1 ? from : [];
+  if (base === undefined || !('RangeVar' in base)) return;
+  const { schemaname = null, relname = '' } = base.RangeVar;
+  const meaning = findRelation(judge, schemaname, relname);
+  for (const local of meaning.locals) absorb(judge, local.on_write, [`view of ${relname}`]);
+  for (const event of ['insert', 'update', 'delete'] as const) {
+    const draft = judge.open(event, 'destructive');
+    draft.scoped = false;
+    for (const relation of meaning.relations)
+      writeRelation(judge, relation, { event, columns: null, via: [], only: false });
+    if (meaning.relations.length === 0) judge.object('table', meaning.schema, relname, event);
+  }
 }
 
 /** Option of a CREATE statement by name. */

@@ -15,7 +15,7 @@ import type { EffectClass } from '../../effect/effect.ts';
 import type { Relation } from '../catalog/snapshot.ts';
 import { walk } from './expression.ts';
 import { absorb, type Draft, type Judge, predicateOf, type Source } from './judge.ts';
-import { findRelation, isSystemSchema, type RelationMeaning } from './names.ts';
+import { findRelation, isOwnTable, isSystemSchema, type RelationMeaning } from './names.ts';
 import { type Narrowing, narrowing, type Target } from './predicate.ts';
 import { columnNames } from './relation.ts';
 import { scoped } from './select.ts';
@@ -75,7 +75,17 @@ function write(
     if (judge.planning) continue;
     absorb(judge, local.on_write, [`table ${local.name}`]);
   }
+  if (event !== 'truncate') ownRows(judge, draft, meaning);
   judge.draft = before;
+}
+
+/** Rows of a temporary table are the session's own; what its triggers do has effects beside. */
+function ownRows(judge: Judge, draft: Draft, meaning: RelationMeaning): void {
+  if (draft.class !== 'write' && draft.class !== 'destructive') return;
+  if (!isOwnTable(judge, meaning)) return;
+  const all = draft.objects.every((o) => o.access === 'read' || o.schema === 'pg_temp');
+  if (!all || judge.body) return;
+  draft.class = 'session';
 }
 
 function others(judge: Judge): readonly Source[] {
@@ -279,15 +289,19 @@ function mergeAction(
 export function truncateStatement(judge: Judge, node: TruncateStmt): void {
   const draft = judge.open('truncate', 'destructive');
   predicateOf(draft, 'none', false, null);
+  let ownTables = !judge.body && node.behavior !== 'DROP_CASCADE';
+  judge.findings.needs_read_write = true;
   const reached = new Set<string>();
   for (const item of node.relations ?? []) {
     if (!('RangeVar' in item)) continue;
     const changed = target(judge, item.RangeVar);
+    ownTables &&= isOwnTable(judge, changed.meaning);
     write(judge, draft, changed, 'truncate', null, item.RangeVar.inh !== true);
     for (const relation of changed.meaning.relations) {
       if (node.behavior === 'DROP_CASCADE') truncateReferring(judge, draft, relation, reached);
     }
   }
+  if (ownTables) draft.class = 'session';
 }
 
 /** TRUNCATE … CASCADE empties every table whose keys refer to one that is emptied. */

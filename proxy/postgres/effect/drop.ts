@@ -4,7 +4,7 @@ import type { DropStmt, Node, ObjectType } from '@pgsql/types';
 import type { EffectClass, ObjectKind } from '../../effect/effect.ts';
 import type { Routine } from '../catalog/snapshot.ts';
 import { type Draft, type Judge, objectKind } from './judge.ts';
-import { findFunctions, findRelation, findTypes, parts } from './names.ts';
+import { findFunctions, findRelation, findTypes, isOwnTable, parts } from './names.ts';
 
 type Line = readonly [kind: ObjectKind, effect: EffectClass];
 
@@ -93,8 +93,9 @@ const ROUTINES = new Set<ObjectType>([
 export function dropStatement(judge: Judge, node: DropStmt): void {
   const type = node.removeType ?? 'OBJECT_TABLE';
   const [kind, effect] = DROPS[type];
-  const draft = judge.open('drop', effect);
+  const draft = judge.open('drop', isOwn(judge, node) ? 'session' : effect);
   draft.reversible = false;
+  judge.findings.needs_read_write = true;
   if (type === 'OBJECT_TABLE') draft.scoped = false;
   const cascades = node.behavior === 'DROP_CASCADE';
   for (const item of node.objects ?? []) {
@@ -103,12 +104,24 @@ export function dropStatement(judge: Judge, node: DropStmt): void {
     const schema = names.length > 1 ? (names[names.length - 2] ?? null) : null;
     for (const found of resolve(judge, type, kind, schema, name, names)) {
       if (cascades) cascade(judge, draft, found, 0);
+      else belongings(judge, draft, found);
     }
     if (cascades && judge.catalog === null && type !== 'OBJECT_TRIGGER' && type !== 'OBJECT_RULE') {
       judge.worsen(draft, 'destructive');
       draft.scoped = false;
     }
   }
+}
+
+/** Temporary tables alone: they are the session's own, and so is all that hangs on them. */
+function isOwn(judge: Judge, node: DropStmt): boolean {
+  if (node.removeType !== 'OBJECT_TABLE' || node.behavior === 'DROP_CASCADE' || judge.body)
+    return false;
+  return (node.objects ?? []).every((item) => {
+    const names = nameParts(item);
+    const schema = names.length > 1 ? (names[names.length - 2] ?? null) : null;
+    return isOwnTable(judge, findRelation(judge, schema, names[names.length - 1] ?? ''));
+  });
 }
 
 /** Names the objects in the effect, and gives their places in pg_depend. */
@@ -124,6 +137,9 @@ function resolve(
     const meaning = findRelation(judge, schema, name);
     for (const relation of meaning.relations) judge.relation(relation, 'drop');
     if (meaning.relations.length === 0) judge.object(kind, meaning.schema, name, 'drop');
+    // From here on its name may mean what it hid.
+    if (meaning.relations.some((relation) => relation.temporary) || meaning.schema === 'pg_temp')
+      judge.change({ kind: 'temporary', name: '*' });
     return meaning.relations.map((relation) => `pg_class ${relation.oid}`);
   }
   if (ROUTINES.has(type)) {
@@ -158,8 +174,25 @@ function extensionPlaces(judge: Judge, name: string): readonly string[] {
   return oid === undefined ? [] : [`pg_extension ${oid}`];
 }
 
+/** What is a part of the object goes without CASCADE: partitions, the sequences of its columns. */
+const PARTS = /^[aiePS]$/;
+
+function belongings(judge: Judge, draft: Draft, start: string): void {
+  follow(judge, draft, start, 0, (kind) => PARTS.test(kind));
+}
+
 /** Follows pg_depend from an object (or one column of it) and adds the data that goes with it. */
 export function cascade(judge: Judge, draft: Draft, start: string, column: number): void {
+  follow(judge, draft, start, column, () => true);
+}
+
+function follow(
+  judge: Judge,
+  draft: Draft,
+  start: string,
+  column: number,
+  follows: (kind: string) => boolean,
+): void {
   const { catalog } = judge;
   if (catalog === null) return;
   const seen = new Set<string>([start]);
@@ -167,6 +200,7 @@ export function cascade(judge: Judge, draft: Draft, start: string, column: numbe
   for (let at = wait.pop(); at !== undefined; at = wait.pop()) {
     for (const dependent of catalog.dependents.get(at.place) ?? []) {
       if (at.column !== 0 && dependent.on_sub !== at.column) continue;
+      if (!follows(dependent.kind)) continue;
       const place = `${dependent.class} ${dependent.oid}`;
       const key = `${place} ${dependent.sub}`;
       if (seen.has(key) || place === start) continue;

@@ -12,14 +12,14 @@ import type {
   TypeCast,
   TypeName,
 } from '@pgsql/types';
-import { callFunction, callOperator, callSupport, fieldCall } from './call.ts';
+import { callFunction, callOperator, callSupport, fieldCall, selectedCall } from './call.ts';
 import { constantText } from './fold.ts';
 import type { Judge } from './judge.ts';
 import { findRelation, parts } from './names.ts';
 import { readRangeVar } from './relation.ts';
 import { rangeVar } from './sql-text.ts';
 import { judgeStatement, type StatementKind } from './statements.ts';
-import { meetText, meetTypeName } from './type.ts';
+import { meetJson, meetText, meetTypeName } from './type.ts';
 
 export type KindsOf<U> = U extends unknown ? keyof U : never;
 export type NodeKind = KindsOf<Node> & string;
@@ -29,6 +29,11 @@ type ExpressionKind = Exclude<NodeKind, StatementKind>;
 type Handler<K extends NodeKind> = (judge: Judge, node: BodyOf<K>) => void;
 
 const within = (judge: Judge, node: unknown) => walkFields(judge, node);
+/** JSON is made of whatever stands in it. */
+const json = (judge: Judge, node: unknown) => {
+  walkFields(judge, node);
+  meetJson(judge);
+};
 const nothing = () => undefined;
 /** Only the server's own analysis makes these; text does not parse to them. */
 const never = (judge: Judge) => judge.opaque('a syntax node that is not understood');
@@ -68,9 +73,10 @@ const EXPRESSIONS: { readonly [K in ExpressionKind]: Handler<K> } = {
   TypeName: (judge, node) => meetTypeName(judge, node),
   ColumnRef: columnRef,
   A_Indirection: (judge, node) => {
-    for (const item of node.indirection ?? []) {
-      if ('String' in item) fieldCall(judge, null, item.String.sval ?? '');
-    }
+    (node.indirection ?? []).forEach((item, index) => {
+      const value = index === 0 ? node.arg : undefined;
+      if ('String' in item) selectedCall(judge, value, item.String.sval ?? '');
+    });
     within(judge, node);
   },
   ParamRef: (judge, node) => {
@@ -131,7 +137,7 @@ const EXPRESSIONS: { readonly [K in ExpressionKind]: Handler<K> } = {
   JsonOutput: within,
   JsonReturning: within,
   JsonValueExpr: within,
-  JsonConstructorExpr: within,
+  JsonConstructorExpr: json,
   JsonIsPredicate: within,
   JsonBehavior: within,
   JsonExpr: within,
@@ -139,20 +145,20 @@ const EXPRESSIONS: { readonly [K in ExpressionKind]: Handler<K> } = {
   JsonTablePathScan: nothing,
   JsonTableSiblingJoin: within,
   JsonArgument: within,
-  JsonFuncExpr: within,
+  JsonFuncExpr: json,
   JsonTablePathSpec: within,
   JsonTable: within,
   JsonTableColumn: within,
   JsonKeyValue: within,
   JsonParseExpr: within,
-  JsonScalarExpr: within,
-  JsonSerializeExpr: within,
-  JsonObjectConstructor: within,
-  JsonArrayConstructor: within,
-  JsonArrayQueryConstructor: within,
+  JsonScalarExpr: json,
+  JsonSerializeExpr: json,
+  JsonObjectConstructor: json,
+  JsonArrayConstructor: json,
+  JsonArrayQueryConstructor: json,
   JsonAggConstructor: within,
-  JsonObjectAgg: within,
-  JsonArrayAgg: within,
+  JsonObjectAgg: json,
+  JsonArrayAgg: json,
   PartitionElem: within,
   PartitionSpec: within,
   PartitionBoundSpec: within,

@@ -123,6 +123,13 @@ export interface Reached {
   readonly builtin: boolean;
 }
 
+/** CALL gives a procedure's output arguments too. */
+function called(routine: Routine): Candidate {
+  return routine.kind === 'p' && routine.all_arguments != null
+    ? { ...routine, arguments: routine.all_arguments }
+    : routine;
+}
+
 /** Which of the functions of a name a call with these arguments can run. */
 export function overloads(
   judge: Judge,
@@ -139,7 +146,9 @@ export function overloads(
     path !== null &&
     rank('pg_catalog') < rank(routine.schema) &&
     twins.some((twin) => same(twin.arguments, routine.arguments));
-  const routines = meaning.routines.filter((r) => !hidden(r) && fits(judge, r, given, flexible));
+  const routines = meaning.routines.filter(
+    (r) => !hidden(r) && fits(judge, called(r), given, flexible),
+  );
   const builtin =
     meaning.builtin !== null &&
     (twins.length === 0 || twins.some((t) => fits(judge, t, given, flexible)));

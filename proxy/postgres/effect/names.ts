@@ -41,7 +41,8 @@ export interface RelationMeaning {
   readonly unclear: string | null;
 }
 
-function counts(judge: Judge, object: LocalObject): boolean {
+/** The catalog does not show it yet. */
+export function counts(judge: Judge, object: LocalObject): boolean {
   if (!object.committed || judge.catalog === null) return true;
   return judge.catalog.version <= object.catalog_version;
 }
@@ -76,6 +77,27 @@ function temporaryMeaning(judge: Judge, name: string): RelationMeaning {
   return { ...plain('pg_temp', name, seen), unclear };
 }
 
+/** It is known which temporary relations there are, and nothing on the path stands before them. */
+function temporaryFirst(judge: Judge): boolean {
+  const { path } = judge;
+  if (judge.root.session.temporary.has('*') || path === null) return false;
+  return !path.slice(1).includes('pg_temp');
+}
+
+/** Surely a table of this session's own, that nobody else can see. */
+export function isOwnTable(judge: Judge, meaning: RelationMeaning): boolean {
+  return (
+    meaning.schema === 'pg_temp' &&
+    meaning.unclear === null &&
+    temporaryFirst(judge) &&
+    judge.root.session.temporary.has(meaning.name) &&
+    meaning.relations.length + meaning.locals.length > 0 &&
+    meaning.relations.every(({ temporary, kind }) => temporary && kind === 'r') &&
+    // A view made just now reads something.
+    meaning.locals.every(({ fresh, on_read }) => fresh && on_read.length === 0)
+  );
+}
+
 export function isSystemSchema(schema: string | null): boolean {
   return schema === 'pg_catalog' || schema === 'information_schema' || schema === 'pg_toast';
 }
@@ -85,19 +107,25 @@ export function findRelation(judge: Judge, schema: string | null, name: string):
   const { session, catalog } = judge.root;
   if (schema !== null) {
     if (schema === 'pg_temp' || schema.startsWith('pg_temp_')) return temporaryMeaning(judge, name);
-    if (isSystemSchema(schema)) return { ...plain(schema, name, []), system: true };
     const found = (catalog?.relations_named.get(name) ?? []).filter((r) => r.schema === schema);
+    if (isSystemSchema(schema) && found.length === 0)
+      return { ...plain(schema, name, []), system: true };
     return withLocal(judge, plain(schema, name, found));
   }
   // Temporary relations come first, before pg_catalog, unless pg_temp stands in the path itself.
   // Where it is not known whether they are still there, what they hide is meant as well.
-  const sure = !session.temporary.has('*');
-  if (sure && session.temporary.has(name)) return temporaryMeaning(judge, name);
   const path = judge.path;
+  const sure = temporaryFirst(judge);
+  if (sure && session.temporary.has(name)) return temporaryMeaning(judge, name);
   if (path === null) return anywhere(judge, name);
-  const shadow = !sure ? (catalog?.relations_named.get(name) ?? []).filter((r) => r.temporary) : [];
   const found = onPath(judge, path, name);
-  return shadow.length === 0 ? found : { ...found, relations: [...shadow, ...found.relations] };
+  if (sure) return found;
+  const hidden = temporaryMeaning(judge, name);
+  return {
+    ...found,
+    relations: [...hidden.relations, ...found.relations],
+    locals: [...new Set([...hidden.locals, ...found.locals])],
+  };
 }
 
 function onPath(judge: Judge, path: readonly string[], name: string): RelationMeaning {

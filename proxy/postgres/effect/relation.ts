@@ -9,7 +9,7 @@ import { ParseFailure, parse } from '../parser.ts';
 import { walk } from './expression.ts';
 import { absorb, type Judge, type Source } from './judge.ts';
 import { DEPARSED_PATH, findRelation, type RelationMeaning } from './names.ts';
-import { apart, expressionText, pathKey, remembered, takeIn } from './routine.ts';
+import { absorbFunction, apart, expressionText, pathKey, remembered, takeIn } from './routine.ts';
 import { meetType } from './type.ts';
 
 export function label(relation: Relation): string {
@@ -97,6 +97,11 @@ export function readFindings(
         texts(inner, [column.expression], `generated column ${label(relation)}.${column.name}`);
       }
     }
+    // Planning looks for the partitions that a condition leaves.
+    for (const each of [relation, ...descendants(judge, relation)])
+      for (const opclass of each.partition_classes ?? [])
+        for (const code of judge.catalog?.classes.get(opclass)?.functions ?? [])
+          absorbFunction(inner, code, [`partition key of ${label(each)}`]);
     for (const child of descendants(judge, relation)) {
       if (child.kind === 'f') {
         inner.relation(child, 'read', { via: [`partition of ${label(relation)}`] });

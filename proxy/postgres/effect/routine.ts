@@ -11,7 +11,7 @@ import { splitNames } from './context.ts';
 import { walk } from './expression.ts';
 import { absorb, Budget, type Draft, type Findings, type Judge, noFindings } from './judge.ts';
 import { libraryEffect } from './libraries.ts';
-import { DEPARSED_PATH, searchPath } from './names.ts';
+import { counts, DEPARSED_PATH, searchPath } from './names.ts';
 import { judgePlpgsql } from './plpgsql.ts';
 import { judgeStatement } from './statements.ts';
 import { meetAgain } from './type.ts';
@@ -20,7 +20,18 @@ import { meetAgain } from './type.ts';
 const CHARACTERS_A_NODE = 3;
 
 const memos = new WeakMap<CatalogSnapshot, Map<string, Findings>>();
-const cuts = new WeakMap<object, Set<string>>();
+
+/** What one judgement has found so far of things that reach themselves. */
+interface Progress {
+  /** The session has nothing of its own that names could mean: findings are good for others. */
+  readonly shared: boolean;
+  /** Keys, still open, at which the search at hand was cut short. */
+  cut: Set<string>;
+  /** Findings that lack what those keys do. They are good for as long as all of them are open. */
+  readonly found: Map<string, { readonly findings: Findings; readonly cut: ReadonlySet<string> }>;
+}
+
+const progresses = new WeakMap<object, Progress>();
 
 const paths = new WeakMap<readonly string[], string>();
 
@@ -42,18 +53,25 @@ export function remembered(
   find: (findings: Findings) => void,
 ): Findings {
   const { root } = judge;
-  const { session } = root;
+  const progress = progressOf(judge);
   if (root.open.has(key)) {
-    cutsOf(root).add(key);
+    progress.cut.add(key);
     return noFindings();
   }
-  const shared = session.local.size === 0 && session.temporary.size === 0 && root.catalog !== null;
-  const memo = shared && root.catalog !== null ? memoOf(root.catalog) : null;
+  const memo = progress.shared && root.catalog !== null ? memoOf(root.catalog) : null;
   const known = memo?.get(key);
   if (known !== undefined) return known;
+  const part = progress.found.get(key);
+  if (part !== undefined && [...part.cut].every((open) => root.open.has(open))) {
+    for (const open of part.cut) progress.cut.add(open);
+    return part.findings;
+  }
   if (root.depth >= EFFECT_LIMITS.depth)
     throw new Budget('functions, views and triggers are nested too deeply');
   const findings = noFindings();
+  const outer = progress.cut;
+  const cut = new Set<string>();
+  progress.cut = cut;
   root.open.add(key);
   root.depth += 1;
   const nodes = root.nodes;
@@ -62,22 +80,29 @@ export function remembered(
   } finally {
     root.open.delete(key);
     root.depth -= 1;
+    progress.cut = outer;
   }
-  const cut = cutsOf(root);
   cut.delete(key);
-  // What was found inside a cycle may lack what the cycle's outer part does: only whole answers are
-  // kept.
-  if (cut.size === 0) {
-    memo?.set(key, findings);
-    root.nodes = Math.min(root.nodes, nodes + 1000);
-  }
+  // What was found inside a cycle lacks what the cycle's outer part does: whole answers are kept
+  // for others, such a part for this judgement only.
+  if (cut.size === 0) memo?.set(key, findings);
+  progress.found.set(key, { findings, cut });
+  for (const open of cut) outer.add(open);
+  root.nodes = Math.min(root.nodes, nodes + 1000);
   return findings;
 }
 
-function cutsOf(root: object): Set<string> {
-  let set = cuts.get(root);
-  if (set === undefined) cuts.set(root, (set = new Set()));
-  return set;
+function progressOf(judge: Judge): Progress {
+  const { root } = judge;
+  let progress = progresses.get(root);
+  if (progress === undefined) {
+    const { local, temporary } = root.session;
+    const shared =
+      temporary.size === 0 && ![...local.values()].some((object) => counts(judge, object));
+    progress = { cut: new Set(), found: new Map(), shared };
+    progresses.set(root, progress);
+  }
+  return progress;
 }
 
 function memoOf(catalog: CatalogSnapshot): Map<string, Findings> {

@@ -4,12 +4,14 @@
 import type { Node } from '@pgsql/types';
 import { ParseFailure, parse } from '../parser.ts';
 import type { RunsText } from './builtins.ts';
+import { walk } from './expression.ts';
 import { constant } from './fold.ts';
 import { absorb, type Judge } from './judge.ts';
 import { findRelation, parts } from './names.ts';
 import { readMeaning } from './relation.ts';
 import { statementsText } from './routine.ts';
 import { applySetting } from './settings.ts';
+import { meetEveryType, meetJson } from './type.ts';
 
 function text(judge: Judge, node: Node | undefined): string | null {
   const value = constant(node);
@@ -48,8 +50,28 @@ export function runText(judge: Judge, name: string, runs: RunsText, args: readon
       return setConfig(judge, args);
     case 'xpath':
       return xpathTable(judge, name, args);
+    case 'type':
+      return typeNamed(judge, text(judge, args[1]));
+    case 'json':
+      return meetJson(judge);
     case 'connectby':
       return connectby(judge, name, args);
+  }
+}
+
+/** A type's input function, with the type as an argument. */
+function typeNamed(judge: Judge, name: string | null): void {
+  const statement = name === null ? null : parsedCast(name);
+  if (statement === null) meetEveryType(judge);
+  else walk(judge, statement);
+}
+
+function parsedCast(type: string): Node | null {
+  try {
+    return parse(`select null::${type}`).stmts?.[0]?.stmt ?? null;
+  } catch (error) {
+    if (error instanceof ParseFailure) return null;
+    throw error;
   }
 }
 

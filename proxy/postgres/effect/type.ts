@@ -31,7 +31,8 @@ function eventful(catalog: CatalogSnapshot): Set<string> {
   types = new Set();
   const code = (oid: string) => catalog.routines.has(oid) || catalog.builtins.has(oid);
   for (const type of catalog.types.values()) {
-    if (type.checks.length > 0 || type.preset !== null) types.add(type.oid);
+    const compares = catalog.classes.get(type.class)?.functions.some(code) ?? false;
+    if (type.checks.length > 0 || type.preset !== null || compares) types.add(type.oid);
   }
   for (const opclass of catalog.classes.values()) {
     if (opclass.functions.some(code)) types.add(opclass.type);
@@ -137,8 +138,10 @@ function runCasts(judge: Judge, catalog: CatalogSnapshot, oid: string): void {
 function comparing(judge: Judge, catalog: CatalogSnapshot, oid: string) {
   return remembered(judge, `o${oid} ${pathKey(judge.runtime)}`, (findings) => {
     const inner = apart(judge, findings, judge.runtime);
+    // A range compares by the class that it was made with, whether or not it is the default.
+    const own = catalog.types.get(oid)?.class;
     for (const opclass of catalog.classes.values()) {
-      if (opclass.type !== oid || !opclass.is_default) continue;
+      if (opclass.oid !== own && (opclass.type !== oid || !opclass.is_default)) continue;
       for (const code of opclass.functions) absorbFunction(inner, code, []);
     }
   });
@@ -179,6 +182,18 @@ export function ambientCasts(judge: Judge, catalog: CatalogSnapshot): void {
   for (const type of types) meetType(judge, type, 'seen');
 }
 const ambient = new WeakMap<CatalogSnapshot, readonly string[]>();
+
+/** JSON is made of values by the casts to json that their types have, explicit ones too. */
+export function meetJson(judge: Judge): void {
+  if (judge.catalog === null || eventful(judge.catalog).size === 0) return;
+  for (const type of findTypes(judge, ['pg_catalog', 'json'])) meetType(judge, type.oid, 'made');
+}
+
+/** Something is converted to a type that is named as it runs: it may be any. */
+export function meetEveryType(judge: Judge): void {
+  if (judge.catalog === null) return;
+  for (const oid of eventful(judge.catalog)) meetType(judge, oid, 'made');
+}
 
 /** `||` converts what stands beside a text to text, as an explicit cast does. */
 export function meetText(judge: Judge): void {

@@ -284,10 +284,11 @@ function viewWrite(judge: Judge, view: Relation, write: Write): void {
   if (instead || ruled) return;
   const base = baseOf(inner, view);
   if (base === null) return;
-  writeRelation(judge, base, { ...write, columns: null, via });
+  // ONLY is said of the view; its own FROM says whether the base's children are meant.
+  writeRelation(judge, base.relation, { ...write, columns: null, via, only: base.only });
 }
 
-function baseOf(judge: Judge, view: Relation): Relation | null {
+function baseOf(judge: Judge, view: Relation): { relation: Relation; only: boolean } | null {
   try {
     const statement = parse(view.definition ?? '').stmts?.[0]?.stmt;
     const from =
@@ -296,10 +297,9 @@ function baseOf(judge: Judge, view: Relation): Relation | null {
         : undefined;
     const only = from?.length === 1 ? from[0] : undefined;
     if (only === undefined || !('RangeVar' in only)) return null;
-    return (
-      findRelation(judge, only.RangeVar.schemaname ?? null, only.RangeVar.relname ?? '')
-        .relations[0] ?? null
-    );
+    const { schemaname = null, relname = '', inh } = only.RangeVar;
+    const [relation] = findRelation(judge, schemaname, relname).relations;
+    return relation === undefined ? null : { relation, only: inh !== true };
   } catch (error) {
     if (error instanceof ParseFailure) return null;
     throw error;

@@ -121,3 +121,21 @@ CREATE ROLE oracle_agent; GRANT ALL ON ALL TABLES IN SCHEMA public TO oracle_age
 ALTER TABLE rls ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON rls USING (purge_cond(id));
 CREATE TYPE mood AS ENUM ('sad','ok'); CREATE TABLE moods (m mood); INSERT INTO moods VALUES ('ok');
 INSERT INTO victims SELECT v FROM (VALUES (1),(2),(3)) x(v);
+
+CREATE FUNCTION compares(int,int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.victims; RETURN $1 - $2; END $$;
+CREATE OPERATOR CLASS by_purging FOR TYPE int USING btree AS OPERATOR 1 <, OPERATOR 3 =, OPERATOR 5 >, FUNCTION 1 compares(int,int);
+CREATE TYPE span AS RANGE (SUBTYPE = int, SUBTYPE_OPCLASS = by_purging);
+CREATE TABLE spans (s span);
+CREATE TABLE sorted (a int) PARTITION BY RANGE (a by_purging);
+CREATE TABLE sorted_1 PARTITION OF sorted FOR VALUES FROM (1) TO (10);
+CREATE TABLE sorted_2 PARTITION OF sorted FOR VALUES FROM (10) TO (20);
+CREATE TYPE shade AS ENUM ('light', 'dark');
+CREATE FUNCTION shade_json(shade) RETURNS json LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.victims; RETURN '1'; END $$;
+CREATE CAST (shade AS json) WITH FUNCTION shade_json(shade);
+CREATE TABLE tints (t shade); INSERT INTO tints VALUES ('light');
+CREATE DOMAIN purged AS int CHECK (purge_int(value) IS NOT NULL);
+CREATE VIEW information_schema.standard AS SELECT public.purge() AS n;
+CREATE FUNCTION information_schema.standard() RETURNS int LANGUAGE sql AS 'SELECT public.purge()';
+CREATE PROCEDURE purge_out(OUT n int) LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.victims; n := 1; END $$;
+CREATE TABLE yearly (y int) PARTITION BY LIST (y); CREATE TABLE yearly_1 PARTITION OF yearly FOR VALUES IN (1); INSERT INTO yearly VALUES (1);
+DELETE FROM victims; INSERT INTO victims VALUES (1),(2),(3);
