@@ -59,6 +59,7 @@ export class Agents {
   #stored: ReadonlyMap<string, AgentRecord> = new Map();
   #mock: Buffer = randomBytes(32);
   #stamp = '';
+  #version = 0;
   /** Filled when agents.json could not be read; the agents known before stay in force. */
   problem: string | null = null;
 
@@ -81,6 +82,21 @@ export class Agents {
     return [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
+  /** Goes up when agents.json is another file than it was. */
+  get version(): number {
+    this.#refresh();
+    return this.#version;
+  }
+
+  /**
+   * As {@link find} said then, so it says now: not removed, no other password, no other rights. A
+   * file that can't be read changes nothing.
+   */
+  stands(agent: AgentRecord): boolean {
+    const now = this.find(agent.name);
+    return now === agent || JSON.stringify(now) === JSON.stringify(agent);
+  }
+
   /**
    * What to check a proof of that name against; for a name that does not exist, one that nothing
    * meets.
@@ -93,9 +109,10 @@ export class Agents {
   /** Reads agents.json again when it is another file than last time. */
   #refresh(): void {
     const path = join(this.#directory, 'agents.json');
-    const stamp = stampOf(path);
-    if (stamp === this.#stamp) return;
+    let stamp = 'unreadable';
     try {
+      stamp = stampOf(path);
+      if (stamp === this.#stamp) return;
       const file = read(path);
       this.#stored = new Map((file?.agents ?? []).map((agent) => [agent.name, agent]));
       if (file) this.#mock = Buffer.from(file.mock, 'base64');
@@ -104,6 +121,7 @@ export class Agents {
       this.problem = error instanceof Error ? error.message : String(error);
     }
     this.#stamp = stamp;
+    this.#version++;
   }
 }
 
@@ -130,7 +148,7 @@ export function addAgent(stateDirectory: string, agent: Omit<AgentRecord, 'verif
   return password;
 }
 
-/** Gives an agent a new password; the old one stops working for new connections. */
+/** Gives an agent a new password; the old one stops working, and sessions opened with it end. */
 export function resetAgent(stateDirectory: string, name: string): string {
   const password = randomBytes(24).toString('base64url');
   change(stateDirectory, (file) => {

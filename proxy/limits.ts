@@ -52,6 +52,12 @@ export const LIMITS = {
   /** Bytes kept of a client that goes on sending while it is held. */
   client_waiting_bytes: 1024 * 1024,
   /**
+   * Bytes of all sessions together that are not whole messages yet or wait for their turn, and how
+   * many of each session don't count.
+   */
+  unfinished_bytes: 128 * 1024 * 1024,
+  unfinished_free_bytes: 64 * 1024,
+  /**
    * Changes of one open transaction whose outcomes wait for its end; past it they are told as they
    * are.
    */
@@ -80,11 +86,13 @@ export const LIMITS = {
   catalog_probe_ms: 1_000,
   /**
    * How long a change under way may go on at the server after its client has left, so that its
-   * outcome is recorded.
+   * outcome is recorded; and how long a client that sends no more may wait between two bytes.
    */
-  orphaned_change_ms: 60_000,
+  orphaned_ms: 60_000,
   /** How long an ended session's last bytes may take to be taken. */
   session_linger_ms: 10_000,
+  /** How often open sessions are held against the agents that may still log in. */
+  agents_probe_ms: 500,
   /** Client connections at once. */
   sessions: 10_000,
 } as const;

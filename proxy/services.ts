@@ -18,6 +18,7 @@ import {
   type Services,
   Unavailable,
 } from './session/flow.ts';
+import { Memory } from './session/memory.ts';
 import { Recent } from './session/recent.ts';
 import type { Policy } from './verdict/policy.ts';
 
@@ -45,6 +46,7 @@ export function servicesOf(rooms: Rooms): Services {
     holds: holdsOf(rooms, recent),
     mode: (target) => policy.effectiveMode(target, 'normal'),
     page,
+    memory: new Memory(),
     problem: rooms.problem,
   };
 }

@@ -37,6 +37,14 @@ export class Chunks {
     return all;
   }
 
+  /** Lets go of everything. */
+  clear(): void {
+    this.#first = null;
+    this.#more = [];
+    this.#have = 0;
+    this.#need = 0;
+  }
+
   /**
    * Puts back what could not be processed: `all` from `at` on. `need` is how many bytes are wanted
    * before it is worth a look.

@@ -9,18 +9,17 @@ import type { Refusal, Services, Waiting } from '../session/flow.ts';
 import { Owed } from '../session/owed.ts';
 import { type Outlet, Relay } from '../session/relay.ts';
 import type { SharedCatalog } from './catalogs.ts';
-import { encodeOwnStatement, encodeProbe, encodeReport, FLUSH, SYNC, TERMINATE } from './encode.ts';
-import { SWITCH_OFF, SWITCH_ON } from './guard.ts';
+import { encodeReport, FLUSH, TERMINATE } from './encode.ts';
 import { Meaning } from './meaning.ts';
 import type { Portal } from './names.ts';
 import type { Asker } from './operation.ts';
 import { Outcomes } from './outcome.ts';
-import { EXECUTE, type Own, type Reply, type Run } from './owed-reply.ts';
+import { EXECUTE, type Reply, type Run } from './owed-reply.ts';
 import { encodeRefusal, encodeWaitNotice } from './refusal.ts';
 import { type Listener, Replies } from './replies.ts';
 import { Requests } from './requests.ts';
 import { touchesSchema } from './schema-change.ts';
-import { decodeError, type TransactionStatus } from './server-message.ts';
+import type { TransactionStatus } from './server-message.ts';
 import { SettingsReader } from './settings-reader.ts';
 import { State } from './state.ts';
 import type { SessionContext } from './statement.ts';
@@ -38,11 +37,6 @@ export interface Parties {
   /** Called once, when both sides are closed. */
   readonly onEnd: () => void;
 }
-
-const SWITCHES: { readonly [statement: string]: Buffer } = {
-  [SWITCH_ON]: encodeOwnStatement(SWITCH_ON, SYNC),
-  [SWITCH_OFF]: encodeOwnStatement(SWITCH_OFF, SYNC),
-};
 
 export class Conversation implements Listener {
   readonly target: Target;
@@ -72,6 +66,8 @@ export class Conversation implements Listener {
   readonly #outcomes: Outcomes;
   #schemaChanged = false;
   #clientGone = false;
+  /** The client has sent its last byte and may still read. */
+  #clientSilent = false;
 
   constructor(parties: Parties) {
     this.target = parties.target;
@@ -93,7 +89,7 @@ export class Conversation implements Listener {
     this.toClient = this.#relay.toClient;
     this.#requests = new Requests(this);
     this.#replies = new Replies(this.owed, this.toClient, this);
-    this.settings = new SettingsReader(this, () => this.#event(() => this.#requests.resume()));
+    this.settings = new SettingsReader(this, () => this.#event(() => this.#resume()));
     this.meaning = new Meaning(this, () => {
       if (!this.over) this.#event(() => this.#resume());
     });
@@ -106,6 +102,7 @@ export class Conversation implements Listener {
     this.#relay.read(socket, fromServer);
     this.#relay.read(this.#client, fromClient);
     socket.on('close', () => this.#event(() => this.#serverClosed()));
+    this.#client.on('end', () => this.#event(() => this.#clientEnded()));
     this.#client.on('close', () => this.#event(() => this.#clientClosed()));
     this.#event(() => {
       if (this.#upstream.residual.length > 0) fromServer(this.#upstream.residual);
@@ -119,9 +116,7 @@ export class Conversation implements Listener {
   #fromClient(chunk: Buffer): void {
     if (this.over) return;
     this.#requests.data(chunk);
-    if (this.#requests.waiting > LIMITS.client_waiting_bytes && this.#requests.blocked) {
-      this.#client.pause();
-    }
+    if (this.#requests.full) this.#client.pause();
   }
 
   #fromServer(chunk: Buffer): void {
@@ -149,53 +144,14 @@ export class Conversation implements Listener {
     if (!this.#requests.blocked && this.#client.isPaused() && !this.toServer.held) {
       this.#client.resume();
     }
+    if (this.#clientSilent && !this.#requests.blocked) this.#finish();
   }
 
-  /** Sends the read-only switch as a unit of its own, in front of the message in hand. */
-  switch(statement: string, requests: Requests): void {
-    const bytes = SWITCHES[statement];
-    if (bytes === undefined) throw new Error(`no such switch: ${statement}`);
-    const { guard } = this.state;
-    guard.switched(statement);
-    this.own(bytes, true, requests, null, (failed) => {
-      if (failed) guard.unsettle();
-    });
-  }
-
-  /**
-   * Asks the server whether it takes a text at all, by a Parse of our own that can run nothing.
-   * `answer` gets the server's ErrorResponse, or null when the server understands it (or several
-   * statements, which Parse does not take).
-   */
-  probe(text: Buffer, requests: Requests, answer: (error: Buffer | null) => void): void {
-    requests.inject(encodeProbe(text));
-    const own: Own = {
-      kind: 'own',
-      synced: true,
-      closes: 0,
-      failed: false,
-      error: null,
-      row: null,
-      done: () => {
-        const { error } = own;
-        const report = error === null ? null : decodeError(error, 0, error.length);
-        const several = report?.code === '42601' && report.position === null;
-        answer(several ? null : error);
-      },
-    };
-    this.owed.push(own);
-  }
-
-  /** A statement of the proxy's own; `row` takes its rows, `done` its end. */
-  own(
-    bytes: Buffer,
-    synced: boolean,
-    requests: Requests,
-    row: ((columns: readonly (string | null)[]) => void) | null,
-    done: (failed: boolean) => void,
-  ): void {
-    requests.inject(bytes);
-    this.owed.push({ kind: 'own', synced, closes: 0, failed: false, error: null, row, done });
+  /** Nothing more comes from the client: what is owed is fetched, then it is over. */
+  #finish(): void {
+    if (this.over) return;
+    if (this.owed.length === 0 || this.copying) return this.end();
+    if (this.#requests.unitOpen) this.toServer.write(FLUSH);
   }
 
   started(run: Run): void {
@@ -293,6 +249,7 @@ export class Conversation implements Listener {
   wait(may: boolean, canceled: () => void): Omit<Waiting, 'again'> {
     const abort = new AbortController();
     this.#waiting = { abort, canceled };
+    if (this.#clientSilent) abort.abort();
     return {
       may,
       most_ms: this.target.hold.wait_ms,
@@ -340,12 +297,33 @@ export class Conversation implements Listener {
     this.end();
   }
 
-  /** An operator or a shutdown ends the session. */
-  shutDown(): void {
+  /** Not the client's doing, nor the server's. */
+  shutDown(why: string): void {
     if (this.over) return;
-    const message = 'terminating connection: Holdpoint is shutting down';
+    const message = `terminating connection: ${why}`;
     this.toClient.write(encodeReport({ severity: 'FATAL', code: '57P01', message }));
     this.end();
+  }
+
+  /**
+   * Half of the connection is closed: what was sent is answered, as the server would. Nobody is
+   * waited for any more, since a client that died looks the same.
+   */
+  #clientEnded(): void {
+    if (this.over) return;
+    this.#clientSilent = true;
+    this.#waiting?.abort.abort();
+    this.#resume();
+    if (!this.over) this.#endWhenIdle(this.#upstream.socket.bytesRead);
+  }
+
+  /** A silent client is not known to be there: it is given up when its reply stands still. */
+  #endWhenIdle(before: number): void {
+    setTimeout(() => {
+      const now = this.#upstream.socket.bytesRead;
+      if (now === before) this.#event(() => this.end());
+      else if (!this.over) this.#endWhenIdle(now);
+    }, LIMITS.orphaned_ms).unref();
   }
 
   #clientClosed(): void {
@@ -356,7 +334,7 @@ export class Conversation implements Listener {
     // recorded.
     if (this.#outcomes.running === 0 || this.copying) return this.end();
     this.toServer.write(FLUSH);
-    setTimeout(() => this.end(), LIMITS.orphaned_change_ms).unref();
+    setTimeout(() => this.end(), LIMITS.orphaned_ms).unref();
   }
 
   #serverClosed(): void {
@@ -367,6 +345,7 @@ export class Conversation implements Listener {
   end(): void {
     if (this.over) return;
     this.over = true;
+    this.#requests.release();
     this.#waiting?.abort.abort();
     this.toClient.flush();
     this.#client.end();

@@ -5,6 +5,7 @@ import { randomBytes, randomInt, randomUUID, timingSafeEqual } from 'node:crypto
 import type { Socket } from 'node:net';
 import type { Target } from '../config.ts';
 import type { Engine, Surroundings } from '../engine.ts';
+import { LIMITS } from '../limits.ts';
 import { Catalogs } from './catalogs.ts';
 import { Conversation } from './conversation.ts';
 import { initialContext } from './effect/context.ts';
@@ -22,21 +23,29 @@ import { meaningfulSettings } from './state.ts';
 import type { SessionContext } from './statement.ts';
 import { connectUpstream, type Upstream, UpstreamFailed } from './upstream.ts';
 
-interface Cancelable {
+interface Session {
   readonly secret: Buffer;
   readonly conversation: Conversation;
+  readonly greeting: ClientGreeting;
 }
 
 export class PostgresEngine implements Engine {
   readonly name = 'postgres';
   readonly #around: Surroundings;
   readonly #catalogs: Catalogs;
-  readonly #sessions = new Map<number, Cancelable>();
+  readonly #sessions = new Map<number, Session>();
+  readonly #probe: NodeJS.Timeout;
   #closing = false;
 
   constructor(around: Surroundings) {
     this.#around = around;
     this.#catalogs = new Catalogs((where, error) => around.services.problem(where, error));
+    let seen = around.agents.version;
+    this.#probe = setInterval(() => {
+      const now = around.agents.version;
+      if (now !== seen) this.#dismiss();
+      seen = now;
+    }, LIMITS.agents_probe_ms).unref();
   }
 
   get sessions(): number {
@@ -62,6 +71,16 @@ export class PostgresEngine implements Engine {
     this.#cancel(greeting.processId, greeting.secret);
     greeting.socket.end();
     greeting.socket.destroySoon();
+  }
+
+  /** Sessions do not outlive what let them in. */
+  #dismiss(): void {
+    for (const { greeting, conversation } of this.#sessions.values()) {
+      if (greeting.stands()) continue;
+      conversation.shutDown(
+        `agent ${greeting.agent.name} was removed, or has another password or other rights`,
+      );
+    }
   }
 
   #cancel(processId: number, secret: Buffer): void {
@@ -100,7 +119,7 @@ export class PostgresEngine implements Engine {
     } finally {
       socket.off('close', onClose);
     }
-    if (gone.signal.aborted || this.#closing) {
+    if (gone.signal.aborted || this.#closing || !greeting.stands()) {
       upstream.socket.destroy();
       return void socket.destroy();
     }
@@ -129,7 +148,7 @@ export class PostgresEngine implements Engine {
         catalog.leave();
       },
     });
-    this.#sessions.set(processId, { secret, conversation });
+    this.#sessions.set(processId, { secret, conversation, greeting });
     const words: Buffer[] = [...upstream.notices];
     for (const [name, value] of upstream.parameters) {
       const shown =
@@ -150,7 +169,10 @@ export class PostgresEngine implements Engine {
 
   async close(): Promise<void> {
     this.#closing = true;
-    for (const { conversation } of this.#sessions.values()) conversation.shutDown();
+    clearInterval(this.#probe);
+    for (const { conversation } of this.#sessions.values()) {
+      conversation.shutDown('Holdpoint is shutting down');
+    }
     await this.#catalogs.close();
   }
 }

@@ -41,6 +41,8 @@ export interface ClientGreeting {
   readonly agent: AgentView;
   /** Names of the targets it may use; null is all. */
   readonly allowed: readonly string[] | null;
+  /** The agent may still log in, with the password it came with. */
+  readonly stands: () => boolean;
   readonly startup: Startup;
   /** What the client sent behind its proof already; more may come by `data` events. */
   readonly residual: Buffer;
@@ -158,9 +160,11 @@ async function greet(door: Door): Promise<ClientGreeting | CancelGreeting> {
   if (startup.newer_minor || startup.unknown_extensions.length > 0) {
     door.socket.write(encodeNegotiateProtocolVersion(startup));
   }
+  const { agents } = door.options;
+  const agent = agents.find(startup.user);
   await authenticate(door, startup.user);
-  const agent = door.options.agents.find(startup.user);
-  if (!agent) throw wrongPassword(startup.user);
+  // What was proved is the password of then: it must be today's.
+  if (agent === null || !agents.stands(agent)) throw wrongPassword(startup.user);
   const { name, groups, capabilities, scopes, targets } = agent;
   const residual = drain(door.socket);
   return {
@@ -169,6 +173,7 @@ async function greet(door: Door): Promise<ClientGreeting | CancelGreeting> {
     encrypted: door.encrypted,
     agent: { name, groups, capabilities, scopes },
     allowed: targets,
+    stands: () => agents.stands(agent),
     startup,
     residual,
   };

@@ -21,6 +21,7 @@ import {
 } from './names.ts';
 import { PostgresOperation } from './operation.ts';
 import { QUERY, type Run } from './owed-reply.ts';
+import { sendProbe } from './own.ts';
 import type { Requests, Step } from './requests.ts';
 import type { Parsed } from './statement.ts';
 
@@ -105,7 +106,7 @@ export class Judgement {
     if (text.length > PARSER_LIMITS.statement_characters || conversation.state.status === 'E')
       return null;
     this.#probe = 'asked';
-    conversation.probe(text, this.#requests, (error) => {
+    sendProbe(text, conversation, this.#requests, (error) => {
       this.#probe = { error };
     });
     return 'stay';

@@ -6,6 +6,7 @@ import { Chunks } from '../bytes/chunks.ts';
 import { Malformed } from '../bytes/reader.ts';
 import { LIMITS } from '../limits.ts';
 import type { Refusal } from '../session/flow.ts';
+import { NO_ROOM, type Share } from '../session/memory.ts';
 import { decodeExecute, decodeNamed, decodeParse } from './client-message.ts';
 import type { Conversation } from './conversation.ts';
 import { encodeFailure, encodeReport, FLUSH, SYNC } from './encode.ts';
@@ -15,6 +16,7 @@ import { Judgement } from './judgement.ts';
 import { unitNeed } from './look-ahead.ts';
 import { close, describe, parse } from './named.ts';
 import { OWN_SYNC, SYNC_REPLY } from './owed-reply.ts';
+import { sendSwitch } from './own.ts';
 import { encodeRefusal } from './refusal.ts';
 
 /** `stay`: the message is not done with; it is looked at again when what it waits for is there. */
@@ -26,13 +28,16 @@ const RUNS = new Set<number>([CLIENT.query, CLIENT.bind, CLIENT.execute]);
 export class Requests {
   readonly #conversation: Conversation;
   readonly #chunks = new Chunks();
+  readonly #share: Share;
+  #kept = 0;
   readonly #judgement: Judgement;
   #input: Buffer = Buffer.alloc(0);
   /** Start of what is judged and not written yet, and the message in hand. */
   #from = 0;
   #at = 0;
   #working = false;
-  #blocked = false;
+  /** The message in hand waits for something. */
+  blocked = false;
   #canceled = false;
   /** Bytes left of a CopyData message that passes by length. */
   #copyLeft = 0;
@@ -52,32 +57,45 @@ export class Requests {
 
   constructor(conversation: Conversation) {
     this.#conversation = conversation;
+    this.#share = conversation.services.memory.share();
     this.#judgement = new Judgement(conversation, this);
   }
 
-  /** Bytes that wait for their turn. */
-  get waiting(): number {
-    return this.#chunks.length;
+  data(chunk: Buffer): void {
+    if (this.#chunks.push(chunk) && !this.blocked) this.#work();
+    this.#keep();
   }
 
-  data(chunk: Buffer): void {
-    if (this.#chunks.push(chunk) && !this.#blocked) this.#work();
+  /** What is kept counts among what all sessions keep. */
+  #keep(): void {
+    const kept = this.#chunks.length;
+    if (kept === this.#kept || this.#conversation.over) return;
+    this.#kept = kept;
+    if (!this.#share.keep(kept)) this.#conversation.breakOff(NO_ROOM);
+  }
+
+  /** The session is over. */
+  release(): void {
+    this.#chunks.clear();
+    this.#share.keep(0);
   }
 
   /** What the message in hand waits for may be there. */
   resume(): void {
-    if (!this.#blocked) return;
-    this.#blocked = false;
+    if (!this.blocked) return;
+    this.blocked = false;
     this.#work();
+    this.#keep();
   }
 
   /** A CancelRequest for what has come and has not gone on: it is answered when its turn comes. */
   cancel(): void {
-    this.#canceled = this.#blocked;
+    this.#canceled = this.blocked;
   }
 
-  get blocked(): boolean {
-    return this.#blocked;
+  /** More has come than is read ahead. */
+  get full(): boolean {
+    return this.blocked && this.#chunks.length > LIMITS.client_waiting_bytes;
   }
 
   #work(): void {
@@ -94,7 +112,7 @@ export class Requests {
       this.#conversation.breakOff({ code: 'protocol', detail: error.message });
     } finally {
       this.#send(this.#at);
-      this.#chunks.putBack(this.#input, this.#at, need);
+      if (!this.#conversation.over) this.#chunks.putBack(this.#input, this.#at, need);
       this.#input = EMPTY;
       this.#at = 0;
       this.#from = 0;
@@ -120,13 +138,10 @@ export class Requests {
       if (left < HEADER) return left === 0 ? 0 : HEADER;
       const type = this.#input.readUInt8(this.#at);
       const length = frameLength(this.#input, this.#at);
-      const limit = mostBytes(type);
       if (length < HEADER) throw new Malformed(`a message of length ${length - 1}`);
-      if (length > limit) {
-        conversation.breakOff({
-          code: 'limit',
-          detail: `A message of ${length} bytes; the limit is ${limit}.`,
-        });
+      if (length > mostBytes(type)) {
+        const detail = `A message of ${length} bytes; the limit is ${mostBytes(type)}.`;
+        conversation.breakOff({ code: 'limit', detail });
         return 0;
       }
       if (type === CLIENT.copyData && conversation.copying && !this.discarding) {
@@ -136,7 +151,7 @@ export class Requests {
       if (left < length) return length;
       const step = this.#message(type, length);
       if (step === 'stay') {
-        this.#blocked = true;
+        this.blocked = true;
         return 0;
       }
       if (step === 'forward') {
@@ -206,7 +221,8 @@ export class Requests {
       case CLIENT.copyData:
       case CLIENT.copyDone:
       case CLIENT.copyFail:
-        return this.#strayCopy();
+        // No copy is known: the server may be about to ask for one, or has refused it.
+        return conversation.owed.length > 0 ? this.drain() : 'drop';
       default:
         throw new Malformed(`message type ${type} is not one a client may send here`);
     }
@@ -247,15 +263,6 @@ export class Requests {
     }
     if (type === CLIENT.flush) return 'drop';
     throw new Malformed(`message type ${type} during COPY FROM STDIN`);
-  }
-
-  /**
-   * Copy messages while no copy is known: the server may be about to ask for them, or has refused
-   * the copy.
-   */
-  #strayCopy(): Step {
-    if (this.#conversation.owed.length > 0) return this.drain();
-    return 'drop';
   }
 
   /**
@@ -318,7 +325,7 @@ export class Requests {
     this.#unitMode = need;
     if (conversation.state.status !== 'I') return;
     const statement = conversation.state.guard.switchFor(need);
-    if (statement !== null) conversation.switch(statement, this);
+    if (statement !== null) sendSwitch(statement, conversation, this);
   }
 
   /** The open unit began read-only, outside a transaction, and this need came unforeseen. */

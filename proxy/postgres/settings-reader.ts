@@ -3,6 +3,7 @@
 // Invariant: no statement is judged between such a change and the server's answer.
 import type { Conversation } from './conversation.ts';
 import { encodeOwnStatement, FLUSH, SYNC } from './encode.ts';
+import { sendOwn } from './own.ts';
 import type { Requests } from './requests.ts';
 import { READ_SETTINGS, SHOW_ROLE, SHOW_SEARCH_PATH } from './state.ts';
 
@@ -59,16 +60,17 @@ export class SettingsReader {
     row: (columns: readonly (string | null)[]) => void,
     last: boolean,
   ): void {
-    this.#conversation.own(bytes, synced, requests, row, (failed) => {
+    const conversation = this.#conversation;
+    sendOwn(bytes, synced, { conversation, requests }, row, (failed) => {
       if (failed) {
         this.#reading = false;
-        this.#conversation.breakOff({
+        conversation.breakOff({
           code: 'not_understood',
           detail: 'The session’s settings could not be read back from the server.',
         });
       } else if (last) {
         this.#reading = false;
-        this.#conversation.state.dirty = false;
+        conversation.state.dirty = false;
       }
     });
   }

@@ -10,6 +10,7 @@ import { isChange } from '../effect/effect.ts';
 import type { RefusalCode } from '../errors.ts';
 import type { AgentView, Operation, TargetView } from '../operation.ts';
 import type { Decision, HoldVerdict, Mode } from '../verdict/verdict.ts';
+import type { Memory } from './memory.ts';
 
 /** Why an operation is not run, before an engine puts it into its own words. */
 export interface Refusal {
@@ -84,6 +85,8 @@ export interface Services {
   readonly holds: HoldRoom;
   /** The mode in force, freeze windows included. */
   mode(target: TargetView, agent: AgentView): Mode;
+  /** What all sessions may keep of unfinished messages. */
+  readonly memory: Memory;
   /** For the log: a failure inside; never secrets, never statements. */
   problem(where: string, error: unknown): void;
   /** Where people look at holds: the approver's page. */

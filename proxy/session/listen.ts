@@ -21,7 +21,9 @@ export function listen(
   tooMany: (socket: Socket) => void,
 ): Promise<Listening> {
   const sockets = new Set<Socket>();
-  const server: Server = createServer({ noDelay: true, keepAlive: true }, (socket) => {
+  // Half-open: a client may close its side behind its last message and still read the answer.
+  const options = { noDelay: true, keepAlive: true, allowHalfOpen: true };
+  const server: Server = createServer(options, (socket) => {
     socket.on('error', () => {});
     if (sockets.size >= most) return tooMany(socket);
     sockets.add(socket);

@@ -9,10 +9,14 @@ import { after, test } from 'node:test';
 import { Agents, addAgent, removeAgent, resetAgent } from '../../proxy/agents.ts';
 import { UserError } from '../../proxy/errors.ts';
 import { makeVerifier, parseVerifier } from '../../proxy/postgres/scram.ts';
+import { RawClient } from '../peers/client.ts';
+import { query } from '../peers/messages.ts';
+import { marked } from '../setup/marked.ts';
 import { ROOT } from '../tidy/files.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'holdpoint-agents-'));
 after(() => rmSync(directory, { recursive: true, force: true }));
+const started = marked();
 let count = 0;
 const fresh = (): string => join(directory, `state-${count++}`);
 const agent = (name: string) => ({
@@ -106,6 +110,31 @@ test('answers about unknown names stay the same over restarts', () => {
   const salt = (name: string) => new Agents(state).verifier(name).salt.toString('hex');
   assert.equal(salt('ghost'), salt('ghost'));
   assert.notEqual(salt('ghost'), salt('ghost2'));
+});
+
+test('its sessions end with an agent: another password, or removed', async () => {
+  const { holdpoint: running, count } = await started();
+  const [one, held, other] = await Promise.all(
+    [running.login, running.login, running.other].map((login) => RawClient.login(login)),
+  );
+  assert.ok(one && held && other);
+  held.send(query('delete from held_t'));
+  await held.until((m) => m.type === 'N');
+  const password = resetAgent(running.state, 'agent');
+  const words = /E FATAL 57P01 .*agent agent was removed, or has another password/;
+  assert.match((await one.closed()).join('\n'), words);
+  assert.match((await held.closed()).join('\n'), words);
+  assert.equal(await count('held_t'), 3);
+  await assert.rejects(RawClient.login(running.login), /password authentication failed/);
+  const again = await RawClient.login({ ...running.login, password });
+  // Whoever else was there has noticed nothing.
+  other.send(query('select 1'));
+  assert.match((await other.replies()).join('\n'), /"I"$/);
+  removeAgent(running.state, 'other');
+  assert.match((await other.closed()).join('\n'), /agent other was removed/);
+  again.send(query('select 1'));
+  assert.match((await again.replies()).join('\n'), /"I"$/);
+  await again.end();
 });
 
 test('configured agents stand beside stored ones and win over them', () => {

@@ -53,6 +53,7 @@ export const EXTRA: { readonly [path: string]: string } = {
   'postgres/judgement': 'Parse, Bind and Execute come apart: the verdict is kept between them',
   'postgres/names': 'named statements and portals, believed only when the server confirms them',
   'postgres/history': 'EXECUTE and FETCH run text that came earlier in the session',
+  'postgres/own': 'the switch and the settings are statements between those of the client',
   'postgres/guard': 'default_transaction_read_only, the second judge that only PostgreSQL offers',
   'postgres/look-ahead':
     'a unit of the extended protocol is one transaction: its kind is chosen first',
