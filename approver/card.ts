@@ -220,6 +220,18 @@ export async function cardOf(
   };
 }
 
+/** The session before in one line, for where a list has no place: `14 read, 1 write (1 refused)`. */
+export function soFarWords(card: Pick<Card, 'so_far' | 'in_transaction' | 'transaction_age_ms'>) {
+  const { so_far: soFar } = card;
+  const counts = new Map<string, number>();
+  for (const o of soFar ?? []) counts.set(o.class, (counts.get(o.class) ?? 0) + o.count);
+  const refused = (soFar ?? []).filter((o) => o.disposition === 'refuse').length;
+  const did = [...counts].map(([cls, n]) => `${n} ${cls}`).join(', ') || 'nothing';
+  const age = Math.round((card.transaction_age_ms ?? 0) / 1000);
+  const open = card.in_transaction ? `; a transaction open for ${age} s` : '';
+  return `${soFar === null ? 'not told' : did}${refused > 0 ? ` (${refused} refused)` : ''}${open}`;
+}
+
 function objectsOf(hold: Hold): readonly CardObject[] {
   return hold.request.effects.flatMap((e) =>
     e.objects.map((o) => ({

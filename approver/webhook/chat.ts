@@ -1,7 +1,7 @@
 // What a chat is told of a hold or an alert, before it has any chat's own form.
 // Invariant: others' words are plain text in which nothing hides, nothing is cut unsaid, and what a
 // chat does not show whole can't be approved there.
-import type { Card } from '../card.ts';
+import { type Card, soFarWords } from '../card.ts';
 import * as limits from '../limits.ts';
 import { visible } from '../visible.ts';
 
@@ -88,6 +88,7 @@ function facts(card: ChatCard): readonly Fact[] {
   if (card.stated.on_behalf_of !== null) {
     all.push({ name: 'On behalf of (stated)', value: card.stated.on_behalf_of });
   }
+  all.push({ name: 'Session before', value: soFarWords(card) });
   if (card.state === 'pending') {
     all.push({ name: 'Waits for', value: `${card.waiting_for}, until ${card.expires}` });
   }

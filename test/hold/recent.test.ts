@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import pg from 'pg';
-import type { Card } from '../../approver/card.ts';
+import { type Card, soFarWords } from '../../approver/card.ts';
 import { cardText } from '../../cli/holds.ts';
 import type { Analysis } from '../../proxy/effect/effect.ts';
 import { LIMITS } from '../../proxy/limits.ts';
@@ -48,6 +48,10 @@ test('a held statement comes with what its session did before', async () => {
   for (const value of ['4711', '4712', 'correct-horse', 'somebody']) {
     assert.ok(!text.includes(value), `${value} is told`);
   }
+  assert.match(
+    soFarWords(card),
+    /4 read, 1 write, 1 destructive.* \(1 refused\); a transaction open for \d+ s/,
+  );
   assert.match(cardText(card), /Before: .* write forward \(done, 1 rows\): insert into open_t/i);
   await client.end();
   await other.end();
