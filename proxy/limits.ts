@@ -104,6 +104,8 @@ export const PARSER_LIMITS = {
   nesting: 500,
   /** Commas, semicolons and operator signs: what parsing time grows with. */
   marks: 150_000,
+  /** Longest text whose comments are looked for when it does not parse. */
+  scanned_characters: 65_536,
   /** Memory of an instance that is given up after the text that it grew for. */
   memory_bytes: 256 * 1024 * 1024,
 } as const;

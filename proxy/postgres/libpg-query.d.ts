@@ -12,6 +12,7 @@ declare module 'libpg-query/wasm/libpg-query.js' {
     _wasm_parse_plpgsql(text: number): number;
     _wasm_fingerprint(text: number): number;
     _wasm_normalize_query(text: number): number;
+    _wasm_scan(text: number): number;
     _wasm_free_string(text: number): void;
   }
   export default function createGrammar(): Promise<GrammarModule>;

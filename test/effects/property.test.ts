@@ -1,12 +1,18 @@
 // Properties that hold for every statement: spelling never changes an effect, wrapping never makes
-// it milder, shapes agree.
+// it milder, what is remembered is what would be judged.
+//
+// HOLDPOINT_SECONDS=60 tries random statements for a minute, HOLDPOINT_SEED=… the same ones again.
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { type EffectClass, severity } from '../../proxy/effect/effect.ts';
+import { type CatalogReader, openCatalog } from '../../proxy/postgres/catalog.ts';
 import { analyze, initialContext, loadParser } from '../../proxy/postgres/effect/analyze.ts';
 import { shapeOf } from '../../proxy/postgres/effect/shape.ts';
-import type { SessionContext } from '../../proxy/postgres/statement.ts';
+import type { Parsed, SessionContext } from '../../proxy/postgres/statement.ts';
 import { FAMILIES } from '../oracle/postgres/statements.ts';
+import { dice } from '../peers/cutter.ts';
+import { type PostgresServer, startPostgres } from '../setup/postgres.ts';
+import { plain, Random, relabelled, SCHEMA, respelt as spelt } from './random.ts';
 
 before(loadParser);
 
@@ -67,6 +73,22 @@ test('case, white space and comments change nothing', () => {
     assert.equal(b.unscoped, a.unscoped, `${text}\n${other}`);
   }
   assert.ok(tried > 200, `only ${tried} statements were tried`);
+});
+
+test('a comment is white space, wherever it stands', () => {
+  for (const [text, other] of [
+    ['select 1 from t where a not in (1)', 'select 1 from t where a not/* x */in (1)'],
+    ['delete from t where a not like $1', 'delete from t where a not -- x\n like $1'],
+    ['select a from t order by a nulls last', 'select a from t order by a nulls /*é*/ last'],
+    ['select a::timestamp with time zone', 'select a::timestamp with --\n time zone'],
+    ["select U&'d!0061' uescape '!'", "select U&'d!0061' /*c*/ uescape '!'"],
+    ["select '/*' where a not in ('--')", "select '/*' where a not /**/ in ('--')"],
+  ] as const) {
+    const parsed = analyze(other, fresh(), null);
+    assert.equal(parsed.complete, true, other);
+    assert.deepEqual(parsed.effects, analyze(text, fresh(), null).effects, other);
+    assert.equal(parsed.statements[0]?.text, other);
+  }
 });
 
 const WRAPPERS: readonly ((text: string) => string)[] = [
@@ -150,4 +172,98 @@ test('what differs in more than plain literals has another shape, or none', () =
   ]) {
     assert.equal(shapeOf(none), null, none);
   }
+});
+
+describe('random statements', () => {
+  const SECONDS = Number(process.env.HOLDPOINT_SECONDS ?? 3);
+  const SEED = Number(process.env.HOLDPOINT_SEED ?? 5);
+  let server: PostgresServer;
+  let reader: CatalogReader;
+  before(async () => {
+    server = await startPostgres();
+    reader = await openCatalog(server.url(await server.createDatabase(SCHEMA)));
+  });
+  after(async () => {
+    await reader?.close();
+    await server?.stop();
+  });
+
+  const own = (): SessionContext =>
+    initialContext({ user: `user_${users++}`, search_path: ['public'] });
+  const judge = (text: string, context = own()) => analyze(text, context, reader.current());
+
+  /** All that a verdict may rest on. */
+  const said = (parsed: Parsed) => ({
+    class: parsed.class,
+    effects: parsed.effects,
+    statements: parsed.statements.map(({ node, needs_read_write, own_transaction, changes }) => [
+      node,
+      needs_read_write,
+      own_transaction,
+      changes.map((change) => change.kind),
+    ]),
+  });
+
+  /** Tries new statements until the time is over, and at least some however slow the machine is. */
+  function tried(salt: number, check: (random: Random, roll: (bound: number) => number) => void) {
+    const end = performance.now() + (SECONDS * 1000) / 3;
+    let count = 0;
+    while (count < 50 || performance.now() < end) {
+      const seed = SEED * 1_000_003 + salt * 100_000_007 + count;
+      const roll = dice(seed);
+      for (let i = 0; i < 5; i++) roll(2);
+      check(new Random(roll), roll);
+      count += 1;
+    }
+    return count;
+  }
+
+  test('spelling changes nothing', (t) => {
+    const kinds = new Map<string, number>();
+    const count = tried(1, (random, roll) => {
+      const tokens = random.statement();
+      const text = plain(tokens);
+      const parsed = judge(text);
+      for (const { opaque } of parsed.effects) assert.doesNotMatch(opaque ?? '', /parse/, text);
+      for (const { node } of parsed.statements) kinds.set(node, (kinds.get(node) ?? 0) + 1);
+      const other = spelt(tokens, roll);
+      assert.deepEqual(said(judge(other)), said(parsed), `${text}\n${other}`);
+    });
+    t.diagnostic(
+      `${count} statements: ${[...kinds].map(([kind, n]) => `${n} ${kind}`).join(', ')}`,
+    );
+    assert.ok(kinds.size >= (count > 500 ? 15 : 5), [...kinds.keys()].join(' '));
+  });
+
+  test('what is remembered is what would be judged', (t) => {
+    const context = own();
+    let shapes = 0;
+    const count = tried(2, (random, roll) => {
+      const tokens = random.statement();
+      const text = plain(tokens);
+      const first = judge(text, context);
+      const other = relabelled(tokens, roll);
+      const remembered = judge(other, context);
+      assert.deepEqual(said(remembered), said(judge(other)), `${text}\n${other}`);
+      assert.deepEqual(said(judge(text, context)), said(first), text);
+      assert.deepEqual(said(judge(text)), said(first), text);
+      if (remembered.effects === first.effects) shapes += 1;
+    });
+    t.diagnostic(`${count} statements, ${shapes} of them answered by their shape`);
+    assert.ok(shapes > 0);
+  });
+
+  test('a wrapper never makes a change milder', (t) => {
+    const count = tried(3, (random) => {
+      const text = plain(random.change());
+      const before = judge(text);
+      for (const wrap of WRAPPERS) {
+        const after = judge(wrap(text));
+        const milder = severity(after.class) < severity(before.class);
+        assert.ok(!milder, `${after.class} is milder than ${before.class}: ${wrap(text)}`);
+        assert.ok(after.unscoped || !before.unscoped, `said to be scoped: ${wrap(text)}`);
+      }
+    });
+    t.diagnostic(`${count} changes, each in ${WRAPPERS.length} wrappers`);
+  });
 });
