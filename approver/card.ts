@@ -3,8 +3,16 @@
 // never cut.
 import { diffWordsWithSpace } from 'diff';
 import type { EffectClass } from '../proxy/effect/effect.ts';
+import { KEY_CHANNELS } from '../proxy/verdict/verdict.ts';
 import type { Binding, HoldState, RecentOperation } from './contract.ts';
-import { concerns, type DemandState, demandStates, ownHold, waitingFor } from './hold.ts';
+import {
+  channelFault,
+  concerns,
+  type DemandState,
+  demandStates,
+  ownHold,
+  waitingFor,
+} from './hold.ts';
 import { DIFF_EDITS, DIFF_MS } from './limits.ts';
 import type { Roster } from './routing.ts';
 import type { Hold, Method } from './store/holds.ts';
@@ -294,5 +302,10 @@ function yourPart(hold: Hold, who: Signer, signed: readonly string[]): Card['you
   if (signed.includes(who.name)) return { ...no('you have signed it'), can_deny: true };
   const own = ownHold(hold.request, who);
   if (own !== null) return { can_approve: false, can_deny: true, why: own };
+  // Whoever looks at a card has a key: where no key counts it is decided elsewhere.
+  const closed = KEY_CHANNELS.map((channel) => channelFault(hold.request, who, channel));
+  const [why] = closed;
+  if (closed.every((c) => c !== null))
+    return { can_approve: false, can_deny: true, why: why ?? '' };
   return { can_approve: true, can_deny: true, why: null };
 }

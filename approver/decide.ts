@@ -123,7 +123,9 @@ function mayDecide(hold: Hold, signer: Signer, d: SignedDecision, channel: strin
       `hold ${hold.id} wants ${wants}, and ${signer.name} is in no such group`,
     );
   }
-  const closed = channelFault(hold.request, signer, channel);
+  // To stop something by one's own key is always open, whatever may approve it.
+  const stops = d.decision !== 'approve' && KEY_CHANNELS.includes(channel);
+  const closed = stops ? null : channelFault(hold.request, signer, channel);
   if (closed !== null) throw new ApproverError('wrong-channel', closed);
   const own = d.decision === 'approve' ? ownHold(hold.request, signer) : null;
   if (own !== null) throw new ApproverError('self-approval', own);

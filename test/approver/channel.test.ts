@@ -7,9 +7,11 @@ import { generateKeyPairSync } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { cardOf } from '../../approver/card.ts';
 import { ApproverError, type Code } from '../../approver/errors.ts';
 import { type ApproverKey, approverKey, recheckReceipt } from '../../approver/receipt.ts';
 import { parseRequest } from '../../approver/request.ts';
+import { NO_ROUTING, Roster } from '../../approver/routing.ts';
 import { attest, type Said } from '../../approver/webhook/attest.ts';
 import type { HoldDemand } from '../../proxy/verdict/verdict.ts';
 import { held, opened, operation, type Room, room, signed, until } from '../setup/holds.ts';
@@ -132,7 +134,26 @@ describe('channels', () => {
     assert.equal(await r.approver.desk.waiting(pending), 'a signature of db-owners by slack');
     const keyed = r.approver.desk.decide(signed(cy, request, 'approve'));
     await assert.rejects(keyed, refused('wrong-channel'));
+    const hold = await r.store.holds.get(request.id);
+    const people = await r.store.signers.list();
+    const roster = new Roster(people, [], NO_ROUTING, Date.now());
+    const person = people.find((p) => p.name === 'Cy');
+    assert.ok(hold && person);
+    const { you } = await cardOf(hold, r.store, person, roster, Date.now());
+    assert.deepEqual([you.can_approve, you.can_deny], [false, true]);
+    assert.match(you.why ?? '', /by slack, and not by/);
     assert.equal((await r.approver.desk.decide(await click('Bob', request))).state, 'approved');
+  });
+
+  it('whoever could sign may always stop it by their own key', async () => {
+    const dee = await r.person('Dee');
+    const denied = await opened(r, {}, [demand(['slack'])]);
+    const done = await r.approver.desk.decide(signed(dee, denied, 'deny', 'stop'));
+    assert.equal(done.state, 'denied');
+    const withdrawn = await opened(r, {}, [demand(['slack'])]);
+    await r.approver.desk.decide(await click('Bob', withdrawn));
+    const back = await r.approver.desk.decide(signed(dee, withdrawn, 'withdraw', 'stop'));
+    assert.equal(back.state, 'withdrawn');
   });
 
   it('two signatures are two people across channels; nobody approves their own', async () => {

@@ -99,9 +99,9 @@ describe('Slack', () => {
   it('asks why before it denies', async () => {
     const hold = await opened(r, {}, BOTH);
     assert.equal((await press('UBOB', 'deny', hold)).status, 200);
-    const view = slack.calls.findLast((c) => c.method === 'views.open')?.body.view as {
-      private_metadata: string;
-    };
+    const opening = slack.calls.findLast((c) => c.method === 'views.open')?.body;
+    assert.match(String(opening?.trigger_id), /^trigger\./);
+    const view = opening?.view as { private_metadata: string };
     assert.equal(view.private_metadata, shownOf(hold));
     assert.equal(await state(hold), 'pending');
     const empty = await post(submissionOf('UBOB', view.private_metadata, '  '));

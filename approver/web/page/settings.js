@@ -152,7 +152,15 @@ function keysOf(p) {
 }
 
 /** A chat hears of what people want to know, not of every step. */
-const CHAT_EVENTS = ['hold.requested', 'hold.approved', 'hold.denied', 'hold.expired'];
+const CHAT_EVENTS = [
+  'hold.requested',
+  'hold.reminded',
+  'hold.approved',
+  'hold.denied',
+  'hold.expired',
+  'mode.changed',
+  'alert',
+];
 
 function Webhooks({ of, may, act }) {
   const [secret, setSecret] = useState(null);
@@ -222,8 +230,8 @@ function AddWebhook({ act, made }) {
           >For
           <select value=${format} onChange=${(e) => setFormat(e.target.value)}>
             <option value="standard">a program</option>
-            <option value="slack">Slack</option>
-            <option value="teams">Teams</option>
+            <option value="slack">Slack, with a link</option>
+            <option value="teams">Teams, with a link</option>
           </select></label
         >
         <button class="approve">Add webhook</button>
