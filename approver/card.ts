@@ -228,7 +228,7 @@ export async function cardOf(
   };
 }
 
-/** The session before in one line, for where a list has no place: `14 read, 1 write (1 refused)`. */
+/** The session before, where a list has no place: `14 read, 1 write (1 refused)`. */
 export function soFarWords(card: Pick<Card, 'so_far' | 'in_transaction' | 'transaction_age_ms'>) {
   const { so_far: soFar } = card;
   const counts = new Map<string, number>();
