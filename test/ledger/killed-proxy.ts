@@ -1,5 +1,6 @@
 // A proxy's recorder that takes outcomes until it is killed, and says which are durable.
-// Invariant: a number is said only after flush; `node killed-proxy.ts <spool> <port> <token> <from>`.
+// Invariant: a number is said only after flush; `node killed-proxy.ts <spool> <port> <token>
+// <from>`.
 import { writeSync } from 'node:fs';
 import { RemoteLedger } from '../../ledger/client.ts';
 import { Recorder } from '../../proxy/record/recorder.ts';
