@@ -124,3 +124,7 @@ export const ANSWER_KEEP_MS = DAY;
 export const ANSWER_BYTES = 256 * 1024;
 /** A call that began and never ended may be done again after this. */
 export const ANSWER_LEASE_MS = MINUTE;
+/** Deliveries of one webhook that are given up are one alert within this. */
+export const ALERT_AGAIN_MS = 60 * MINUTE;
+/** Most people that a reminder in a chat calls by name. */
+export const CHAT_MENTIONS = 20;

@@ -311,7 +311,9 @@ export class Dispatcher {
     // One that could not be told of an alert is told of no other for it.
     if (d.event === 'alert') return;
     const detail = { webhook: d.webhook, event: d.event, hold: d.hold, error: last.error };
-    await this.alert({ id: `dead ${d.id}`, what: 'a webhook delivery was given up', detail });
+    const hour = Math.floor(this.#p.now() / limits.ALERT_AGAIN_MS);
+    const id = `dead ${d.webhook} ${hour}`;
+    await this.alert({ id, what: 'a webhook’s deliveries are given up', detail });
   }
 
   #secrets(webhook: Webhook, now: number): readonly string[] {

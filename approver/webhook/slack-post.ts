@@ -2,6 +2,7 @@
 // Invariant: it is written from the hold as it is now, so that whatever is sent late or twice
 // leaves it true.
 import { channelsOf } from '../../proxy/verdict/verdict.ts';
+import { CHAT_MENTIONS } from '../limits.ts';
 import type { Store } from '../store.ts';
 import { type ChatCard, shownWhole, tellingOf, typeOf } from './chat.ts';
 import type { Integrations, OpenSlack } from './integrations.ts';
@@ -73,7 +74,8 @@ export class SlackPost {
     const able = new Set(found.card.demands.filter((d) => !d.met).flatMap((d) => d.able));
     const people = (await this.#p.store.signers.list()).filter((s) => able.has(s.name));
     const accounts = people.flatMap((s) => s.identities.filter((i) => i.startsWith('slack:')));
-    const users = accounts.map((account) => account.slice('slack:'.length));
+    const called = accounts.slice(0, CHAT_MENTIONS);
+    const users = called.map((account) => account.slice('slack:'.length));
     const { title } = tellingOf('hold.reminded', found.card);
     const there = await this.#p.store.integrations.messageOf(webhook, hold);
     const thread = there ? { thread_ts: there.message } : {};

@@ -286,7 +286,7 @@ describe('what happened is told', () => {
     const request = await ask();
     const given = { signed: new Date(Date.now() + ahead).toISOString() };
     await r.approver.desk.decide(signed(cy, request, 'deny', 'no', given));
-    await until('given up', () => alerts().some((a) => /was given up/.test(a.what ?? '')));
+    await until('given up', () => alerts().some((a) => /are given up/.test(a.what ?? '')));
     Object.defineProperty(r.ledger, 'unavailable', {
       configurable: true,
       get: () => (gone ? 'the disk is full' : null),
