@@ -15,7 +15,9 @@ export type RunsText =
   | 'tsquery'
   | 'setting'
   | 'type'
+  | 'types'
   | 'json'
+  | 'indexes'
   | 'xpath'
   | 'connectby';
 
@@ -219,6 +221,12 @@ const RUNS: readonly (readonly [names: string, runs: RunsText])[] = [
     `domain_in domain_recv array_in array_recv record_in record_recv range_in range_recv
     multirange_in multirange_recv pg_input_is_valid pg_input_error_info`,
     'type',
+  ],
+  // Its row's columns may be of domains.
+  [
+    `json_populate_record json_populate_recordset jsonb_populate_record jsonb_populate_recordset
+    jsonb_populate_record_valid`,
+    'types',
   ],
   [
     `to_json to_jsonb row_to_json array_to_json json_agg json_agg_strict jsonb_agg

@@ -57,6 +57,11 @@ const EFFECTS: readonly Line[] = [
   ['pgxml', /^xpath_table$/, { runs: 'xpath' }],
   ['tablefunc', /^crosstab/, { runs: 'query' }],
   ['tablefunc', /^connectby/, { runs: 'connectby' }],
+  ['hstore', /^hstore_populate_record$/, { runs: 'types' }],
+  ['amcheck', /index/, { runs: 'indexes' }],
+  // They run text of their own, with arguments put in.
+  ['address_standardizer-3', /^standardize_address$/, { class: 'unknown' }],
+  ['pgroonga', /command|wal|vacuum/, { class: 'unknown' }],
   ['postgres_fdw', /disconnect/, { class: 'session', verb: 'set' }],
   // Trigger functions that change other tables.
   ['refint', /^check_foreign_key$/, { class: 'destructive', verb: 'delete' }],

@@ -6,7 +6,7 @@ import { ParseFailure, parse, parsePlpgsql } from '../parser.ts';
 import { walk } from './expression.ts';
 import { constantText } from './fold.ts';
 import { type Judge, noFindings } from './judge.ts';
-import { findTypes } from './names.ts';
+import { findRelation, findTypes } from './names.ts';
 import {
   type Candidates,
   constantVariables,
@@ -256,7 +256,20 @@ function assignment(text: string): readonly string[] | null {
 function noteType(judge: Judge, node: unknown): void {
   if (!isTree(node)) return;
   const name = String(node.typname ?? '').replace(/(\[\]|\(.*\))+$/, '');
-  if (name === '' || name.includes('%')) return;
-  const names = name.split('.').map((part) => part.trim().replace(/^"(.*)"$/, '$1'));
+  if (name === '') return;
+  const copied = /^(.*)%\s*(type|rowtype)$/i.exec(name);
+  const names = (copied?.[1] ?? name)
+    .split('.')
+    .map((part) => part.trim().replace(/^"(.*)"$/, '$1'));
+  if (copied !== null) return noteColumns(judge, names, copied[2]?.toLowerCase() === 'type');
   for (const type of findTypes(judge, names)) meetType(judge, type.oid, 'made');
+}
+
+/** `t.c%TYPE`, `t%ROWTYPE`: of which column is not told apart. */
+function noteColumns(judge: Judge, names: readonly string[], column: boolean): void {
+  const table = column ? names.slice(0, -1) : names;
+  const schema = table.length > 1 ? (table[table.length - 2] ?? null) : null;
+  const { relations } = findRelation(judge, schema, table[table.length - 1] ?? '');
+  for (const relation of relations)
+    for (const { type } of relation.columns) meetType(judge, type, 'made');
 }

@@ -97,11 +97,7 @@ export function readFindings(
         texts(inner, [column.expression], `generated column ${label(relation)}.${column.name}`);
       }
     }
-    // Planning looks for the partitions that a condition leaves.
-    for (const each of [relation, ...descendants(judge, relation)])
-      for (const opclass of each.partition_classes ?? [])
-        for (const code of judge.catalog?.classes.get(opclass)?.functions ?? [])
-          absorbFunction(inner, code, [`partition key of ${label(each)}`]);
+    for (const each of [relation, ...descendants(judge, relation)]) searched(inner, each);
     for (const child of descendants(judge, relation)) {
       if (child.kind === 'f') {
         inner.relation(child, 'read', { via: [`partition of ${label(relation)}`] });
@@ -111,6 +107,17 @@ export function readFindings(
   });
   const says = found.effects.length > 1 || (found.effects[0]?.objects.length ?? 0) > 0;
   return says || found.types.size > 0 ? found : null;
+}
+
+/** Looking rows up compares: for the partitions that a condition leaves, and in indexes. */
+function searched(judge: Judge, relation: Relation): void {
+  const classes = [
+    ...(relation.partition_classes ?? []),
+    ...relation.indexes.flatMap((index) => index.classes),
+  ];
+  for (const opclass of classes)
+    for (const code of judge.catalog?.classes.get(opclass)?.functions ?? [])
+      absorbFunction(judge, code, [`operator class on ${label(relation)}`]);
 }
 
 export function texts(judge: Judge, expressions: readonly string[], via: string): void {

@@ -12,6 +12,7 @@ import { readMeaning } from './relation.ts';
 import { statementsText } from './routine.ts';
 import { applySetting } from './settings.ts';
 import { meetEveryType, meetJson } from './type.ts';
+import { indexExpressions } from './write.ts';
 
 function text(judge: Judge, node: Node | undefined): string | null {
   const value = constant(node);
@@ -52,11 +53,20 @@ export function runText(judge: Judge, name: string, runs: RunsText, args: readon
       return xpathTable(judge, name, args);
     case 'type':
       return typeNamed(judge, text(judge, args[1]));
+    case 'types':
+      return meetEveryType(judge);
     case 'json':
       return meetJson(judge);
+    case 'indexes':
+      return everyIndex(judge);
     case 'connectby':
       return connectby(judge, name, args);
   }
+}
+
+/** A check that computes what indexes hold: which index is not told apart. */
+function everyIndex(judge: Judge): void {
+  for (const relation of judge.catalog?.relations.values() ?? []) indexExpressions(judge, relation);
 }
 
 /** A type's input function, with the type as an argument. */
