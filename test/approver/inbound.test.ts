@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { Webhook } from 'standardwebhooks';
 import type { HoldRequest } from '../../approver/contract.ts';
 import type { HoldDemand } from '../../proxy/verdict/verdict.ts';
-import { opened, type Room, room } from '../setup/holds.ts';
+import { opened, type Room, room, until } from '../setup/holds.ts';
 
 const demand = (...channels: readonly string[]): readonly HoldDemand[] => [
   { rule: 'x', group: 'db-owners', signatures: 1, channels },
@@ -239,6 +239,26 @@ describe('decisions by Teams', () => {
     assert.match((await say({ text: why })).text, /is denied/);
     assert.equal((await r.store.holds.get(denied.id))?.reason, 'wrong month');
     assert.match((await say({ text: 'hello' })).text, /Say approve/);
+  });
+
+  it('is told of in a card how to decide there, where that counts', async () => {
+    const given = { name: 'team', url: 'https://holdpoint.invalid/', kind: 'hmac' } as const;
+    const more = { events: ['hold.requested'], allowPrivate: false, format: 'teams' } as const;
+    await r.approver.webhooks.add({ ...given, ...more });
+    const bodyOf = async (hold: HoldRequest) => {
+      const find = async () =>
+        (await r.store.webhooks.deliveries('waiting', 50)).find((d) => d.hold === hold.id);
+      await until('queued', async () => (await find()) !== undefined, 40_000);
+      return (await find())?.body ?? '';
+    };
+    const here = await opened(r, {}, demand('teams'));
+    assert.match(await bodyOf(here), new RegExp(`@Holdpoint approve ${here.id}`));
+    const long = await opened(r, { statement: `-- ${'x'.repeat(10_000)}` }, demand('teams'));
+    for (const hold of [long, await opened(r, {}, demand('page'))]) {
+      const body = await bodyOf(hold);
+      assert.ok(body.includes(`/holds/${hold.id}`) && !body.includes('@Holdpoint'));
+    }
+    await r.store.webhooks.remove('team');
   });
 
   it('takes nothing forged, old or repeated, of strangers, or where policy says no', async () => {
