@@ -4,7 +4,7 @@
 import { dirname } from 'node:path';
 import { type Files, replaceFile } from './files.ts';
 import type { Layout } from './layout.ts';
-import { PUBLISH_PARALLEL, TILE_WIDTH } from './limits.ts';
+import { HASH_BYTES, PUBLISH_PARALLEL, TILE_WIDTH } from './limits.ts';
 import { parseNote } from './note.ts';
 import { bundlePath, hashesAt, type TileNodes, tilePath } from './tile.ts';
 import type { Edge, Tree } from './tree.ts';
@@ -67,7 +67,10 @@ export class Publisher {
       }
     };
     await Promise.all(Array.from({ length: PUBLISH_PARALLEL }, worker));
-    if (again) await this.settle();
+    if (again) {
+      await this.#mendPartials(state.edge);
+      await this.settle();
+    }
     await replaceFile(this.#files, this.#layout.checkpoint, Buffer.from(state.checkpoint), {
       durable: again,
     });
@@ -75,6 +78,32 @@ export class Publisher {
     for (const tile of state.tiles)
       await this.#dropPartials(tilePath(tile.level, tile.index, TILE_WIDTH));
     for (const [index] of state.bundles) await this.#dropPartials(bundlePath(index, TILE_WIDTH));
+  }
+
+  /**
+   * Narrower files of the unfinished tiles stay for who holds an older checkpoint; a crash may have
+   * torn one that the present checkpoint does not need. A wider one was never signed.
+   */
+  async #mendPartials({ size, tiles, entries }: Edge): Promise<void> {
+    const mend = async (full: string, width: number, start: (w: number) => Buffer) => {
+      const partials = `${this.#layout.tile(full)}.p`;
+      for (const name of this.#files.list(partials)) {
+        const path = `${partials}/${name}`;
+        const narrower = /^\d{1,3}$/.test(name) && Number(name) > 0 && Number(name) <= width;
+        if (narrower) await this.#write(path, start(Number(name)), false, true);
+        else await this.#files.remove(path);
+      }
+    };
+    for (const [level, hashes] of tiles.entries()) {
+      const count = hashesAt(level, size);
+      const index = Math.floor(count / TILE_WIDTH);
+      await mend(tilePath(level, index, TILE_WIDTH), count % TILE_WIDTH, (width) =>
+        hashes.subarray(0, width * HASH_BYTES),
+      );
+    }
+    await mend(bundlePath(Math.floor(size / TILE_WIDTH), TILE_WIDTH), size % TILE_WIDTH, (width) =>
+      Buffer.concat(entries.slice(0, width)),
+    );
   }
 
   async #write(path: string, bytes: Buffer, full: boolean, again: boolean): Promise<void> {
