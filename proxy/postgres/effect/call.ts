@@ -283,6 +283,14 @@ export function selectedCall(judge: Judge, value: Node | undefined, name: string
     callRoutine(judge, routine, args);
 }
 
+/** What is syntax for newer servers only: `since` is a major version. */
+export function formerCall(judge: Judge, since: number, names: readonly string[]): void {
+  const { catalog } = judge;
+  if (catalog === null || catalog.server_version >= since * 10_000) return;
+  for (const name of names)
+    for (const routine of catalog.routines_named.get(name) ?? []) callRoutine(judge, routine, []);
+}
+
 /** A function reached by name alone, such as a sampling method. */
 export function callSupport(judge: Judge, names: readonly string[]): void {
   const name = names[names.length - 1] ?? '';

@@ -12,7 +12,14 @@ import type {
   TypeCast,
   TypeName,
 } from '@pgsql/types';
-import { callFunction, callOperator, callSupport, fieldCall, selectedCall } from './call.ts';
+import {
+  callFunction,
+  callOperator,
+  callSupport,
+  fieldCall,
+  formerCall,
+  selectedCall,
+} from './call.ts';
 import { constantText } from './fold.ts';
 import type { Judge } from './judge.ts';
 import { findRelation, parts } from './names.ts';
@@ -29,11 +36,17 @@ type ExpressionKind = Exclude<NodeKind, StatementKind>;
 type Handler<K extends NodeKind> = (judge: Judge, node: BodyOf<K>) => void;
 
 const within = (judge: Judge, node: unknown) => walkFields(judge, node);
-/** JSON is made of whatever stands in it. */
-const json = (judge: Judge, node: unknown) => {
-  walkFields(judge, node);
-  meetJson(judge);
-};
+/**
+ * JSON is made of whatever stands in it. Servers older than the syntax take it for a call of a
+ * function of that name.
+ */
+const json =
+  (since: number, ...names: readonly string[]) =>
+  (judge: Judge, node: unknown) => {
+    formerCall(judge, since, names);
+    walkFields(judge, node);
+    meetJson(judge);
+  };
 const nothing = () => undefined;
 /** Only the server's own analysis makes these; text does not parse to them. */
 const never = (judge: Judge) => judge.opaque('a syntax node that is not understood');
@@ -50,7 +63,7 @@ const EXPRESSIONS: { readonly [K in ExpressionKind]: Handler<K> } = {
   Alias: nothing,
   SQLValueFunction: nothing,
   SetToDefault: nothing,
-  MergeSupportFunc: nothing,
+  MergeSupportFunc: json(17, 'merge_action'),
   CaseTestExpr: nothing,
   JsonFormat: nothing,
   RoleSpec: nothing,
@@ -137,7 +150,7 @@ const EXPRESSIONS: { readonly [K in ExpressionKind]: Handler<K> } = {
   JsonOutput: within,
   JsonReturning: within,
   JsonValueExpr: within,
-  JsonConstructorExpr: json,
+  JsonConstructorExpr: json(16),
   JsonIsPredicate: within,
   JsonBehavior: within,
   JsonExpr: within,
@@ -145,20 +158,20 @@ const EXPRESSIONS: { readonly [K in ExpressionKind]: Handler<K> } = {
   JsonTablePathScan: nothing,
   JsonTableSiblingJoin: within,
   JsonArgument: within,
-  JsonFuncExpr: json,
+  JsonFuncExpr: json(17, 'json_exists', 'json_query', 'json_value'),
   JsonTablePathSpec: within,
   JsonTable: within,
   JsonTableColumn: within,
   JsonKeyValue: within,
-  JsonParseExpr: within,
-  JsonScalarExpr: json,
-  JsonSerializeExpr: json,
-  JsonObjectConstructor: json,
-  JsonArrayConstructor: json,
-  JsonArrayQueryConstructor: json,
+  JsonParseExpr: json(17, 'json'),
+  JsonScalarExpr: json(17, 'json_scalar'),
+  JsonSerializeExpr: json(17, 'json_serialize'),
+  JsonObjectConstructor: json(16, 'json_object'),
+  JsonArrayConstructor: json(16, 'json_array'),
+  JsonArrayQueryConstructor: json(16, 'json_array'),
   JsonAggConstructor: within,
-  JsonObjectAgg: json,
-  JsonArrayAgg: json,
+  JsonObjectAgg: json(16, 'json_objectagg'),
+  JsonArrayAgg: json(16, 'json_arrayagg'),
   PartitionElem: within,
   PartitionSpec: within,
   PartitionBoundSpec: within,

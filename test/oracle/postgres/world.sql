@@ -144,4 +144,7 @@ CREATE FUNCTION purge_copied() RETURNS void LANGUAGE plpgsql AS $$ DECLARE x dom
 CREATE FUNCTION purge_row() RETURNS void LANGUAGE plpgsql AS $$ DECLARE x doms%ROWTYPE; BEGIN x.a := 1; END $$;
 CREATE TABLE elder (a int); CREATE TABLE younger () INHERITS (elder); INSERT INTO younger VALUES (1),(2);
 CREATE VIEW elders AS SELECT * FROM elder;
+CREATE FUNCTION "json_scalar"(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.victims; RETURN $1; END $$;
+CREATE FUNCTION "json_value"(text, text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.victims; RETURN $1; END $$;
+CREATE FUNCTION "merge_action"() RETURNS text LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.victims; RETURN 'a'; END $$;
 DELETE FROM victims; INSERT INTO victims VALUES (1),(2),(3);
