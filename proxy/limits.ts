@@ -64,11 +64,12 @@ export const LIMITS = {
   outcomes_in_transaction: 10_000,
   /**
    * What a signer is told of the session so far: its last operations, the first characters of each,
-   * and of how many sessions a proxy remembers them.
+   * and of how many sessions a proxy remembers them; how exactly it knows which was heard of last.
    */
   recent_operations: 20,
   recent_characters: 300,
   recent_sessions: 5_000,
+  recent_order_ms: 1_000,
   /** Shapes of reads that one session counts apart before it starts anew. */
   tallies: 1_000,
   /**

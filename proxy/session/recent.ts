@@ -18,10 +18,15 @@ interface Noted {
 /** What happened to a decided operation, as its ledger entry calls it. */
 type Disposition = RecentOperation['disposition'];
 
+interface Past {
+  readonly lines: Noted[];
+  /** When it was put last in order. */
+  readonly moved: number;
+}
+
 export class Recent {
-  /** By session, the one that was heard of least lately first. */
-  readonly #sessions = new Map<string, Noted[]>();
-  #newest: string | null = null;
+  /** By session, the one that was heard of least lately first, give or take `recent_order_ms`. */
+  readonly #sessions = new Map<string, Past>();
   readonly #now: () => number;
 
   constructor(now: () => number = Date.now) {
@@ -34,9 +39,9 @@ export class Recent {
     const first = lineOf(operation, decision, 'forward', null);
     const { id } = operation;
     return () => {
-      const lines = this.#of(session);
-      const last = lines.at(-1);
       const at = this.#now();
+      const lines = this.#of(session, at);
+      const last = lines.at(-1);
       if (last?.operation === id) {
         last.line.count++;
         last.at = at;
@@ -52,18 +57,19 @@ export class Recent {
     disposition: Disposition,
     hold: string | null,
   ): void {
-    const lines = this.#of(operation.session.id);
+    const now = this.#now();
+    const lines = this.#of(operation.session.id, now);
     const line = lineOf(operation, decision, disposition, hold);
     // What was held and now runs is one operation still.
     const at = lines.findIndex((l) => l.operation === operation.id);
     if (at >= 0) lines.splice(at, 1);
-    add(lines, { operation: operation.id, at: this.#now(), line });
+    add(lines, { operation: operation.id, at: now, line });
   }
 
   ended(operation: Operation, outcome: RecentOperation['outcome'], rows: number | null): void {
     const noted = this.#sessions
       .get(operation.session.id)
-      ?.find((l) => l.operation === operation.id);
+      ?.lines.find((l) => l.operation === operation.id);
     if (noted === undefined) return;
     noted.line.outcome = outcome;
     noted.line.rows = rows;
@@ -71,18 +77,19 @@ export class Recent {
 
   /** Oldest first, without the operation that asks. */
   before(operation: Operation): readonly RecentOperation[] {
-    const lines = this.#sessions.get(operation.session.id) ?? [];
+    const lines = this.#sessions.get(operation.session.id)?.lines ?? [];
     return lines
       .filter((l) => l.operation !== operation.id)
       .map(({ at, line }) => ({ time: new Date(at).toISOString(), ...line }));
   }
 
-  #of(session: string): Noted[] {
-    const lines = this.#sessions.get(session) ?? [];
-    if (session === this.#newest) return lines;
-    this.#newest = session;
+  #of(session: string, now: number): Noted[] {
+    const known = this.#sessions.get(session);
+    // Each read comes by here: the order is not kept to the millisecond.
+    if (known !== undefined && now - known.moved < LIMITS.recent_order_ms) return known.lines;
+    const lines = known?.lines ?? [];
     this.#sessions.delete(session);
-    this.#sessions.set(session, lines);
+    this.#sessions.set(session, { lines, moved: now });
     if (this.#sessions.size > LIMITS.recent_sessions) {
       const oldest = this.#sessions.keys().next().value;
       if (oldest !== undefined) this.#sessions.delete(oldest);
