@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { EFFECT_LIMITS } from '../../proxy/limits.ts';
 import { type CatalogSnapshot, openCatalog } from '../../proxy/postgres/catalog.ts';
 import { analyze, initialContext, loadParser } from '../../proxy/postgres/effect/analyze.ts';
+import { applyChange } from '../../proxy/postgres/effect/context.ts';
 import { ahead, understand } from '../../proxy/postgres/effect/long.ts';
 import { type ThreadLimits, Threads } from '../../proxy/postgres/effect/long-threads.ts';
 import type { Parsed } from '../../proxy/postgres/statement.ts';
@@ -97,6 +98,23 @@ test('what a long text prepares is not understood when it is run', async () => {
   assert.equal(change?.kind, 'prepare');
   assert.ok(change?.kind === 'prepare' && change.statement.query === undefined);
   assert.equal(change.statement.effects[0]?.class, 'unknown');
+});
+
+test('what is short can not be made much', () => {
+  const tables = Array.from({ length: 1300 }, (_, i) => `t${i}`).join(',');
+  const [prepared] = analyze(`prepare p as select 1 from ${tables}`, context, null).statements;
+  const after = (prepared?.changes ?? []).reduce(applyChange, context);
+  const list = `select ${'1,'.repeat(1900)}1`;
+  for (const text of [
+    'execute p;'.repeat(800),
+    'explain execute p;'.repeat(400),
+    `do $$declare x text := '${list}'; begin ${'execute x;'.repeat(400)} end$$`,
+  ]) {
+    assert.ok(text.length <= EFFECT_LIMITS.here_characters);
+    const parsed = analyze(text, after, null);
+    assert.equal(parsed.effects[0]?.opaque, 'more syntax nodes than can be judged');
+  }
+  assert.equal(analyze('execute p', after, null).class, 'read');
 });
 
 describe('threads', () => {

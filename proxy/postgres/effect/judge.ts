@@ -235,6 +235,9 @@ export interface More {
 
 const NO_NAMES: readonly string[] = [];
 
+/** Taking a thing over costs about as much as judging so many nodes. */
+const NODES_AN_OBJECT = 4;
+
 /** Past so many things, one that is there already is found by its key. */
 const FEW = 16;
 const indexes = new WeakMap<Draft, Set<string>>();
@@ -262,7 +265,7 @@ function isIndexed(draft: Draft, object: EffectObject): boolean {
 }
 
 function keyOf({ kind, access, schema, name }: EffectObject): string {
-  return JSON.stringify([kind, access, schema, name]);
+  return `${kind} ${access} ${schema === null ? '' : `.${schema}`}\0${name}`;
 }
 
 const KINDS: { readonly [K in Relation['kind']]: ObjectKind } = {
@@ -285,7 +288,7 @@ export function objectKind(relation: Relation): ObjectKind {
 export function absorb(judge: Judge, effects: readonly Effect[], via: readonly string[]): void {
   const prefix = [...judge.via, ...via];
   for (const effect of effects) {
-    judge.visit(effect.objects.length);
+    judge.visit(effect.objects.length * NODES_AN_OBJECT);
     const objects =
       prefix.length === 0
         ? [...effect.objects]

@@ -7,7 +7,14 @@ import type { Relation } from '../catalog/snapshot.ts';
 import { constant } from './fold.ts';
 import type { Judge } from './judge.ts';
 import { findOperators, findRelation, parts } from './names.ts';
-import { queriesIn, References, relationsIn, SYSTEM_COLUMNS, type Target } from './reference.ts';
+import {
+  makesRows,
+  queriesIn,
+  References,
+  relationsIn,
+  SYSTEM_COLUMNS,
+  type Target,
+} from './reference.ts';
 
 export type { Target } from './reference.ts';
 
@@ -350,12 +357,9 @@ class Conditions {
    * nothing.
    */
   #subselect(node: SelectStmt): 'key' | 'join' | 'open' {
-    const from = JSON.stringify(node.fromClause ?? []);
-    const text = JSON.stringify(node);
-    if (text.includes('"RangeFunction"') || text.includes('generate_series')) return 'open';
-    if (/"SETOP_(UNION|INTERSECT|EXCEPT)"/.test(text)) return 'open';
+    if (makesRows(node)) return 'open';
     const relations = relationsIn(node.fromClause);
-    const again = from.includes(`"relname":${JSON.stringify(this.#target.name)}`);
+    const again = relations.some((r) => r.relname === this.#target.name);
     const views = relations.some((r) =>
       findRelation(this.#judge, r.schemaname ?? null, r.relname ?? '').relations.some(
         (f) => f.kind === 'v',

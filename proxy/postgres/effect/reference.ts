@@ -175,3 +175,22 @@ function gather(value: unknown, kind: string): unknown[] {
     key === kind ? [child as unknown] : gather(child, kind),
   );
 }
+
+const making = new WeakMap<object, boolean>();
+
+/**
+ * A function in FROM, a series or a set operation stands somewhere in it. Looked for once in each
+ * part: queries may be nested deeply.
+ */
+export function makesRows(node: unknown): boolean {
+  if (typeof node === 'string') {
+    return node.includes('generate_series') || /^SETOP_(UNION|INTERSECT|EXCEPT)$/.test(node);
+  }
+  if (typeof node !== 'object' || node === null) return false;
+  let found = making.get(node);
+  if (found === undefined) {
+    found = 'RangeFunction' in node || Object.values(node).some(makesRows);
+    making.set(node, found);
+  }
+  return found;
+}

@@ -14,7 +14,8 @@ import type {
   TransactionStmt,
 } from '@pgsql/types';
 import type { Effect } from '../../effect/effect.ts';
-import type { Statement } from '../statement.ts';
+import type { CatalogSnapshot } from '../catalog/snapshot.ts';
+import type { SessionContext, Statement } from '../statement.ts';
 import { option, optionText } from './ddl.ts';
 import { walk } from './expression.ts';
 import { absorb, type Draft, type Findings, type Judge, noFindings } from './judge.ts';
@@ -115,6 +116,32 @@ export function prepare(judge: Judge, node: PrepareStmt): void {
   judge.draft = draft;
 }
 
+interface Today {
+  readonly session: SessionContext;
+  readonly catalog: CatalogSnapshot | null;
+  readonly planning: boolean;
+  readonly findings: Findings;
+  /** From what it was said to do when it was made. */
+  readonly differs: boolean;
+}
+const todays = new WeakMap<Statement, Today>();
+
+/** By today's names; a message may run the same one many times. */
+function today(judge: Judge, statement: Statement, query: Node): Today {
+  const { session, catalog } = judge.root;
+  const known = todays.get(statement);
+  const { planning } = judge;
+  const same = known?.session === session && known.catalog === catalog;
+  // In a body, names are looked up by its own path.
+  const top = judge.via.length === 0;
+  if (top && same && known.planning === planning) return known;
+  const findings = judgedApart(judge.inside({ body: true }), query, false);
+  const differs = JSON.stringify(findings.effects) !== JSON.stringify(statement.effects);
+  const found: Today = { session, catalog, planning, findings, differs };
+  if (top) todays.set(statement, found);
+  return found;
+}
+
 /** The statement of a name that this session prepared or declared. */
 function run(judge: Judge, statement: Statement | undefined, what: string): void {
   judge.root.personal = true;
@@ -125,11 +152,9 @@ function run(judge: Judge, statement: Statement | undefined, what: string): void
   absorb(judge, statement.effects, [what]);
   // The server may keep the old plan, or plan again by today's names: both meanings count.
   if (statement.query !== undefined) {
-    const now = judgedApart(judge.inside({ body: true }), statement.query, false);
-    if (JSON.stringify(now.effects) !== JSON.stringify(statement.effects)) {
-      absorb(judge, now.effects, [what]);
-    }
-    if (now.needs_read_write) judge.findings.needs_read_write = true;
+    const { findings, differs } = today(judge, statement, statement.query);
+    if (differs) absorb(judge, findings.effects, [what]);
+    if (findings.needs_read_write) judge.findings.needs_read_write = true;
   }
   if (statement.needs_read_write) judge.findings.needs_read_write = true;
   if (statement.own_transaction) judge.findings.own_transaction = true;
