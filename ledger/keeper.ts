@@ -99,7 +99,7 @@ export class Keeper {
   /** Time of the newest entry that another service wrote; 0 when there is none of late. */
   async #newest(): Promise<number> {
     await this.#ledger.publish(true);
-    const { entries } = await this.#ledger.search({ limit: NEWEST_LOOK });
+    const { entries } = await this.#ledger.searchHere({ limit: NEWEST_LOOK });
     const others = entries.filter(({ entry }) => isOfAnother(entry));
     return Math.max(0, ...others.map(({ entry }) => Date.parse(entry.time)));
   }

@@ -278,6 +278,10 @@ class FileLedger implements Ledger {
     return search(this.#postgres ?? this.#index().index, (index) => this.read(index), query);
   }
 
+  searchHere(query: SearchQuery): Promise<SearchPage> {
+    return search(this.#index().index, (index) => this.read(index), query);
+  }
+
   story(id: string): Promise<Story> {
     return story(this.#postgres ?? this.#index().index, (index) => this.read(index), id);
   }

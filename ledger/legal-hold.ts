@@ -27,7 +27,8 @@ export async function acts(ledger: Ledger, act: string): Promise<Act[]> {
   const found: Act[] = [];
   let before: number | undefined;
   do {
-    const page = await ledger.search({ kind: 'administration', rule: act, before, limit: 1000 });
+    const query = { kind: 'administration', rule: act, before, limit: 1000 };
+    const page = await ledger.searchHere(query);
     for (const { index, entry } of page.entries) {
       if (entry.kind !== 'administration' || !entry.by.startsWith('ledger/')) continue;
       const { was } = entry.detail;

@@ -57,6 +57,8 @@ export interface Ledger extends LedgerWriter {
   /** Hashes that prove the tree of `from` entries is the start of the tree of `to`. */
   consistency(from: number, to: number): Buffer[];
   search(query: SearchQuery): Promise<SearchPage>;
+  /** The same in the index beside the log, wherever searches are answered from. */
+  searchHere(query: SearchQuery): Promise<SearchPage>;
   /** Everything about one operation or hold, in order. */
   story(id: string): Promise<Story>;
   /**
