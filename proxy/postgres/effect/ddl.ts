@@ -20,9 +20,10 @@ import type { Effect } from '../../effect/effect.ts';
 import { fireEventTriggers } from './event-trigger.ts';
 import { walk } from './expression.ts';
 import { absorb, type Findings, type Judge, noFindings } from './judge.ts';
-import { altered, remember } from './local.ts';
+import { altered, alteredEverything, remember } from './local.ts';
 import { creationSchema, findFunctions, findRelation, parts } from './names.ts';
 import { blockStatement, judgePlpgsql } from './plpgsql.ts';
+import { readMeaning } from './relation.ts';
 import { absorbFunction, apart, routineFindings, sqlBody, takeIn } from './routine.ts';
 import { select } from './select.ts';
 import { judgeStatement } from './statements.ts';
@@ -100,6 +101,7 @@ export function createTable(judge: Judge, node: CreateStmt): void {
     walk(inner, node.partspec);
   });
   walk(judge, node.partbound);
+  if (node.partbound !== undefined) boundsCompared(judge, node.inhRelations);
   madeRelation(judge, node.relation, 'table', [], worth(writes));
   for (const parent of node.inhRelations ?? []) {
     if (!('RangeVar' in parent)) continue;
@@ -121,6 +123,15 @@ export function createTable(judge: Judge, node: CreateStmt): void {
   judge.draft = draft;
 }
 
+/** A new partition's bounds are compared with those that are there. */
+function boundsCompared(judge: Judge, parents: readonly Node[] | undefined): void {
+  for (const parent of parents ?? []) {
+    if (!('RangeVar' in parent)) continue;
+    const { schemaname = null, relname = '' } = parent.RangeVar;
+    readMeaning(judge, findRelation(judge, schemaname, relname), 'read');
+  }
+}
+
 /** Tables that new foreign keys point to: deleting there does more from now on. */
 export function references(judge: Judge, elements: readonly Node[] | undefined): void {
   for (const element of elements ?? []) {
@@ -135,6 +146,14 @@ export function references(judge: Judge, elements: readonly Node[] | undefined):
     );
     if (acts) altered(judge, meaning.schema, meaning.name);
   }
+}
+
+/** A type that the catalog does not show yet: values made of it may run what its parts run. */
+export function createType(judge: Judge, what: string, name = '', node?: unknown): void {
+  judge.open('create', 'ddl');
+  judge.object('type', null, name, 'create');
+  const found = foundBy(judge, (inner) => walk(inner, node));
+  if (worth(found).length > 0) alteredEverything(judge, what);
 }
 
 export function createView(judge: Judge, node: ViewStmt): void {

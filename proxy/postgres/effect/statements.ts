@@ -11,6 +11,7 @@ import {
   createTable,
   createTableAs,
   createTrigger,
+  createType,
   createView,
   doBlock,
   option,
@@ -146,14 +147,17 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     if (node.kind === 'OBJECT_AGGREGATE') alteredCode(judge, 'function', last);
   },
   CreateDomainStmt: (judge, node) => {
-    judge.open('create', 'ddl');
-    judge.object('type', null, parts(node.domainname).at(-1) ?? '', 'create');
-    if (JSON.stringify(node.constraints ?? []).includes('"FuncCall"'))
-      alteredEverything(judge, 'a domain');
+    createType(judge, 'a domain', parts(node.domainname).at(-1), node);
   },
-  CompositeTypeStmt: one('create', 'ddl', 'type', 'create', (n) => n.typevar?.relname),
+  CompositeTypeStmt: (judge, node) => {
+    createType(judge, 'a type', node.typevar?.relname, node.coldeflist);
+  },
   CreateEnumStmt: one('create', 'ddl', 'type', 'create', (n) => parts(n.typeName)),
-  CreateRangeStmt: one('create', 'ddl', 'type', 'create', (n) => parts(n.typeName)),
+  CreateRangeStmt: (judge, node) => {
+    createType(judge, 'a range type', parts(node.typeName).at(-1), node.params);
+    // Bounds are compared by the class that is named.
+    if (option(node.params, 'subtype_opclass') !== null) alteredEverything(judge, 'a range type');
+  },
   CreateCastStmt: (judge) => {
     judge.open('create', 'ddl');
     alteredEverything(judge, 'a cast');
