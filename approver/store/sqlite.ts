@@ -164,9 +164,7 @@ class SqliteDb implements Db {
         },
         fail: reject,
       });
-      this.#draining ??= this.#drain().finally(() => {
-        this.#draining = null;
-      });
+      this.#draining ??= this.#drain();
     });
   }
 
@@ -195,6 +193,8 @@ class SqliteDb implements Db {
         for (const one of group) one.fail(e);
       }
     }
+    // In the same breath as the last look at the queue: who was just answered may write at once.
+    this.#draining = null;
   }
 
   /** Nobody can say what the disk has now: nothing is written on top of it. */
