@@ -19,12 +19,15 @@ async function transcript(client: RawClient, fixture: Fixture): Promise<string[]
  */
 async function everyCut(door: Door, fixture: Fixture, expected: string[]): Promise<void> {
   const client = await RawClient.login(door);
-  for (let cut = 1; cut < fixture.stream.length; cut++) {
-    await client.sendCut(fixture.stream, [cut]);
-    const got = await client.replies(fixture.ready).catch((error: Error) => [String(error)]);
-    assert.deepEqual(got, expected, `${fixture.name}, cut at ${cut}`);
+  try {
+    for (let cut = 1; cut < fixture.stream.length; cut++) {
+      await client.sendCut(fixture.stream, [cut]);
+      const got = await client.replies(fixture.ready).catch((error: Error) => [String(error)]);
+      assert.deepEqual(got, expected, `${fixture.name}, cut at ${cut}`);
+    }
+  } finally {
+    await client.end();
   }
-  await client.end();
 }
 
 for (const { version, direct, guarded, skip } of pairs()) {
@@ -33,7 +36,9 @@ for (const { version, direct, guarded, skip } of pairs()) {
 
     test('each stream is answered as the server answers it', async (t) => {
       const there = await RawClient.login(await direct.open(SETUP));
+      t.after(() => there.end());
       const here = await RawClient.login(await guarded.open(SETUP));
+      t.after(() => here.end());
       for (const fixture of FIXTURES) {
         const wanted = await transcript(there, fixture);
         assert.deepEqual(
@@ -47,8 +52,6 @@ for (const { version, direct, guarded, skip } of pairs()) {
           assert.deepEqual(await transcript(here, fixture), wanted, 'the second time');
         });
       }
-      await there.end();
-      await here.end();
     });
 
     test('cut at every byte', async () => {
