@@ -75,7 +75,7 @@ export function missing(effects: readonly Effect[], counts: Counts): Miss[] {
   // What stands on a table goes with it.
   const dropped = effects.some((effect) => effect.verb === 'drop');
   for (const catalog of counts.catalogs) {
-    if (dropped && FALLS.test(catalog)) atLeast('ddl', catalog);
+    if (dropped && FALLS.test(catalog)) atLeast(counts.lasting ? 'ddl' : 'session', catalog);
     else if (ADMIN.has(catalog)) atLeast('admin', catalog);
     else if (LARGE_OBJECTS.has(catalog)) atLeast('write', catalog);
     else if (!FOLLOWS.test(catalog)) atLeast(counts.lasting ? 'ddl' : 'session', catalog);

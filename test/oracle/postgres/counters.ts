@@ -92,6 +92,8 @@ const LASTING = `select concat_ws(' ', ${[
   stamp('pg_rewrite', of('ev_class')),
   stamp('pg_trigger', of('tgrelid')),
   stamp('pg_constraint', of('conrelid')),
+  stamp('pg_policy', of('polrelid')),
+  stamp('pg_database'),
 ].join(', ')}) as lasting`;
 
 export class Counters {
