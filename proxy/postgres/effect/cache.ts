@@ -34,16 +34,20 @@ interface Seen {
 }
 const recent: (Seen | undefined)[] = new Array(EFFECT_LIMITS.cache_recent);
 
-/** Its place there, by a few of its characters. */
+/** Its place there, by its characters, or by some of those of a longer one. */
 function placeOf(text: string): number {
   const { length } = text;
   let hash = length;
-  const step = (length >> 4) + 1;
+  const step = (length >> 8) + 1;
   for (let i = 0; i < length; i += step) hash = (Math.imul(hash, 31) + text.charCodeAt(i)) | 0;
-  for (let i = length > 6 ? length - 6 : 0; i < length; i++) {
-    hash = (Math.imul(hash, 31) + text.charCodeAt(i)) | 0;
-  }
   return ((hash ^ (hash >>> 15)) >>> 0) % recent.length;
+}
+
+function see(place: number, shelf: Shelf, text: string, parsed: Parsed): Parsed {
+  if (text.length <= EFFECT_LIMITS.cache_recent_text) {
+    recent[place] = { shelf: shelf.id, text, parsed };
+  }
+  return parsed;
 }
 
 /** Rough memory of an answer: its text and what was found. */
@@ -106,21 +110,17 @@ export function remembered(
   const shape = shapeOf(text);
   const pattern = shape === null ? undefined : shelf.shapes.get(shape);
   const known = pattern === undefined ? shelf.texts.get(text) : alike(pattern, text);
-  if (known !== undefined) {
-    if (text.length <= EFFECT_LIMITS.cache_recent_text) {
-      recent[place] = { shelf: shelf.id, text, parsed: known };
-    }
-    return known;
-  }
+  if (known !== undefined) return see(place, shelf, text, known);
   const judged = work(text, context, catalog);
   if (shape !== null && judged.shaped) {
     if (shelf.shapes.size >= EFFECT_LIMITS.cache_shapes) shelf.shapes.clear();
     shelf.shapes.set(shape, judged.parsed);
+    return see(place, shelf, text, judged.parsed);
   }
   if (text.length > longest) return judged.parsed;
   if (!judged.personal) {
     put(shelf, text, judged.parsed);
-    return judged.parsed;
+    return see(place, shelf, text, judged.parsed);
   }
   const kept =
     own?.version === version ? own : { id: ++ids, version, texts: new Map(), shapes: new Map() };
