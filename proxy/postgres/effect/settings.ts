@@ -33,6 +33,9 @@ const ADMIN = new Set([
 /** Settings of trusted languages that name code to run at the next call: `plperl.on_init`, …. */
 const STARTS_CODE = /^(?:plperl\w*|pltcl\w*|plpython\w*|plv8|pljava|plr)\./;
 
+/** What the server's own audit writes down. */
+const AUDITS = /^pgaudit\./;
+
 /** A setting is given a value: undefined when the value can't be told, null for its default. */
 export function applySetting(
   judge: Judge,
@@ -41,7 +44,7 @@ export function applySetting(
   local: boolean,
   called: boolean,
 ): void {
-  const privileged = ADMIN.has(name) || STARTS_CODE.test(name);
+  const privileged = ADMIN.has(name) || STARTS_CODE.test(name) || AUDITS.test(name);
   const effect = privileged ? 'admin' : 'session';
   if (called) {
     const before = judge.draft;
