@@ -199,7 +199,7 @@ function Parameters({ of }) {
 function Facts({ card }) {
   const stated = (text) =>
     text === null
-      ? html`<span class="quiet">nothing</span>`
+      ? html`<span class="quiet">not stated</span>`
       : html`<q>${plain(text)}</q> <span class="badge">stated</span>`;
   const settings = Object.entries(card.session.settings);
   return html`<section>

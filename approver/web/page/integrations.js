@@ -2,7 +2,7 @@
 
 import { call } from '/api.js';
 import { html, useState } from '/vendor/preact.js';
-import { plain } from '/view.js';
+import { plain, ShownOnce } from '/view.js';
 
 const CHANNEL = /^(?:slack|teams|callback:[a-z0-9-]+):/;
 
@@ -45,12 +45,7 @@ export function Integrations({ of, may, act }) {
         </li>`,
       )}
     </ul>
-    ${
-      secret &&
-      html`<p role="status">
-        Secret of ${secret.name}, shown this once: <code class="wrap">${secret.secret}</code>
-      </p>`
-    }
+    <${ShownOnce} secret=${secret} />
     ${
       may &&
       html`<${ConnectSlack} act=${act} /><${ConnectTeams} act=${act} />

@@ -3,7 +3,7 @@
 import { call } from '/api.js';
 import { Accounts, Integrations } from '/integrations.js';
 import { html, useCallback, useEffect, useState } from '/vendor/preact.js';
-import { Problem, plain, When } from '/view.js';
+import { Problem, plain, ShownOnce, When } from '/view.js';
 
 /** Every page of a list. */
 async function all(path, name) {
@@ -194,12 +194,7 @@ function Webhooks({ of, may, act }) {
         </li>`,
       )}
     </ul>
-    ${
-      secret &&
-      html`<p role="status">
-        Secret of ${secret.name}, shown this once: <code class="wrap">${secret.secret}</code>
-      </p>`
-    }
+    <${ShownOnce} secret=${secret} />
     ${may && html`<${AddWebhook} act=${act} made=${setSecret} />`}`;
 }
 

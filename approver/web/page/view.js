@@ -97,3 +97,11 @@ export function Problem({ error }) {
   if (!error) return null;
   return html`<p class="problem" role="alert">${error.message}</p>`;
 }
+
+/** A secret that was just made: the page is the only place that ever shows it. */
+export function ShownOnce({ secret }) {
+  if (!secret) return null;
+  return html`<p role="status">
+    Secret of ${secret.name}, shown this once: <code class="wrap">${secret.secret}</code>
+  </p>`;
+}
