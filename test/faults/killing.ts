@@ -166,9 +166,18 @@ async function toldHoldsAreThere(told: Stories): Promise<void> {
   }
 }
 
+/** Does the work for each, a few at a time. */
+async function each(ids: Iterable<number>, work: (id: number) => Promise<void>): Promise<void> {
+  const left = [...ids];
+  const one = async () => {
+    for (let id = left.pop(); id !== undefined; id = left.pop()) await work(id);
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, one));
+}
+
 async function askAgainAlone(told: Stories): Promise<void> {
   const doubtful = [...told].filter(([, one]) => !one.done).map(([id]) => id);
-  const asking = doubtful.map(async (id) => {
+  await each(doubtful, async (id) => {
     const client = await connected();
     // Told that it waits for people, it goes: not sooner, or what is approved already could run
     // after the counters below are read.
@@ -176,7 +185,6 @@ async function askAgainAlone(told: Stories): Promise<void> {
     await client.query(statement(id)).catch(() => {});
     await client.end().catch(() => {});
   });
-  await Promise.all(asking);
   for (const [id, n] of await counters()) assert.ok(n <= 1, `statement ${id} ran ${n} times`);
 }
 
@@ -185,14 +193,11 @@ async function askAgainApproved(told: Stories): Promise<void> {
   const approving = keepApproving();
   const doubtful: number[] = [];
   const left = [...told.keys()].filter((id) => before.get(id) === 0);
-  const work = async () => {
-    for (let id = left.pop(); id !== undefined; id = left.pop()) {
-      const again: Told = { done: false, hold: null };
-      await ask(await connected(), id, again);
-      if (!again.done) doubtful.push(id);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  await each(left, async (id) => {
+    const again: Told = { done: false, hold: null };
+    await ask(await connected(), id, again);
+    if (!again.done) doubtful.push(id);
+  });
   await approving.stop();
   const now = await counters();
   for (const id of told.keys()) assert.equal(now.get(id), 1, `statement ${id}`);
