@@ -132,18 +132,12 @@ export const EFFECT_LIMITS = {
   names: 1_000,
   /** Distinct effects of one message. */
   effects: 256,
-  /** Bytes of statement text kept in the cache of judged statements. */
+  /** Judged texts that are kept, and as many shapes; their bytes, roughly, in all. */
+  cache_answers: 16_384,
   cache_bytes: 32 * 1024 * 1024,
   /** Longer texts are judged each time. */
   cache_text: 64 * 1024,
-  /**
-   * Texts just seen, of so many characters at most, that are found without looking at their shape.
-   */
-  cache_recent: 4096,
-  cache_recent_text: 2048,
-  /** Shapes of statements remembered for one context. */
-  cache_shapes: 4096,
-  /** Distinct session contexts with a cache of their own. */
+  /** Distinct session contexts that share what was judged for any of them. */
   cache_contexts: 256,
   /** Longer texts are judged on a thread of their own (effect/long.ts). */
   here_characters: 8_192,

@@ -9,7 +9,7 @@ import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import { fingerprint, normalize, ParseFailure, parse } from '../parser.ts';
 import type { Parsed, SessionChange, SessionContext, Statement } from '../statement.ts';
 import { remembered } from './cache.ts';
-import { applyChange, contextKey } from './context.ts';
+import { applyChange } from './context.ts';
 import { Budget, type Findings, Judge, noFindings, type Root } from './judge.ts';
 import { searchPath } from './names.ts';
 import { judgeStatement, kindOf } from './statements.ts';
@@ -224,7 +224,7 @@ export function judgeText(
         // In a session, long texts are judged where nobody waits for them.
         most: isLong(text) ? EFFECT_LIMITS.nodes : EFFECT_LIMITS.own_nodes,
         depth: 0,
-        open: new Set(),
+        progress: null,
         personal: false,
         literal: false,
       };
@@ -289,14 +289,7 @@ export function analyze(
   context: SessionContext,
   catalog: CatalogSnapshot | null,
 ): Parsed {
-  return remembered(
-    text,
-    context,
-    contextKey(context),
-    catalog,
-    EFFECT_LIMITS.cache_text,
-    judgeText,
-  );
+  return remembered(text, context, catalog, judgeText);
 }
 
 /** What another thread has found out about a text. */

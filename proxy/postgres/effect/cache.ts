@@ -1,130 +1,186 @@
 // Judged texts, remembered for as long as what they were judged by holds: the session's context and
 // the catalog.
-// Invariant: an answer is given again only for the same text, the same meaning of names, and the
-// same snapshot.
+// Invariant: an answer is given again only for the same text or shape, the same meaning of names,
+// and the same snapshot.
 import { EFFECT_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import type { Parsed, SessionContext } from '../statement.ts';
 import { alike, type Judged } from './analyze.ts';
-import { shapeOf } from './shape.ts';
+import { contextKey } from './context.ts';
+import { mixed, type Shape, shapeOf } from './shape.ts';
 
-/** Answers of one context and one snapshot, oldest first. */
-interface Shelf {
-  readonly id: number;
-  readonly version: number;
-  readonly texts: Map<string, Parsed>;
-  /** By shape: answers that do not rest on literals. */
-  readonly shapes: Map<string, Parsed>;
-}
-
-const shelves = new Map<string, Shelf>();
-/** Shelves by the context object itself: the usual way in, with no key to build. */
-const byContext = new WeakMap<SessionContext, Shelf>();
-const personal = new WeakMap<SessionContext, Shelf>();
-let held = 0;
-let ids = 0;
-
-/**
- * A text just seen. A newer one takes its place: texts with other literals each time fill nothing.
- */
-interface Seen {
+/** A judged text. */
+interface Entry {
+  /** What it was judged by: {@link Place}. */
   readonly shelf: number;
   readonly text: string;
   readonly parsed: Parsed;
 }
-const recent: (Seen | undefined)[] = new Array(EFFECT_LIMITS.cache_recent);
 
-/** Its place there, by its characters, or by some of those of a longer one. */
-function placeOf(text: string): number {
-  const { length } = text;
-  let hash = length;
-  const step = (length >> 8) + 1;
-  for (let i = 0; i < length; i += step) hash = (Math.imul(hash, 31) + text.charCodeAt(i)) | 0;
-  return ((hash ^ (hash >>> 15)) >>> 0) % recent.length;
+/** A text whose answer does not rest on its literals. Its shape is made when one is like it. */
+interface Pattern extends Entry {
+  shape: string | null;
 }
 
-function see(place: number, shelf: Shelf, text: string, parsed: Parsed): Parsed {
-  if (text.length <= EFFECT_LIMITS.cache_recent_text) {
-    recent[place] = { shelf: shelf.id, text, parsed };
-  }
-  return parsed;
+/**
+ * Entries by the hash of their text, or shape. A hash has few places, and the oldest one's entry
+ * makes room for a new one: nothing grows or is moved on the way in. A map would cost more than all
+ * the rest of a short statement's judgement.
+ */
+interface Table<T> {
+  readonly entries: (T | undefined)[];
+  /** Of each entry, so that others are passed over unread. */
+  readonly hashes: Int32Array;
+  readonly weights: Int32Array;
+  /** Which of a set's places is the oldest. */
+  readonly oldest: Uint8Array;
+  /** Sum of the weights. */
+  held: number;
 }
 
-/** Rough memory of an answer: its text and what was found. */
-function weight(text: string, parsed: Parsed): number {
+const WAYS = 4;
+const SETS = EFFECT_LIMITS.cache_answers / WAYS;
+
+function newTable<T>(): Table<T> {
+  return {
+    entries: new Array(SETS * WAYS),
+    hashes: new Int32Array(SETS * WAYS),
+    weights: new Int32Array(SETS * WAYS),
+    oldest: new Uint8Array(SETS),
+    held: 0,
+  };
+}
+
+const texts = newTable<Entry>();
+const patterns = newTable<Pattern>();
+
+/** Spread over all sets, however alike the texts (Knuth's multiplicative hashing). */
+function setOf(hash: number): number {
+  return (Math.imul(hash, 0x9e3779b1) >>> 16) % SETS;
+}
+
+function put<T extends Entry>(table: Table<T>, hash: number, entry: T): void {
+  const { entries, hashes, weights, oldest } = table;
+  const set = setOf(hash);
+  const way = oldest[set] ?? 0;
+  oldest[set] = (way + 1) % WAYS;
+  const at = set * WAYS + way;
+  const weight = weightOf(entry);
+  table.held += weight - (weights[at] ?? 0);
+  entries[at] = entry;
+  hashes[at] = hash;
+  weights[at] = weight;
+  // Dropping all is as good as dropping the oldest, and needs no order to be kept on the hot path.
+  if (table.held <= EFFECT_LIMITS.cache_bytes / 2) return;
+  entries.fill(undefined);
+  weights.fill(0);
+  table.held = 0;
+}
+
+/** Bytes of an entry, roughly: its text and what was found. */
+function weightOf({ text, parsed }: Entry): number {
   return 200 + text.length * 2 + parsed.effects.length * 400 + parsed.statements.length * 200;
 }
 
-function shelfFor(context: SessionContext, key: string | null, version: number): Shelf {
-  const near = byContext.get(context);
-  if (near !== undefined && near.version === version) return near;
-  const place = key === null ? null : `${version} ${key}`;
-  let shelf = place === null ? undefined : shelves.get(place);
-  if (shelf === undefined) {
-    shelf = { id: ++ids, version, texts: new Map(), shapes: new Map() };
-    if (place !== null) keep(place, shelf);
+/** Hash of a text's characters, or of some of those of a longer one. */
+function hashOf(text: string): number {
+  const { length } = text;
+  let hash = length;
+  const step = (length >> 8) + 1;
+  for (let i = 0; i < length; i += step) hash = mixed(hash, text.charCodeAt(i));
+  return hash;
+}
+
+/** Where a context's answers by one snapshot are: as numbers that entries carry. */
+interface Place {
+  readonly context: SessionContext;
+  readonly version: number;
+  /** Of all contexts that mean the same. */
+  readonly shared: number;
+  /** Of this context alone. */
+  readonly own: number;
+}
+
+let ids = 0;
+const shelves = new Map<string, number>();
+const places = new WeakMap<SessionContext, Place>();
+/** Most messages come from where the one before came from. */
+let latest: Place | null = null;
+
+function placeFor(context: SessionContext, version: number): Place {
+  if (latest?.context === context && latest.version === version) return latest;
+  let place = places.get(context);
+  if (place?.version !== version) {
+    place = { context, version, shared: shelfFor(context, version), own: ++ids };
+    places.set(context, place);
   }
-  byContext.set(context, shelf);
+  latest = place;
+  return place;
+}
+
+function shelfFor(context: SessionContext, version: number): number {
+  const key = contextKey(context);
+  if (key === null) return ++ids;
+  const name = `${version} ${key}`;
+  const shelf = shelves.get(name) ?? ++ids;
+  shelves.delete(name);
+  shelves.set(name, shelf);
+  if (shelves.size > EFFECT_LIMITS.cache_contexts) {
+    const oldest = shelves.keys().next().value;
+    if (oldest !== undefined) shelves.delete(oldest);
+  }
   return shelf;
 }
 
-function keep(key: string, shelf: Shelf): void {
-  shelves.delete(key);
-  shelves.set(key, shelf);
-  if (shelves.size <= EFFECT_LIMITS.cache_contexts) return;
-  const oldest = shelves.keys().next().value;
-  if (oldest !== undefined) shelves.delete(oldest);
+function findText(place: Place, hash: number, text: string): Parsed | null {
+  let found: Parsed | null = null;
+  const from = setOf(hash) * WAYS;
+  for (let at = from; at < from + WAYS; at++) {
+    if (texts.hashes[at] !== hash) continue;
+    const entry = texts.entries[at];
+    if (entry?.text !== text) continue;
+    if (entry.shelf === place.own) return entry.parsed;
+    if (entry.shelf === place.shared) found = entry.parsed;
+  }
+  return found;
 }
 
-function put(shelf: Shelf, text: string, parsed: Parsed): void {
-  held += weight(text, parsed);
-  shelf.texts.set(text, parsed);
-  // Dropping all is as good as dropping the oldest, and needs no order to be kept on the hot path.
-  if (held > EFFECT_LIMITS.cache_bytes) {
-    for (const each of shelves.values()) each.texts.clear();
-    shelf.texts.clear();
-    held = 0;
+function findPattern({ shared }: Place, shape: Shape): Parsed | null {
+  const from = setOf(shape.hash) * WAYS;
+  for (let at = from; at < from + WAYS; at++) {
+    if (patterns.hashes[at] !== shape.hash) continue;
+    const entry = patterns.entries[at];
+    if (entry?.shelf !== shared) continue;
+    entry.shape ??= shapeOf(entry.text)?.text ?? '';
+    if (entry.shape === shape.text) return entry.parsed;
   }
+  return null;
 }
 
 type Work = (text: string, context: SessionContext, catalog: CatalogSnapshot | null) => Judged;
 
+/** The answer for a text: one given before, or what `work` says now. */
 export function remembered(
   text: string,
   context: SessionContext,
-  key: string | null,
   catalog: CatalogSnapshot | null,
-  longest: number,
   work: Work,
 ): Parsed {
-  const version = catalog?.version ?? 0;
-  const shelf = shelfFor(context, key, version);
-  const own = personal.get(context);
-  const mine = own?.version === version ? own.texts.get(text) : undefined;
-  if (mine !== undefined) return mine;
-  const place = placeOf(text);
-  const seen = recent[place];
-  if (seen !== undefined && seen.shelf === shelf.id && seen.text === text) return seen.parsed;
-  // Shapes come first, and a text of a known shape is not kept for long: texts with other literals
-  // each time would fill the cache, and to find one costs more than to see its shape.
+  const place = placeFor(context, catalog?.version ?? 0);
+  const hash = hashOf(text);
+  const known = findText(place, hash, text);
+  if (known !== null) return known;
   const shape = shapeOf(text);
-  const pattern = shape === null ? undefined : shelf.shapes.get(shape);
-  const known = pattern === undefined ? shelf.texts.get(text) : alike(pattern, text);
-  if (known !== undefined) return see(place, shelf, text, known);
-  const judged = work(text, context, catalog);
-  if (shape !== null && judged.shaped) {
-    if (shelf.shapes.size >= EFFECT_LIMITS.cache_shapes) shelf.shapes.clear();
-    shelf.shapes.set(shape, judged.parsed);
-    return see(place, shelf, text, judged.parsed);
+  const pattern = shape === null ? null : findPattern(place, shape);
+  if (pattern !== null) {
+    const parsed = alike(pattern, text);
+    put(texts, hash, { shelf: place.shared, text, parsed });
+    return parsed;
   }
-  if (text.length > longest) return judged.parsed;
-  if (!judged.personal) {
-    put(shelf, text, judged.parsed);
-    return see(place, shelf, text, judged.parsed);
-  }
-  const kept =
-    own?.version === version ? own : { id: ++ids, version, texts: new Map(), shapes: new Map() };
-  personal.set(context, kept);
-  put(kept, text, judged.parsed);
-  return judged.parsed;
+  const { parsed, personal, shaped } = work(text, context, catalog);
+  if (text.length > EFFECT_LIMITS.cache_text) return parsed;
+  put(texts, hash, { shelf: personal ? place.own : place.shared, text, parsed });
+  if (shape !== null && shaped)
+    put(patterns, shape.hash, { shelf: place.shared, text, parsed, shape: null });
+  return parsed;
 }

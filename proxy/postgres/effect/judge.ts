@@ -68,12 +68,22 @@ export interface Root {
   /** The most nodes outside what the catalog brings. */
   readonly most: number;
   depth: number;
-  /** Functions and relations being looked into: one inside itself adds nothing new. */
-  readonly open: Set<string>;
+  /** How far functions and relations have been looked into; null before the first. */
+  progress: Progress | null;
   /** The answer rests on prepared statements or cursors of this session. */
   personal: boolean;
   /** A literal's value mattered: the answer is not that of the shape. */
   literal: boolean;
+}
+
+/** What one judgement has found so far of things that reach themselves. */
+export interface Progress {
+  /** Keys being looked into: one inside itself adds nothing new. */
+  readonly open: Set<string>;
+  /** Keys, still open, at which the search at hand was cut short. */
+  cut: Set<string>;
+  /** Findings that lack what those keys do. They are good for as long as all of them are open. */
+  readonly found: Map<string, { readonly findings: Findings; readonly cut: ReadonlySet<string> }>;
 }
 
 export class Budget extends Error {}
@@ -87,6 +97,8 @@ export interface Frame {
   readonly planning?: boolean;
   readonly body?: boolean;
 }
+
+const NO_CONSTANTS: Candidates = new Map();
 
 export class Judge {
   readonly root: Root;
@@ -103,7 +115,7 @@ export class Judge {
   draft: Draft;
   scope: Scope | null = null;
   /** Variables of the PL/pgSQL body at hand that hold constants. */
-  constants: Candidates = new Map();
+  constants: Candidates = NO_CONSTANTS;
   /** What fired the trigger function at hand: TG_OP. */
   operation: string | null = null;
 

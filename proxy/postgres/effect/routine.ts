@@ -21,18 +21,6 @@ const CHARACTERS_A_NODE = 1;
 
 const memos = new WeakMap<CatalogSnapshot, Map<string, Findings>>();
 
-/** What one judgement has found so far of things that reach themselves. */
-interface Progress {
-  /** The session has nothing of its own that names could mean: findings are good for others. */
-  readonly shared: boolean;
-  /** Keys, still open, at which the search at hand was cut short. */
-  cut: Set<string>;
-  /** Findings that lack what those keys do. They are good for as long as all of them are open. */
-  readonly found: Map<string, { readonly findings: Findings; readonly cut: ReadonlySet<string> }>;
-}
-
-const progresses = new WeakMap<object, Progress>();
-
 const paths = new WeakMap<readonly string[], string>();
 
 /** A search path as part of a key. */
@@ -53,16 +41,17 @@ export function remembered(
   find: (findings: Findings) => void,
 ): Findings {
   const { root } = judge;
-  const progress = progressOf(judge);
-  if (root.open.has(key)) {
-    progress.cut.add(key);
+  // With things of the session's own about, names may mean something else for others.
+  const memo = root.catalog !== null && isShared(judge) ? memoOf(root.catalog) : null;
+  if (root.progress?.open.has(key)) {
+    root.progress.cut.add(key);
     return noFindings();
   }
-  const memo = progress.shared && root.catalog !== null ? memoOf(root.catalog) : null;
   const known = memo?.get(key);
   if (known !== undefined) return known;
+  const progress = (root.progress ??= { open: new Set(), cut: new Set(), found: new Map() });
   const part = progress.found.get(key);
-  if (part !== undefined && [...part.cut].every((open) => root.open.has(open))) {
+  if (part !== undefined && [...part.cut].every((open) => progress.open.has(open))) {
     for (const open of part.cut) progress.cut.add(open);
     return part.findings;
   }
@@ -72,13 +61,13 @@ export function remembered(
   const outer = progress.cut;
   const cut = new Set<string>();
   progress.cut = cut;
-  root.open.add(key);
+  progress.open.add(key);
   root.depth += 1;
   const nodes = root.nodes;
   try {
     find(findings);
   } finally {
-    root.open.delete(key);
+    progress.open.delete(key);
     root.depth -= 1;
     progress.cut = outer;
   }
@@ -92,17 +81,11 @@ export function remembered(
   return findings;
 }
 
-function progressOf(judge: Judge): Progress {
-  const { root } = judge;
-  let progress = progresses.get(root);
-  if (progress === undefined) {
-    const { local, temporary } = root.session;
-    const shared =
-      temporary.size === 0 && ![...local.values()].some((object) => counts(judge, object));
-    progress = { cut: new Set(), found: new Map(), shared };
-    progresses.set(root, progress);
-  }
-  return progress;
+/** The session has nothing of its own that names could mean. */
+function isShared(judge: Judge): boolean {
+  const { local, temporary } = judge.root.session;
+  if (local.size === 0) return temporary.size === 0;
+  return temporary.size === 0 && ![...local.values()].some((object) => counts(judge, object));
 }
 
 function memoOf(catalog: CatalogSnapshot): Map<string, Findings> {

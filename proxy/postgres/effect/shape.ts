@@ -30,11 +30,19 @@ function quoteEnd(text: string, from: number, quote: number): number {
   return -1;
 }
 
+export interface Shape {
+  /** The text, with marks for its literals. */
+  readonly text: string;
+  /** Of what stands between the literals. */
+  readonly hash: number;
+}
+
 /** The shape of a text; null when it has none. */
-export function shapeOf(text: string): string | null {
+export function shapeOf(text: string): Shape | null {
   const { length } = text;
   if (length > LONGEST) return null;
   let shape = '';
+  let hash = 0x811c9dc5 | 0;
   let kept = 0;
   let i = 0;
   while (i < length) {
@@ -44,6 +52,7 @@ export function shapeOf(text: string): string | null {
       const end = quoteEnd(text, i, 39);
       if (end < 0) return null;
       shape += `${text.slice(kept, i)}'?'`;
+      hash = mixed(hash, c);
       kept = i = end;
     } else if (isDigit(c)) {
       let end = i + 1;
@@ -58,6 +67,7 @@ export function shapeOf(text: string): string | null {
       const next = text.charCodeAt(end);
       if (end - i > DIGITS || next === 46 || isWord(next)) return null;
       shape += `${text.slice(kept, i)}${whole ? '?0' : '?.0'}`;
+      hash = mixed(hash, whole ? 48 : 46);
       kept = i = end;
     } else if (isWord(c)) {
       let end = i;
@@ -65,6 +75,7 @@ export function shapeOf(text: string): string | null {
       let dollar = false;
       while (isWord(next)) {
         if (next === 36) dollar = true;
+        hash = mixed(hash, next);
         end += 1;
         next = text.charCodeAt(end);
       }
@@ -75,7 +86,7 @@ export function shapeOf(text: string): string | null {
     } else if (c === 34) {
       const end = quoteEnd(text, i, 34);
       if (end < 0) return null;
-      i = end;
+      for (; i < end; i++) hash = mixed(hash, text.charCodeAt(i));
     } else {
       const next = text.charCodeAt(i + 1);
       if ((c === 45 && next === 45) || (c === 47 && next === 42) || c === 92) return null;
@@ -83,11 +94,17 @@ export function shapeOf(text: string): string | null {
       if (c === 59 && text.slice(i + 1).trim() !== '') return null;
       if (c === 46 && isDigit(next)) return null;
       if (c < 32 && c !== 10 && c !== 9 && c !== 13) return null;
+      hash = mixed(hash, c);
       i += 1;
     }
   }
   // A text without literals is its own shape: to know the text is enough.
-  return kept === 0 ? null : shape + text.slice(kept);
+  return kept === 0 ? null : { text: shape + text.slice(kept), hash };
+}
+
+/** FNV-1a's step, 32 bits. */
+export function mixed(hash: number, c: number): number {
+  return Math.imul(hash ^ c, 0x01000193);
 }
 
 /** `$12` and nothing else. */
