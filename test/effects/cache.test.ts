@@ -39,6 +39,17 @@ test('two shapes of one hash are two shapes', () => {
   }
 });
 
+test('long texts that differ in a single character differ', () => {
+  const context = fresh();
+  const text = (name: string) => `select x from ${name} /* ${'as long as it takes '.repeat(60)} */`;
+  for (const round of [1, 2]) {
+    for (let place = 0; place < 12; place++) {
+      const name = `${'_'.repeat(place)}a${'_'.repeat(12 - place)}`;
+      assert.equal(tableOf(analyze(text(name), context, null)), name, `round ${round}`);
+    }
+  }
+});
+
 test('more texts than are kept, in many contexts: each has its own answer', () => {
   const contexts = [fresh(), initialContext({ user: 'u', search_path: ['other'] })];
   const count = EFFECT_LIMITS.cache_answers * 1.5;
