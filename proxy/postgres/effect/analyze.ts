@@ -52,7 +52,7 @@ class Outcome implements Parsed {
     pattern: SearchTexts | null = null,
   ) {
     const [only] = statements;
-    this.statements = statements;
+    this.statements = statements.slice();
     this.effects =
       statements.length === 1 && only !== undefined
         ? only.effects
@@ -253,16 +253,16 @@ function afterwards(context: SessionContext, changes: readonly SessionChange[]):
 function statementOf(text: string, node: string, findings: Findings): Statement {
   // The first effect is the statement's own; a later one that only reads and names nothing says
   // nothing.
-  const found = findings.effects;
-  const effects =
-    found.length < 2
-      ? found
-      : found.filter((e, index) => index === 0 || e.class !== 'read' || e.objects.length > 0);
+  const effects = findings.effects.filter(
+    (e, index) => index === 0 || e.class !== 'read' || e.objects.length > 0,
+  );
+  // An array that was added to has room for more, which is not to be kept with the answer.
+  for (const effect of effects) effect.objects = effect.objects.slice();
   return {
     text,
     node,
-    effects,
-    changes: findings.changes,
+    effects: effects.slice(),
+    changes: findings.changes.slice(),
     own_transaction: findings.own_transaction,
     needs_read_write: findings.needs_read_write,
     highest_parameter: findings.highest_parameter,
