@@ -27,8 +27,28 @@ const SPARES = 2;
 /** Texts that surely fit are written to one place of the instance's memory, again and again. */
 const SCRATCH_BYTES = 16 * 1024;
 
-let active: GrammarModule | null = null;
-const spares: GrammarModule[] = [];
+/** An instance of the grammar, and a piece of its memory that short texts are written to. */
+interface Instance {
+  readonly grammar: GrammarModule;
+  readonly scratch: number;
+  bytes: Buffer;
+}
+
+async function newInstance(): Promise<Instance> {
+  const grammar = await createGrammar();
+  const scratch = grammar._malloc(SCRATCH_BYTES);
+  return { grammar, scratch, bytes: Buffer.from(grammar.HEAPU8.buffer) };
+}
+
+/** The instance's memory: another buffer when it has grown. */
+function bytesOf(instance: Instance): Buffer {
+  const { buffer } = instance.grammar.HEAPU8;
+  if (instance.bytes.buffer !== buffer) instance.bytes = Buffer.from(buffer);
+  return instance.bytes;
+}
+
+let active: Instance | null = null;
+const spares: Instance[] = [];
 let loading: Promise<void> | null = null;
 /** The newest replacement is there, or failed. */
 let replaced: Promise<void> = Promise.resolve();
@@ -38,8 +58,8 @@ let replaced: Promise<void> = Promise.resolve();
  */
 export async function loadParser(): Promise<void> {
   loading ??= (async () => {
-    active = await createGrammar();
-    for (let i = 0; i < SPARES; i++) spares.push(await createGrammar());
+    active = await newInstance();
+    for (let i = 0; i < SPARES; i++) spares.push(await newInstance());
   })();
   await loading;
 }
@@ -50,10 +70,10 @@ export async function loadParser(): Promise<void> {
  */
 function replace(): void {
   active = spares.pop() ?? null;
-  replaced = createGrammar().then(
-    (grammar) => {
-      if (active === null) active = grammar;
-      else spares.push(grammar);
+  replaced = newInstance().then(
+    (instance) => {
+      if (active === null) active = instance;
+      else spares.push(instance);
     },
     () => undefined,
   );
@@ -66,7 +86,7 @@ export async function grammarBack(): Promise<void> {
 
 /** Gives up an instance that a long text has left with much memory. */
 export function trimParser(): void {
-  if (active !== null && active.HEAPU8.length > PARSER_LIMITS.memory_bytes) replace();
+  if (active !== null && active.grammar.HEAPU8.length > PARSER_LIMITS.memory_bytes) replace();
 }
 
 /**
@@ -125,47 +145,29 @@ function trapped(error: unknown): never {
   );
 }
 
-/** An instance's memory, and a piece of it that short texts are written to. */
-interface Memory {
-  readonly bytes: Buffer;
-  readonly scratch: number;
-}
-const memories = new WeakMap<GrammarModule, Memory>();
-
-/** Memory that grew is another buffer. */
-function memoryOf(grammar: GrammarModule): Memory {
-  let memory = memories.get(grammar);
-  if (memory === undefined || memory.bytes.buffer !== grammar.HEAPU8.buffer) {
-    const scratch = memory?.scratch ?? grammar._malloc(SCRATCH_BYTES);
-    memory = { bytes: Buffer.from(grammar.HEAPU8.buffer), scratch };
-    memories.set(grammar, memory);
-  }
-  return memory;
-}
-
 /** The C string at `pointer`. */
-function read(grammar: GrammarModule, pointer: number): string {
-  const { bytes } = memoryOf(grammar);
+function read(instance: Instance, pointer: number): string {
+  const bytes = bytesOf(instance);
   return bytes.toString('utf8', pointer, bytes.indexOf(0, pointer));
 }
 
 /** Runs `work` on the text as a C string of the instance. */
-function run<T>(text: string, work: (grammar: GrammarModule, pointer: number) => T): T {
+function run<T>(text: string, work: (instance: Instance, pointer: number) => T): T {
   refuse(text);
-  const grammar = active;
-  if (grammar === null) throw new ParseFailure('unready', 'the grammar is not loaded', null);
+  const instance = active;
+  if (instance === null) throw new ParseFailure('unready', 'the grammar is not loaded', null);
   try {
     // A character takes three bytes at most, and what is in the scratch is not needed afterwards.
     const short = text.length * 3 < SCRATCH_BYTES;
     const size = short ? SCRATCH_BYTES : Buffer.byteLength(text) + 1;
-    const pointer = short ? memoryOf(grammar).scratch : grammar._malloc(size);
+    const pointer = short ? instance.scratch : instance.grammar._malloc(size);
     if (pointer === 0) throw new Error('out of memory');
-    const { bytes } = memoryOf(grammar);
+    const bytes = bytesOf(instance);
     bytes[pointer + bytes.write(text, pointer, size - 1, 'utf8')] = 0;
     try {
-      return work(grammar, pointer);
+      return work(instance, pointer);
     } finally {
-      if (!short) grammar._free(pointer);
+      if (!short) instance.grammar._free(pointer);
     }
   } catch (error) {
     if (error instanceof ParseFailure) throw error;
@@ -174,11 +176,12 @@ function run<T>(text: string, work: (grammar: GrammarModule, pointer: number) =>
 }
 
 /** Layout of PgQueryError: message, function, file, line, cursor; each four bytes. */
-function failure(grammar: GrammarModule, pointer: number): ParseFailure {
+function failure(instance: Instance, pointer: number): ParseFailure {
+  const { grammar } = instance;
   const message = grammar.getValue(pointer, 'i32');
   const cursor = grammar.getValue(pointer + 16, 'i32');
   // It quotes the text where it went wrong, however long that is.
-  const text = message === 0 ? 'syntax error' : read(grammar, message).slice(0, 300);
+  const text = message === 0 ? 'syntax error' : read(instance, message).slice(0, 300);
   return new ParseFailure('syntax', text, cursor > 0 ? cursor - 1 : null);
 }
 
@@ -203,7 +206,7 @@ function isSyntax(error: unknown): boolean {
 /** Spaces for comments, byte for byte, where the grammar's own lexer finds them. */
 function withoutComments(text: string): string | null {
   if (text.length > PARSER_LIMITS.scanned_characters) return null;
-  const answer = run(text, (grammar, pointer) => textOf(grammar, grammar._wasm_scan(pointer)));
+  const answer = run(text, (instance, at) => textOf(instance, instance.grammar._wasm_scan(at)));
   if (!answer.startsWith('{')) return null;
   const { tokens = [] } = JSON.parse(answer) as { readonly tokens?: readonly ScanToken[] };
   const bytes = Buffer.from(text, 'utf8');
@@ -216,16 +219,17 @@ function withoutComments(text: string): string | null {
 type ScanToken = { readonly start: number; readonly end: number; readonly tokenName: string };
 
 function treeOf(text: string): ParseResult {
-  return run(text, (grammar, pointer) => {
+  return run(text, (instance, pointer) => {
+    const { grammar } = instance;
     const result = grammar._wasm_parse_query_raw(pointer);
     if (result === 0) throw new Error('out of memory');
     // Layout of PgQueryParseResult: tree, stderr, error; each a pointer.
     const tree = grammar.getValue(result, 'i32');
     const error = grammar.getValue(result + 8, 'i32');
     let json: string | ParseFailure;
-    if (error !== 0) json = failure(grammar, error);
+    if (error !== 0) json = failure(instance, error);
     else if (tree === 0) throw new Error('no tree');
-    else json = read(grammar, tree);
+    else json = read(instance, tree);
     grammar._wasm_free_parse_result(result);
     if (typeof json !== 'string') throw json;
     return readTree(json);
@@ -241,17 +245,17 @@ function readTree(json: string): ParseResult {
   }
 }
 
-function textOf(grammar: GrammarModule, result: number): string {
+function textOf(instance: Instance, result: number): string {
   if (result === 0) throw new Error('out of memory');
-  const text = read(grammar, result);
-  grammar._wasm_free_string(result);
+  const text = read(instance, result);
+  instance.grammar._wasm_free_string(result);
   return text;
 }
 
 /** The tree of a PL/pgSQL body, given as a CREATE FUNCTION statement. */
 export function parsePlpgsql(text: string): unknown {
-  return run(text, (grammar, pointer) => {
-    const answer = textOf(grammar, grammar._wasm_parse_plpgsql(pointer));
+  return run(text, (instance, pointer) => {
+    const answer = textOf(instance, instance.grammar._wasm_parse_plpgsql(pointer));
     if (!answer.startsWith('{')) throw new ParseFailure('syntax', answer.slice(0, 300), null);
     return readTree(answer);
   });
@@ -263,8 +267,8 @@ function isRefusal(answer: string): boolean {
 
 /** Identity of the shape: the same for statements that differ in literals only. */
 export function fingerprint(text: string): string {
-  return run(text, (grammar, pointer) => {
-    const answer = textOf(grammar, grammar._wasm_fingerprint(pointer));
+  return run(text, (instance, pointer) => {
+    const answer = textOf(instance, instance.grammar._wasm_fingerprint(pointer));
     if (!/^[0-9a-f]{16}$/.test(answer))
       throw new ParseFailure('syntax', answer.slice(0, 300), null);
     return answer;
@@ -273,8 +277,8 @@ export function fingerprint(text: string): string {
 
 /** The text with literals replaced by placeholders. */
 export function normalize(text: string): string {
-  return run(text, (grammar, pointer) => {
-    const answer = textOf(grammar, grammar._wasm_normalize_query(pointer));
+  return run(text, (instance, pointer) => {
+    const answer = textOf(instance, instance.grammar._wasm_normalize_query(pointer));
     if (isRefusal(answer)) throw new ParseFailure('syntax', answer.slice(0, 300), null);
     return answer;
   });
