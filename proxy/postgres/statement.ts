@@ -52,15 +52,33 @@ export interface LocalObject {
   readonly kind: 'relation' | 'function' | 'operator';
   readonly schema: string | null;
   readonly name: string;
-  /** What reading (or calling) it runs, and what writing to it runs besides. */
+  /** What reading (or calling) it runs, and what writing to it sets off besides. */
   readonly on_read: readonly Effect[];
-  readonly on_write: readonly Effect[];
+  readonly on_write: readonly Consequence[];
   /**
    * true: it stands alone (a new table); false: it adds to what the catalog says of the same name.
    */
   readonly fresh: boolean;
   readonly committed: boolean;
   readonly catalog_version: number;
+}
+
+export type WriteEvent = 'insert' | 'update' | 'delete' | 'truncate';
+
+/** What changes of a relation's rows set off: effects, or changes of another relation's rows. */
+export interface Consequence {
+  readonly on: readonly WriteEvent[];
+  readonly effects: readonly Effect[];
+  readonly lead: Lead | null;
+}
+
+/** Another relation whose rows change too. What that sets off is looked up when it happens. */
+export interface Lead {
+  readonly schema: string | null;
+  readonly name: string;
+  /** null: the same change goes on there, as in partitions and behind views. */
+  readonly event: WriteEvent | null;
+  readonly via: string;
 }
 
 export function localKey(kind: LocalObject['kind'], name: string): string {

@@ -6,18 +6,18 @@ import type {
   AlterTableStmt,
   AlterTableType,
   ColumnDef,
-  Node,
+  RangeVar,
   TypeName,
 } from '@pgsql/types';
 import type { EffectClass } from '../../effect/effect.ts';
 import type { Column, Relation } from '../catalog/snapshot.ts';
-import { references } from './ddl.ts';
+import { joined, references, runBy } from './ddl.ts';
 import { cascade } from './drop.ts';
 import { walk } from './expression.ts';
 import type { Draft, Judge } from './judge.ts';
-import { altered } from './local.ts';
+import { altered, always } from './local.ts';
 import { DEPARSED_PATH, findRelation, findTypes, parts, type RelationMeaning } from './names.ts';
-import { descendants, label } from './relation.ts';
+import { descendants, label, readMeaning } from './relation.ts';
 import { expressionText } from './routine.ts';
 import { meetType, meetTypeName } from './type.ts';
 import { indexExpressions } from './write.ts';
@@ -26,7 +26,7 @@ import { indexExpressions } from './write.ts';
 type Line = readonly [effect: EffectClass, attaches?: 'attaches'];
 
 const SUBCOMMANDS: { readonly [T in AlterTableType]: Line } = {
-  AT_AddColumn: ['ddl'],
+  AT_AddColumn: ['ddl', 'attaches'],
   AT_AddColumnToView: ['ddl'],
   AT_ColumnDefault: ['ddl', 'attaches'],
   AT_CookedColumnDefault: ['ddl', 'attaches'],
@@ -42,7 +42,7 @@ const SUBCOMMANDS: { readonly [T in AlterTableType]: Line } = {
   AT_DropColumn: ['destructive'],
   AT_AddIndex: ['ddl'],
   AT_ReAddIndex: ['ddl'],
-  AT_AddConstraint: ['ddl'],
+  AT_AddConstraint: ['ddl', 'attaches'],
   AT_ReAddConstraint: ['ddl'],
   AT_ReAddDomainConstraint: ['ddl'],
   AT_AlterConstraint: ['ddl'],
@@ -75,7 +75,7 @@ const SUBCOMMANDS: { readonly [T in AlterTableType]: Line } = {
   AT_EnableAlwaysRule: ['admin', 'attaches'],
   AT_EnableReplicaRule: ['admin', 'attaches'],
   AT_DisableRule: ['admin'],
-  AT_AddInherit: ['ddl', 'attaches'],
+  AT_AddInherit: ['ddl'],
   AT_DropInherit: ['ddl'],
   AT_AddOf: ['ddl'],
   AT_DropOf: ['ddl'],
@@ -85,7 +85,7 @@ const SUBCOMMANDS: { readonly [T in AlterTableType]: Line } = {
   AT_ForceRowSecurity: ['admin', 'attaches'],
   AT_NoForceRowSecurity: ['admin'],
   AT_GenericOptions: ['ddl'],
-  AT_AttachPartition: ['ddl', 'attaches'],
+  AT_AttachPartition: ['ddl'],
   AT_DetachPartition: ['destructive'],
   AT_DetachPartitionFinalize: ['destructive'],
   AT_AddIdentity: ['ddl'],
@@ -153,14 +153,23 @@ function subcommand(
       break;
     case 'AT_AttachPartition':
     case 'AT_DetachPartition':
-      partition(judge, cmd.def);
+      partition(judge, meaning, cmd);
+      break;
+    case 'AT_AddInherit':
+      if (cmd.def !== undefined && 'RangeVar' in cmd.def)
+        joined(
+          judge,
+          named(judge, cmd.def.RangeVar),
+          meaning,
+          runBy(judge, (inner) => readMeaning(inner, meaning, 'read')),
+        );
       break;
     case 'AT_AddConstraint':
       for (const column of relation?.columns ?? []) meetType(judge, column.type, 'seen');
-      if (cmd.def !== undefined) references(judge, [cmd.def]);
+      if (cmd.def !== undefined) references(judge, meaning, [cmd.def]);
       break;
     case 'AT_AddColumn':
-      if (cmd.def !== undefined) references(judge, [cmd.def]);
+      if (cmd.def !== undefined) references(judge, meaning, [cmd.def]);
       break;
     case 'AT_DropConstraint':
       if (cmd.behavior === 'DROP_CASCADE')
@@ -170,25 +179,37 @@ function subcommand(
   }
   if (composite && effect === 'destructive' && cmd.behavior === 'DROP_CASCADE')
     draft.scoped = false;
-  if (line[1] === 'attaches' || addsCode(judge, cmd)) altered(judge, meaning.schema, meaning.name);
+  if (line[1] === 'attaches') attached(judge, meaning, cmd);
 }
 
-/** A column or check that brings a user's function with it. */
-function addsCode(judge: Judge, cmd: AlterTableCmd): boolean {
-  if (cmd.subtype !== 'AT_AddColumn' && cmd.subtype !== 'AT_AddConstraint') return false;
-  const text = JSON.stringify(cmd.def ?? null);
-  return (
-    text.includes('"FuncCall"') && (judge.catalog === null || judge.catalog.routines_named.size > 0)
-  );
+/** What rows of the table are put through from now on. */
+function attached(judge: Judge, meaning: RelationMeaning, { subtype, def }: AlterTableCmd): void {
+  if (subtype === 'AT_EnableRowSecurity' || subtype === 'AT_ForceRowSecurity') {
+    const policies = meaning.relations.flatMap((relation) => relation.policies);
+    const found = policies.flatMap(({ reads, writes }) => [reads, writes]);
+    const effects = runBy(judge, (inner) => {
+      for (const text of found)
+        if (text !== null) expressionText(inner.inside({ path: DEPARSED_PATH }), text);
+    });
+    altered(judge, meaning, always(effects), effects);
+  } else if (subtype?.startsWith('AT_Enable') === true) altered(judge, meaning);
+  else altered(judge, meaning, always(runBy(judge, (inner) => walk(inner, def))));
 }
 
-function partition(judge: Judge, def: Node | undefined): void {
+function named(judge: Judge, range: RangeVar | undefined): RelationMeaning {
+  return findRelation(judge, range?.schemaname ?? null, range?.relname ?? '');
+}
+
+function partition(judge: Judge, parent: RelationMeaning, { subtype, def }: AlterTableCmd): void {
   if (def === undefined || !('PartitionCmd' in def)) return;
   const { name, bound } = def.PartitionCmd;
-  const meaning = findRelation(judge, name?.schemaname ?? null, name?.relname ?? '');
+  const meaning = named(judge, name);
   for (const relation of meaning.relations) judge.relation(relation, 'alter');
   if (meaning.relations.length === 0) judge.object('table', meaning.schema, meaning.name, 'alter');
   walk(judge, bound);
+  if (subtype !== 'AT_AttachPartition') return;
+  const reads = runBy(judge, (inner) => readMeaning(inner, meaning, 'read'));
+  joined(judge, parent, meaning, reads);
 }
 
 /** Expressions that run over the rows that are there. */

@@ -236,6 +236,8 @@ function merged(before: LocalObject | undefined, object: LocalObject): LocalObje
   if (before === undefined) return object;
   return {
     ...object,
+    // Of one name in two schemas it is not told apart which is meant.
+    schema: before.schema === object.schema ? object.schema : null,
     fresh: before.fresh || object.fresh,
     on_read: [...before.on_read, ...object.on_read],
     on_write: [...before.on_write, ...object.on_write],

@@ -3,7 +3,6 @@
 // Invariant: an object that can run code later is remembered with what that code does, until the
 // catalog shows it.
 import type {
-  CreateFunctionStmt,
   CreateSchemaStmt,
   CreateStmt,
   CreateTableAsStmt,
@@ -17,18 +16,27 @@ import type {
   ViewStmt,
 } from '@pgsql/types';
 import type { Effect } from '../../effect/effect.ts';
+import type { Consequence, WriteEvent } from '../statement.ts';
+import { applyBuiltin } from './call.ts';
 import { fireEventTriggers } from './event-trigger.ts';
 import { walk } from './expression.ts';
 import { absorb, type Findings, type Judge, noFindings } from './judge.ts';
-import { altered, alteredEverything, remember } from './local.ts';
+import {
+  altered,
+  alteredEverything,
+  always,
+  EVENTS,
+  goesOn,
+  type Place,
+  remember,
+} from './local.ts';
 import { creationSchema, findFunctions, findRelation, parts } from './names.ts';
-import { blockStatement, judgePlpgsql } from './plpgsql.ts';
 import { readMeaning } from './relation.ts';
-import { absorbFunction, apart, routineFindings, sqlBody, takeIn } from './routine.ts';
+import { absorbFunction, apart, routineFindings, takeIn } from './routine.ts';
 import { select } from './select.ts';
 import { judgeStatement } from './statements.ts';
 import { meetType } from './type.ts';
-import { indexExpressions, writeRelation } from './write.ts';
+import { EVENT_BIT, expressionsOf, indexExpressions } from './write.ts';
 
 function isTemporary(range: RangeVar | undefined): boolean {
   return range?.relpersistence === 't' || range?.schemaname === 'pg_temp';
@@ -47,13 +55,18 @@ function worth(findings: Findings): readonly Effect[] {
   return findings.effects.filter((effect) => effect.class !== 'read' || effect.objects.length > 0);
 }
 
+/** What something that is made here will run once it is used. */
+export function runBy(judge: Judge, work: (inner: Judge) => void): readonly Effect[] {
+  return worth(foundBy(judge, work));
+}
+
 function madeRelation(
   judge: Judge,
   range: RangeVar | undefined,
   kind: 'table' | 'view' | 'materialized-view' | 'sequence',
   reads: readonly Effect[],
-  writes: readonly Effect[],
-): void {
+  writes: readonly Consequence[],
+): Place {
   const name = range?.relname ?? '';
   const temporary = isTemporary(range);
   const schema = temporary ? 'pg_temp' : (range?.schemaname ?? creationSchema(judge));
@@ -67,6 +80,7 @@ function madeRelation(
     on_write: writes,
     fresh: true,
   });
+  return { schema, name };
 }
 
 /** CREATE TABLE AS and SELECT INTO. */
@@ -95,14 +109,16 @@ export function createTableAs(judge: Judge, node: CreateTableAsStmt): void {
 export function createTable(judge: Judge, node: CreateStmt): void {
   const draft = judge.open('create', isTemporary(node.relation) ? 'session' : 'ddl');
   // Defaults and checks run when rows come; a partition bound runs now.
-  const writes = foundBy(judge, (inner) => {
+  const writes = runBy(judge, (inner) => {
     walk(inner, node.tableElts);
     walk(inner, node.constraints);
     walk(inner, node.partspec);
+    for (const element of node.tableElts ?? [])
+      if ('TableLikeClause' in element) copied(inner, element.TableLikeClause.relation);
   });
   walk(judge, node.partbound);
   if (node.partbound !== undefined) boundsCompared(judge, node.inhRelations);
-  madeRelation(judge, node.relation, 'table', [], worth(writes));
+  const table = madeRelation(judge, node.relation, 'table', [], always(writes));
   for (const parent of node.inhRelations ?? []) {
     if (!('RangeVar' in parent)) continue;
     const meaning = findRelation(
@@ -113,14 +129,38 @@ export function createTable(judge: Judge, node: CreateStmt): void {
     for (const relation of meaning.relations) {
       judge.relation(relation, 'alter');
       if (!relation.temporary) judge.worsen(draft, 'ddl');
-      altered(judge, relation.schema, relation.name);
     }
     if (meaning.relations.length === 0)
       judge.object('table', meaning.schema, meaning.name, 'alter');
+    joined(judge, meaning, table);
   }
-  references(judge, node.tableElts);
-  references(judge, node.constraints);
+  references(judge, table, node.tableElts);
+  references(judge, table, node.constraints);
   judge.draft = draft;
+}
+
+/** LIKE may copy defaults, checks and indexes; which, is not told apart. */
+function copied(judge: Judge, range: RangeVar | undefined): void {
+  const meaning = findRelation(judge, range?.schemaname ?? null, range?.relname ?? '');
+  for (const relation of meaning.relations) expressionsOf(judge, relation, 'insert');
+  for (const local of meaning.locals)
+    for (const { effects } of local.on_write) absorb(judge, effects, [`table ${local.name}`]);
+}
+
+/**
+ * A table became a partition or child of another: a change of the parent's rows is one of its rows,
+ * and what hangs on the parent may hang on it.
+ */
+export function joined(
+  judge: Judge,
+  parent: Place,
+  child: Place,
+  reads: readonly Effect[] = [],
+): void {
+  const { schema, name } = parent;
+  const to = { schema: child.schema, name: child.name, via: `child of ${name}` };
+  altered(judge, parent, [goesOn(to)], reads);
+  altered(judge, child, [goesOn({ schema, name, via: `parent of ${child.name}` })]);
 }
 
 /** A new partition's bounds are compared with those that are there. */
@@ -133,18 +173,27 @@ function boundsCompared(judge: Judge, parents: readonly Node[] | undefined): voi
 }
 
 /** Tables that new foreign keys point to: deleting there does more from now on. */
-export function references(judge: Judge, elements: readonly Node[] | undefined): void {
+export function references(
+  judge: Judge,
+  table: Place,
+  elements: readonly Node[] | undefined,
+): void {
   for (const element of elements ?? []) {
-    if ('ColumnDef' in element) references(judge, element.ColumnDef.constraints);
+    if ('ColumnDef' in element) references(judge, table, element.ColumnDef.constraints);
     if (!('Constraint' in element) || element.Constraint.pktable === undefined) continue;
     const { pktable, fk_del_action, fk_upd_action } = element.Constraint;
     const meaning = findRelation(judge, pktable.schemaname ?? null, pktable.relname ?? '');
     for (const relation of meaning.relations) judge.relation(relation, 'read');
     if (meaning.relations.length === 0) judge.object('table', meaning.schema, meaning.name, 'read');
-    const acts = [fk_del_action, fk_upd_action].some(
-      (action) => action !== undefined && /[cnd]/.test(action),
-    );
-    if (acts) altered(judge, meaning.schema, meaning.name);
+    const follows = (on: WriteEvent, event: WriteEvent): Consequence => {
+      const via = `foreign key of ${table.name} on ${on}`;
+      return { on: [on], effects: [], lead: { ...table, event, via } };
+    };
+    const writes = [follows('truncate', 'truncate')];
+    if (fk_del_action === 'c') writes.push(follows('delete', 'delete'));
+    else if (/[nd]/.test(fk_del_action ?? '')) writes.push(follows('delete', 'update'));
+    if (/[cnd]/.test(fk_upd_action ?? '')) writes.push(follows('update', 'update'));
+    altered(judge, meaning, writes);
   }
 }
 
@@ -152,34 +201,32 @@ export function references(judge: Judge, elements: readonly Node[] | undefined):
 export function createType(judge: Judge, what: string, name = '', node?: unknown): void {
   judge.open('create', 'ddl');
   judge.object('type', null, name, 'create');
-  const found = foundBy(judge, (inner) => walk(inner, node));
-  if (worth(found).length > 0) alteredEverything(judge, what);
+  alteredEverything(
+    judge,
+    what,
+    runBy(judge, (inner) => walk(inner, node)),
+  );
 }
 
 export function createView(judge: Judge, node: ViewStmt): void {
   const temporary = isTemporary(node.view);
   const draft = judge.open('create', temporary ? 'session' : 'ddl');
-  const found = foundBy(judge, (inner) => walk(inner, node.query));
-  const writes = foundBy(judge, (inner) => throughView(inner, node.query));
-  madeRelation(judge, node.view, 'view', worth(found), [...worth(found), ...worth(writes)]);
+  const reads = runBy(judge, (inner) => walk(inner, node.query));
+  madeRelation(judge, node.view, 'view', reads, [
+    ...always(reads),
+    ...throughView(judge, node.query),
+  ]);
   judge.draft = draft;
 }
 
-/** What a change through a view that the catalog does not show yet reaches: any, of its base. */
-function throughView(judge: Judge, query: Node | undefined): void {
+/** A change through a view is one of its base. */
+function throughView(judge: Judge, query: Node | undefined): readonly Consequence[] {
   const from = query !== undefined && 'SelectStmt' in query ? query.SelectStmt.fromClause : [];
   const [base] = from?.length === 1 ? from : [];
-  if (base === undefined || !('RangeVar' in base)) return;
+  if (base === undefined || !('RangeVar' in base)) return [];
   const { schemaname = null, relname = '' } = base.RangeVar;
-  const meaning = findRelation(judge, schemaname, relname);
-  for (const local of meaning.locals) absorb(judge, local.on_write, [`view of ${relname}`]);
-  for (const event of ['insert', 'update', 'delete'] as const) {
-    const draft = judge.open(event, 'destructive');
-    draft.scoped = false;
-    for (const relation of meaning.relations)
-      writeRelation(judge, relation, { event, columns: null, via: [], only: false });
-    if (meaning.relations.length === 0) judge.object('table', meaning.schema, relname, event);
-  }
+  const { schema, name } = findRelation(judge, schemaname, relname);
+  return [goesOn({ schema, name, via: `view of ${relname}` })];
 }
 
 /** Option of a CREATE statement by name. */
@@ -202,88 +249,19 @@ export function optionText(element: DefElem | null): string {
   return '';
 }
 
-export function createFunction(judge: Judge, node: CreateFunctionStmt): void {
-  const names = parts(node.funcname);
-  const name = names[names.length - 1] ?? '';
-  const language = optionText(option(node.options, 'language')).toLowerCase() || 'sql';
-  const draft = judge.open('create', language === 'c' || language === 'internal' ? 'admin' : 'ddl');
-  const schema = names.length > 1 ? (names[0] ?? null) : creationSchema(judge);
-  judge.object('function', schema, name, 'create');
-  const body = optionText(option(node.options, 'as'));
-  const effects = foundBy(judge, (inner) => {
-    for (const parameter of node.parameters ?? []) {
-      if ('FunctionParameter' in parameter) walk(inner, parameter.FunctionParameter.defexpr);
-    }
-    functionBody(inner, language, body, node, `function ${name}`);
-  });
-  judge.draft = draft;
-  remember(judge, {
-    kind: 'function',
-    schema,
-    name,
-    on_read: worth(effects),
-    on_write: [],
-    fresh: false,
-  });
-}
-
-function functionBody(
-  judge: Judge,
-  language: string,
-  body: string,
-  node: CreateFunctionStmt,
-  what: string,
-): void {
-  if (node.sql_body !== undefined) walk(judge, node.sql_body);
-  else if (language === 'sql') sqlBody(judge, null, body);
-  else if (language === 'plpgsql') judgeLoose(judge, body, node, what);
-  else judge.opaque(`${what} is in language ${language}`);
-}
-
-/** The statement's own text is not at hand; a header with the same names and result will do. */
-function judgeLoose(judge: Judge, body: string, node: CreateFunctionStmt, what: string): void {
-  const names = (node.parameters ?? []).flatMap((p) =>
-    'FunctionParameter' in p && p.FunctionParameter.name !== undefined ? [p.FunctionParameter] : [],
-  );
-  const outputs = names.filter((p) => /OUT|TABLE/.test(p.mode ?? ''));
-  const inputs = names.filter((p) => !/^FUNC_PARAM_(OUT|TABLE)$/.test(p.mode ?? ''));
-  const quoted = (name: string | undefined) => `"${(name ?? '').replaceAll('"', '""')}"`;
-  const returned = parts(node.returnType?.names);
-  const last = returned[returned.length - 1] ?? 'void';
-  const special =
-    last === 'trigger' || last === 'event_trigger' || (last === 'void' && outputs.length === 0);
-  const set = node.returnType?.setof === true ? 'setof ' : '';
-  const table = outputs.map((p) => `${quoted(p.name)} record_of_someone`).join(', ');
-  const args = inputs.map((p) => `${quoted(p.name)} record_of_someone`).join(', ');
-  const result =
-    outputs.length > 0 && set !== '' ? `table(${table})` : special ? last : `${set}record`;
-  const declared = special
-    ? ''
-    : outputs.length > 0 && set === ''
-      ? [args, outs(outputs.map((p) => quoted(p.name)))].filter((t) => t !== '').join(', ')
-      : args;
-  const procedure = node.is_procedure === true;
-  const head = procedure
-    ? `create procedure f(${declared})`
-    : `create function f(${declared}) returns ${result}`;
-  judgePlpgsql(judge, `${head} language plpgsql as '${body.replaceAll("'", "''")}'`, what);
-}
-
-function outs(names: readonly string[]): string {
-  // Two outputs make the result a record, whatever their types.
-  const all = names.length === 1 ? [...names, '"another output"'] : names;
-  return all.map((name) => `out ${name} record_of_someone`).join(', ');
-}
-
 export function createTrigger(judge: Judge, node: CreateTrigStmt): void {
   const draft = judge.open('create', 'ddl');
   const range = node.relation;
   const meaning = findRelation(judge, range?.schemaname ?? null, range?.relname ?? '');
   judge.object('trigger', meaning.schema, node.trigname ?? '', 'create');
   judge.object('table', meaning.schema, meaning.name, 'alter');
-  const effects = foundBy(judge, (inner) => callByName(inner, node.funcname));
+  const effects = runBy(judge, (inner) => {
+    callByName(inner, node.funcname);
+    walk(inner, node.whenClause);
+  });
   judge.draft = draft;
-  altered(judge, meaning.schema, meaning.name, worth(effects));
+  const events = EVENTS.filter((event) => ((node.events ?? 0) & EVENT_BIT[event]) !== 0);
+  altered(judge, meaning, always(effects, events));
 }
 
 /** A function that will be called by what is being made. */
@@ -294,6 +272,7 @@ export function callByName(judge: Judge, funcname: readonly Node[] | undefined):
   for (const routine of meaning.routines)
     takeIn(judge, routineFindings(judge, routine), [`function ${name}`]);
   if (meaning.local !== null) absorb(judge, meaning.local.on_read, [`function ${name}`]);
+  if (meaning.builtin?.effect != null) applyBuiltin(judge, name, meaning.builtin.effect, []);
   if (meaning.routines.length === 0 && meaning.local === null && meaning.builtin === null) {
     judge.opaque(`function ${names.join('.')} is not in the catalog`);
   }
@@ -308,13 +287,21 @@ export function createRule(judge: Judge, node: RuleStmt): void {
   );
   judge.object('rule', meaning.schema, node.rulename ?? '', 'create');
   judge.object('table', meaning.schema, meaning.name, 'alter');
-  const effects = foundBy(judge, (inner) => {
+  const effects = runBy(judge, (inner) => {
     walk(inner, node.whereClause);
     walk(inner, node.actions);
   });
   judge.draft = draft;
-  altered(judge, meaning.schema, meaning.name, worth(effects));
+  const event = RULE_EVENTS[node.event ?? 'CMD_SELECT'];
+  // A rule on SELECT makes the table a view.
+  altered(judge, meaning, event === undefined ? undefined : always(effects, [event]));
 }
+
+const RULE_EVENTS: { readonly [command: string]: WriteEvent } = {
+  CMD_INSERT: 'insert',
+  CMD_UPDATE: 'update',
+  CMD_DELETE: 'delete',
+};
 
 /** CREATE INDEX computes its expressions for every row there is. */
 export function createIndex(judge: Judge, node: IndexStmt): void {
@@ -381,18 +368,4 @@ function placed(element: Node, schemaname: string): Node {
     };
   }
   return element;
-}
-
-/** DO: the block runs now. */
-export function doBlock(judge: Judge, args: readonly Node[] | undefined): void {
-  const language = optionText(option(args, 'language')).toLowerCase() || 'plpgsql';
-  judge.open('do', 'read');
-  judge.findings.own_transaction = true;
-  const body = optionText(option(args, 'as'));
-  if (language !== 'plpgsql') {
-    judge.opaque(`a DO block in language ${language}`);
-    return;
-  }
-  const inner = judge.inside({ via: [...judge.via, 'DO block'], body: true });
-  judgePlpgsql(inner, blockStatement(body), 'a DO block');
 }

@@ -13,14 +13,15 @@ import type {
 } from '@pgsql/types';
 import type { EffectClass } from '../../effect/effect.ts';
 import type { Relation } from '../catalog/snapshot.ts';
+import type { WriteEvent } from '../statement.ts';
 import { walk } from './expression.ts';
-import { absorb, type Draft, type Judge, predicateOf, type Source } from './judge.ts';
-import { findRelation, isOwnTable, isSystemSchema, type RelationMeaning } from './names.ts';
+import { type Draft, type Judge, predicateOf, type Source } from './judge.ts';
+import { findRelation, isOwnTable, type RelationMeaning } from './names.ts';
 import { type Narrowing, narrowing, type Target } from './predicate.ts';
 import { columnNames } from './relation.ts';
 import { scoped } from './select.ts';
 import { judgeStatement } from './statements.ts';
-import { type WriteEvent, writeRelation } from './write.ts';
+import { writeMeaning, writeRelation } from './write.ts';
 
 interface Changed {
   readonly meaning: RelationMeaning;
@@ -49,7 +50,7 @@ function addTarget(judge: Judge, changed: Changed): void {
   });
 }
 
-/** Writes to whatever the name means; a system catalogue is an administrator's. */
+/** Writes to whatever the name means. */
 function write(
   judge: Judge,
   draft: Draft,
@@ -61,20 +62,7 @@ function write(
   const { meaning } = changed;
   const before = judge.draft;
   judge.draft = draft;
-  if (meaning.unclear !== null) judge.opaque(meaning.unclear);
-  if (meaning.system || isSystemSchema(meaning.schema))
-    judge.worsen(draft, judge.planning ? 'read' : 'admin');
-  for (const relation of meaning.relations)
-    writeRelation(judge, relation, { event, columns, via: [], only });
-  if (meaning.relations.length === 0) {
-    judge.object('table', meaning.schema, meaning.name, event, {
-      columns: columns === null ? [] : [...columns],
-    });
-  }
-  for (const local of meaning.locals) {
-    if (judge.planning) continue;
-    absorb(judge, local.on_write, [`table ${local.name}`]);
-  }
+  writeMeaning(judge, meaning, { event, columns, via: [], only });
   if (event !== 'truncate') ownRows(judge, draft, meaning);
   judge.draft = before;
 }

@@ -5,7 +5,8 @@ import type { ColumnRef, Node } from '@pgsql/types';
 import type { Namesake, Routine } from '../catalog/snapshot.ts';
 import { builtinNamed } from './builtins.ts';
 import type { Judge, Scope, Source } from './judge.ts';
-import { type FunctionMeaning, findTypes, namesakesOf, parts } from './names.ts';
+import { CASTS } from './local.ts';
+import { type FunctionMeaning, findTypes, localNamed, namesakesOf, parts } from './names.ts';
 
 /** A quoted literal or NULL: PostgreSQL gives it whatever type fits. */
 export const LITERAL = 'literal';
@@ -78,6 +79,7 @@ export function typeOf(judge: Judge, node: Node | undefined): string | null {
 
 function accepts(judge: Judge, wanted: string, given: string | null): boolean {
   if (given === null || given === LITERAL || wanted === given) return true;
+  if (localNamed(judge, 'operator', CASTS) !== null) return true;
   const types = judge.catalog?.types;
   const want = types?.get(wanted);
   const have = types?.get(given);

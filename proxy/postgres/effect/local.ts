@@ -3,7 +3,7 @@
 // Invariant: until the catalog shows it, a changed object is either remembered with its effects or
 // `unknown`.
 import { type Effect, unknownEffect } from '../../effect/effect.ts';
-import type { LocalObject } from '../statement.ts';
+import type { Consequence, Lead, LocalObject, WriteEvent } from '../statement.ts';
 import type { Judge } from './judge.ts';
 
 /** Remembers an object that other connections may not see yet. */
@@ -21,52 +21,72 @@ function notShown(what: string): Effect {
   return unknownEffect(`${what} was changed in this session, and the catalog does not show it yet`);
 }
 
+export const EVENTS: readonly WriteEvent[] = ['insert', 'update', 'delete', 'truncate'];
+
+/** What every change of some rows runs; on certain events only, where they are given. */
+export function always(
+  effects: readonly Effect[],
+  on: readonly WriteEvent[] = EVENTS,
+): readonly Consequence[] {
+  return effects.length === 0 ? [] : [{ on, effects, lead: null }];
+}
+
+/** Every change of some rows is one of another relation's too. */
+export function goesOn(to: Omit<Lead, 'event'>): Consequence {
+  return { on: EVENTS, effects: [], lead: { ...to, event: null } };
+}
+
+/** A relation by name; its schema is null where it is not known. */
+export interface Place {
+  readonly schema: string | null;
+  readonly name: string;
+}
+
 /**
- * A relation was changed so that using it may do more than the catalog says. What writing to it
- * does besides is given, or it is
- * `unknown`, for reading too.
+ * A relation was changed so that using it may do more than the catalog says: what writing to it
+ * sets off besides is given, and what reading it runs. `unknown` when nothing is given.
  */
 export function altered(
   judge: Judge,
-  schema: string | null,
-  name: string,
-  effects?: readonly Effect[],
+  { schema, name }: Place,
+  writes?: readonly Consequence[],
+  reads: readonly Effect[] = [],
 ): void {
+  if (writes?.length === 0 && reads.length === 0) return;
   const why = [notShown(name)];
   remember(judge, {
     kind: 'relation',
     schema,
     name,
-    on_read: effects === undefined ? why : [],
-    on_write: effects ?? why,
+    on_read: writes === undefined ? why : reads,
+    on_write: writes ?? always(why),
     fresh: false,
   });
 }
 
 /** A function or operator of this name is not what the catalog says. */
-export function alteredCode(judge: Judge, kind: 'function' | 'operator', name: string): void {
-  remember(judge, {
-    kind,
-    schema: null,
-    name,
-    on_read: [notShown(name)],
-    on_write: [],
-    fresh: false,
-  });
+export function alteredCode(
+  judge: Judge,
+  kind: 'function' | 'operator',
+  name: string,
+  effects: readonly Effect[] = [notShown(name)],
+): void {
+  remember(judge, { kind, schema: null, name, on_read: effects, on_write: [], fresh: false });
 }
 
 /**
  * Casts, operator classes, event triggers, schemas: any later statement may run what was changed.
+ * With nothing to run there is nothing to remember.
  */
 export const ANYTHING = '*';
 
-export function alteredEverything(judge: Judge, what: string): void {
-  remember(judge, {
-    kind: 'operator',
-    schema: null,
-    name: ANYTHING,
-    on_read: [notShown(what)],
-    on_write: [],
-    fresh: false,
-  });
+/** A cast was made: the name that says so. */
+export const CASTS = '::';
+
+export function alteredEverything(
+  judge: Judge,
+  what: string,
+  effects: readonly Effect[] = [notShown(what)],
+): void {
+  if (effects.length > 0) alteredCode(judge, 'operator', ANYTHING, effects);
 }

@@ -137,7 +137,7 @@ function onPath(judge: Judge, path: readonly string[], name: string): RelationMe
       if (systems?.includes(schema)) return { ...plain(schema, name, []), system: true };
       for (const relation of named) {
         if (relation.schema === schema && !relation.temporary)
-          return withLocal(judge, plain(schema, name, [relation]));
+          return withLocal(judge, plain(schema, name, [relation]), path);
       }
     }
   }
@@ -147,6 +147,7 @@ function onPath(judge: Judge, path: readonly string[], name: string): RelationMe
   return withLocal(
     judge,
     plain(catalog === null ? null : (existing(judge, path) ?? first), name, []),
+    path,
   );
 }
 
@@ -162,12 +163,25 @@ export function creationSchema(judge: Judge): string | null {
   return judge.path === null || judge.catalog === null ? null : existing(judge, judge.path);
 }
 
-function withLocal(judge: Judge, meaning: RelationMeaning): RelationMeaning {
+/**
+ * The meaning, and what this session has made or changed of that name: in the same schema, or where
+ * the path finds it sooner.
+ */
+function withLocal(
+  judge: Judge,
+  meaning: RelationMeaning,
+  path: readonly string[] = [],
+): RelationMeaning {
   const local = localNamed(judge, 'relation', meaning.name);
   if (local === null) return meaning;
-  if (local.schema !== null && meaning.schema !== null && local.schema !== meaning.schema)
-    return meaning;
-  return { ...meaning, schema: meaning.schema ?? local.schema, locals: [local] };
+  const { schema } = meaning;
+  const counted =
+    local.schema === null ||
+    schema === null ||
+    local.schema === schema ||
+    (path.includes(local.schema) &&
+      (meaning.relations.length === 0 || path.indexOf(local.schema) < path.indexOf(schema)));
+  return counted ? { ...meaning, schema: schema ?? local.schema, locals: [local] } : meaning;
 }
 
 /** The path is unknown: every relation of that name is meant. */
@@ -175,8 +189,12 @@ function anywhere(judge: Judge, name: string): RelationMeaning {
   const { catalog } = judge.root;
   const found = catalog?.relations_named.get(name) ?? [];
   const system = catalog?.system_relations.get(name)?.includes('pg_catalog') ?? false;
-  const meaning = withLocal(judge, plain(found[0]?.schema ?? null, name, found));
-  return { ...meaning, system: system && found.length === 0 };
+  const meaning = withLocal(judge, plain(null, name, found));
+  return {
+    ...meaning,
+    schema: found[0]?.schema ?? meaning.schema,
+    system: system && found.length === 0,
+  };
 }
 
 export interface FunctionMeaning {

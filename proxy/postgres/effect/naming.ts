@@ -3,10 +3,12 @@
 import type { Node, RoleSpec } from '@pgsql/types';
 import type { Access, EffectClass, ObjectKind } from '../../effect/effect.ts';
 import type { Relation } from '../catalog/snapshot.ts';
+import { callByName, runBy } from './ddl.ts';
 import { DROPS, nameParts } from './drop.ts';
 import type { Judge } from './judge.ts';
 import { altered, alteredCode, alteredEverything } from './local.ts';
 import { findRelation } from './names.ts';
+import { isEventful } from './type.ts';
 
 /** A statement that names one thing and does one thing to it. */
 export function one<B>(
@@ -68,19 +70,30 @@ export function named(
 }
 
 /**
- * What the new name stands for is not followed: using it is `unknown` until the catalog shows it.
+ * What a relation's new name stands for is not followed: using it is `unknown` until the catalog
+ * shows it.
  */
 export function renamed(
   judge: Judge,
   type: keyof typeof DROPS | undefined,
+  object: Node | undefined,
   name: string | undefined,
 ): void {
   if (type === undefined || name === undefined) return;
   const [kind] = DROPS[type];
   if (kind === 'table' || kind === 'view' || kind === 'materialized-view')
-    altered(judge, null, name);
-  else if (kind === 'function') alteredCode(judge, 'function', name);
-  else if (kind === 'schema' || kind === 'type') alteredEverything(judge, name);
+    altered(judge, { schema: null, name });
+  else if (object === undefined) return;
+  else if (kind === 'function') {
+    const names = nameParts(object).map((sval) => ({ String: { sval } }));
+    alteredCode(
+      judge,
+      'function',
+      name,
+      runBy(judge, (inner) => callByName(inner, names)),
+    );
+  } else if (kind === 'schema' || (kind === 'type' && isEventful(judge, nameParts(object))))
+    alteredEverything(judge, name);
 }
 
 /** The thing that gets another name, schema or owner. */

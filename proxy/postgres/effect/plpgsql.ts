@@ -45,19 +45,38 @@ const DYNAMIC: { readonly [kind: string]: string } = {
 
 /** Judges the body of a CREATE FUNCTION statement (or one made up around a DO block). */
 export function judgePlpgsql(judge: Judge, definition: string, what: string): void {
-  let tree: unknown;
+  let body: ReturnType<typeof bodyOf>;
   // Parsing a body is work too.
   judge.visit(definition.length >> 3);
   try {
-    tree = parsePlpgsql(definition);
+    body = bodyOf(definition);
   } catch (error) {
     if (!(error instanceof ParseFailure)) throw error;
     judge.opaque(`the body of ${what} can't be parsed (${error.message})`);
     return;
   }
-  judge.constants = constantVariables(tree);
-  if (judge.operation !== null && writesOperation(tree)) judge.operation = null;
-  descend(judge, tree, what);
+  judge.constants = body.whole ? constantVariables(body.tree) : new Map();
+  if (judge.operation !== null && (!body.whole || writesOperation(body.tree)))
+    judge.operation = null;
+  descend(judge, body.tree, what);
+}
+
+const NAME = '(?:"(?:[^"]|"")+"|[a-z_][\\w$]*)';
+const NAMES = `${NAME}(?:\\.${NAME})*`;
+const INTO_LIST = new RegExp(`(\\binto\\s+(?:strict\\s+)?${NAMES})(?:\\s*,\\s*${NAMES})+`, 'gi');
+
+/**
+ * The parser takes types that it does not know, such as enums, for rows, which can't stand in a
+ * list: of each list the first variable is left then. It is not whole: which ones are written is
+ * not known.
+ */
+function bodyOf(definition: string): { readonly tree: unknown; readonly whole: boolean } {
+  try {
+    return { tree: parsePlpgsql(definition), whole: true };
+  } catch (error) {
+    if (!(error instanceof ParseFailure) || !error.message.includes('INTO list')) throw error;
+    return { tree: parsePlpgsql(definition.replace(INTO_LIST, '$1')), whole: false };
+  }
 }
 
 /** A statement to parse a bare block with. */

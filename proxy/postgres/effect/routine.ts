@@ -11,7 +11,7 @@ import { splitNames } from './context.ts';
 import { walk } from './expression.ts';
 import { absorb, Budget, type Draft, type Findings, type Judge, noFindings } from './judge.ts';
 import { libraryEffect } from './libraries.ts';
-import { counts, DEPARSED_PATH, searchPath } from './names.ts';
+import { counts, DEPARSED_PATH, localNamed, searchPath } from './names.ts';
 import { judgePlpgsql } from './plpgsql.ts';
 import { judgeStatement } from './statements.ts';
 import { meetAgain } from './type.ts';
@@ -152,6 +152,8 @@ export function routineFindings(
     const own = routine.settings ?? [];
     if (own.length > 0) dropOwnSettings(findings, own);
     if (routine.support !== '0') absorbFunction(inner, routine.support, []);
+    const local = localNamed(inner, 'function', routine.name);
+    if (local !== null) absorb(inner, local.on_read, []);
     if (routine.default_expressions !== null) {
       expressionText(inner.inside({ path: DEPARSED_PATH }), routine.default_expressions);
     }

@@ -4,7 +4,6 @@
 import type { Node } from '@pgsql/types';
 import { alterTable } from './alter.ts';
 import {
-  createFunction,
   createIndex,
   createRule,
   createSchema,
@@ -13,9 +12,10 @@ import {
   createTrigger,
   createType,
   createView,
-  doBlock,
   option,
+  runBy,
 } from './ddl.ts';
+import { createCast, createOperatorClass, define } from './define.ts';
 import {
   copyStatement,
   deleteStatement,
@@ -27,8 +27,9 @@ import {
 import { DROPS, dropStatement, nameParts } from './drop.ts';
 import { fireEventTriggers } from './event-trigger.ts';
 import { type BodyOf, type NodeKind, walk } from './expression.ts';
+import { alterFunction, createFunction, doBlock } from './function.ts';
 import { absorb, type Judge } from './judge.ts';
-import { ANYTHING, altered, alteredCode, alteredEverything } from './local.ts';
+import { ANYTHING, altered, alteredCode, alteredEverything, always } from './local.ts';
 import { maintainCluster, maintainReindex, maintainVacuum, refreshView } from './maintenance.ts';
 import { findTypes, localNamed, parts } from './names.ts';
 import {
@@ -135,17 +136,7 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
       'create',
     );
   },
-  DefineStmt: (judge, node) => {
-    const [kind] = DROPS[node.kind ?? 'OBJECT_TYPE'];
-    const words = parts(node.defnames);
-    const last = words[words.length - 1] ?? '';
-    judge.open('create', 'ddl');
-    judge.object(kind, words.length > 1 ? (words[0] ?? null) : null, last, 'create');
-    // What an operator or aggregate made here would run is not worked out: until the catalog shows
-    // it, using it is `unknown`.
-    if (node.kind === 'OBJECT_OPERATOR') alteredCode(judge, 'operator', last);
-    if (node.kind === 'OBJECT_AGGREGATE') alteredCode(judge, 'function', last);
-  },
+  DefineStmt: define,
   CreateDomainStmt: (judge, node) => {
     createType(judge, 'a domain', parts(node.domainname).at(-1), node);
   },
@@ -158,17 +149,10 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     // Bounds are compared by the class that is named.
     if (option(node.params, 'subtype_opclass') !== null) alteredEverything(judge, 'a range type');
   },
-  CreateCastStmt: (judge) => {
-    judge.open('create', 'ddl');
-    alteredEverything(judge, 'a cast');
-  },
+  CreateCastStmt: createCast,
   CreateTransformStmt: one('create', 'ddl', 'other', 'create', (n) => n.lang),
   CreateConversionStmt: one('create', 'ddl', 'other', 'create', (n) => parts(n.conversion_name)),
-  CreateOpClassStmt: (judge, node) => {
-    judge.open('create', 'ddl');
-    judge.object('operator', null, parts(node.opclassname).at(-1) ?? '', 'create');
-    alteredEverything(judge, 'an operator class');
-  },
+  CreateOpClassStmt: createOperatorClass,
   CreateOpFamilyStmt: one('create', 'ddl', 'operator', 'create', (n) => parts(n.opfamilyname)),
   CreateStatsStmt: (judge, node) => {
     judge.open('create', 'ddl');
@@ -187,8 +171,11 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     if (node.subtype === 'V')
       for (const type of findTypes(judge, parts(node.typeName))) meetType(judge, type.oid, 'made');
     walk(judge, node.def);
-    if (JSON.stringify(node.def ?? null).includes('"FuncCall"'))
-      alteredEverything(judge, 'a domain');
+    alteredEverything(
+      judge,
+      'a domain',
+      runBy(judge, (inner) => walk(inner, node.def)),
+    );
   },
   AlterSeqStmt: (judge, node) => {
     const restarts = option(node.options, 'restart') !== null;
@@ -201,7 +188,7 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
       'alter',
     );
   },
-  AlterFunctionStmt: one('alter', 'ddl', 'function', 'alter', (n) => parts(n.func?.objname)),
+  AlterFunctionStmt: alterFunction,
   AlterEnumStmt: one('alter', 'ddl', 'type', 'alter', (n) => parts(n.typeName)),
   AlterTypeStmt: one('alter', 'ddl', 'type', 'alter', (n) => parts(n.typeName)),
   AlterCollationStmt: one('alter', 'ddl', 'collation', 'alter', (n) => parts(n.collname)),
@@ -217,7 +204,7 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     const name =
       node.relation?.relname ??
       (node.object === undefined ? undefined : nameParts(node.object).at(-1));
-    renamed(judge, node.objectType, name);
+    renamed(judge, node.objectType, node.object, name);
   },
   RenameStmt: (judge, node) => {
     const [, effect] = DROPS[node.renameType ?? 'OBJECT_TABLE'];
@@ -229,9 +216,8 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     moved(judge, node.relation, node.object, node.renameType);
     if (node.subname !== undefined && node.renameType === 'OBJECT_ROLE')
       judge.object('role', null, node.subname, 'alter');
-    renamed(judge, node.renameType, node.newname);
-    if (node.relation?.relname !== undefined)
-      renamed(judge, node.renameType, node.relation.relname);
+    renamed(judge, node.renameType, node.object, node.newname);
+    renamed(judge, node.renameType, node.object, node.relation?.relname);
   },
   AlterOwnerStmt: (judge, node) => {
     judge.open('alter', 'admin');
@@ -299,8 +285,9 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     judge.open('create', 'admin');
     about(judge, node.table, 'alter');
     judge.object('policy', null, node.policy_name ?? '', 'create');
-    if (node.table?.relname !== undefined)
-      altered(judge, node.table.schemaname ?? null, node.table.relname);
+    const effects = runBy(judge, (inner) => walk(inner, [node.qual, node.with_check]));
+    const { schemaname: schema = null, relname: name = '' } = node.table ?? {};
+    altered(judge, { schema, name }, always(effects), effects);
   },
   AlterPolicyStmt: (judge, node) => {
     judge.open('alter', 'admin');
@@ -370,7 +357,12 @@ export function kindOf(node: Node): readonly [kind: string, body: unknown] {
 }
 
 /** Statements whose rows and expressions may meet changed casts and operators. */
-const RUNS_CODE = /^(Select|Insert|Update|Delete|Merge|Copy|Call)Stmt$/;
+const RUNS_CODE = new Set(
+  `Select Insert Update Delete Merge Copy Call Execute Fetch Declare Create CreateTableAs
+  RefreshMatView Index AlterTable Reindex Cluster Vacuum`
+    .split(/\s+/)
+    .map((kind) => `${kind}Stmt`),
+);
 
 /** Judges one statement, wherever it stands: at the top, in a CTE, in a body, under EXPLAIN. */
 export function judgeStatement(judge: Judge, node: Node): void {
@@ -382,7 +374,7 @@ export function judgeStatement(judge: Judge, node: Node): void {
     return;
   }
   const before = judge.draft;
-  const own = judge.root.session.local.size > 0 && judge.scope === null && RUNS_CODE.test(kind);
+  const own = judge.root.session.local.size > 0 && judge.scope === null && RUNS_CODE.has(kind);
   const changed = own ? localNamed(judge, 'operator', ANYTHING) : null;
   if (changed !== null) absorb(judge, changed.on_read, []);
   // A sub-select reads for the statement that it stands in; a statement of a body has an effect of

@@ -47,6 +47,14 @@ function eventful(catalog: CatalogSnapshot): Set<string> {
 }
 const eventfulTypes = new WeakMap<CatalogSnapshot, Set<string>>();
 
+/** User code hangs on a type of this name, whichever one is meant. */
+export function isEventful(judge: Judge, names: readonly string[]): boolean {
+  const { catalog } = judge;
+  if (catalog === null) return true;
+  const named = catalog.types_named.get(names.at(-1) ?? '') ?? [];
+  return named.some(({ oid }) => madeOf(catalog, oid).length > 0);
+}
+
 function isBuiltin(oid: string): boolean {
   return Number(oid) < USER;
 }

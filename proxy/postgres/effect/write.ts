@@ -4,14 +4,20 @@
 // `unknown`.
 import type { ForeignKey, Relation, Trigger } from '../catalog/snapshot.ts';
 import { ParseFailure, parse } from '../parser.ts';
+import type { Lead, LocalObject, WriteEvent } from '../statement.ts';
 import { walk } from './expression.ts';
-import type { Judge } from './judge.ts';
-import { DEPARSED_PATH, findRelation } from './names.ts';
+import { absorb, type Judge } from './judge.ts';
+import {
+  DEPARSED_PATH,
+  findRelation,
+  isOwnTable,
+  isSystemSchema,
+  localNamed,
+  type RelationMeaning,
+} from './names.ts';
 import { descendants, foreign, label, loopback, readFindings, texts } from './relation.ts';
 import { absorbFunction, apart, expressionText, pathKey, remembered, takeIn } from './routine.ts';
 import { meetType } from './type.ts';
-
-export type WriteEvent = 'insert' | 'update' | 'delete' | 'truncate';
 
 /** How a change reaches a relation. */
 export interface Write {
@@ -24,6 +30,61 @@ export interface Write {
 }
 
 /**
+ * A change of rows of whatever a name turned out to mean, with all that it sets off. A system
+ * catalogue is an administrator's.
+ */
+export function writeMeaning(judge: Judge, meaning: RelationMeaning, write: Write): void {
+  const { relations, locals, schema, name } = meaning;
+  if (meaning.unclear !== null) judge.opaque(meaning.unclear);
+  if (meaning.system || isSystemSchema(schema))
+    judge.worsen(judge.draft, judge.planning ? 'read' : 'admin');
+  for (const relation of relations) writeRelation(judge, relation, write);
+  if (relations.length === 0) {
+    const columns = write.columns === null ? [] : [...write.columns];
+    judge.object('table', schema, name, write.event, { columns, via: write.via });
+  }
+  for (const local of locals)
+    if (!relations.some((relation) => isOf(local, relation))) setOff(judge, local, write);
+}
+
+function isOf({ schema }: LocalObject, relation: Relation): boolean {
+  return schema === null || schema === (relation.temporary ? 'pg_temp' : relation.schema);
+}
+
+/** What this session has hung on a relation, and the catalog may not show yet. */
+function setOff(judge: Judge, local: LocalObject, write: Write): void {
+  if (judge.planning) return;
+  for (const { on, effects, lead } of local.on_write) {
+    if (!on.includes(write.event)) continue;
+    absorb(judge, effects, [...write.via, `table ${local.name}`]);
+    if (lead !== null) leadOn(judge, lead, write);
+  }
+}
+
+function setOffBy(judge: Judge, relation: Relation, write: Write): void {
+  const local = localNamed(judge, 'relation', relation.name);
+  if (local !== null && isOf(local, relation)) setOff(judge, local, write);
+}
+
+function leadOn(judge: Judge, lead: Lead, write: Write): void {
+  const { open } = judge.root;
+  const event = lead.event ?? write.event;
+  const key = `l${lead.schema}.${lead.name} ${event}`;
+  if (open.has(key)) return;
+  judge.visit();
+  open.add(key);
+  const before = judge.draft;
+  const meaning = findRelation(judge, lead.schema, lead.name);
+  if (lead.event !== null) {
+    judge.open(event, isOwnTable(judge, meaning) ? 'session' : 'destructive').predicate = 'filter';
+  }
+  const via = [...write.via, lead.via];
+  writeMeaning(judge, meaning, { event, columns: null, via, only: false });
+  judge.draft = before;
+  open.delete(key);
+}
+
+/**
  * A change of a relation's rows, with all that it sets off. The object goes to the current effect.
  */
 export function writeRelation(judge: Judge, relation: Relation, write: Write): void {
@@ -31,6 +92,7 @@ export function writeRelation(judge: Judge, relation: Relation, write: Write): v
   judge.relation(relation, write.event, { columns, via: write.via });
   if (judge.planning) return;
   takeIn(judge, writeFindings(judge, relation, write), write.via);
+  setOffBy(judge, relation, write);
   if (relation.kind === 'v') {
     viewWrite(judge, relation, write);
     return;
@@ -44,6 +106,7 @@ export function writeRelation(judge: Judge, relation: Relation, write: Write): v
     ];
     judge.relation(child, write.event, { columns, via });
     takeIn(judge, writeFindings(judge, child, write), via);
+    setOffBy(judge, child, { ...write, via });
     if (child.kind === 'f') foreignWrite(judge, child, write);
     if (write.event === 'update' && relation.kind === 'p' && movesRows(relation, write)) {
       // A row that leaves its partition is deleted there and inserted elsewhere.
@@ -100,7 +163,8 @@ function triggersOnly(
   });
 }
 
-const EVENT_BIT: { readonly [E in WriteEvent]: number } = {
+/** Bits of pg_trigger.tgtype, and of the grammar's events. */
+export const EVENT_BIT: { readonly [E in WriteEvent]: number } = {
   insert: 4,
   delete: 8,
   update: 16,
@@ -201,7 +265,7 @@ function touches(relation: Relation, key: ForeignKey, write: Write): boolean {
 }
 
 /** Expressions that a new or changed row is put through. */
-function expressionsOf(
+export function expressionsOf(
   judge: Judge,
   relation: Relation,
   event: 'insert' | 'update' | 'delete',
@@ -285,10 +349,10 @@ function viewWrite(judge: Judge, view: Relation, write: Write): void {
   const base = baseOf(inner, view);
   if (base === null) return;
   // ONLY is said of the view; its own FROM says whether the base's children are meant.
-  writeRelation(judge, base.relation, { ...write, columns: null, via, only: base.only });
+  writeMeaning(judge, base.meaning, { ...write, columns: null, via, only: base.only });
 }
 
-function baseOf(judge: Judge, view: Relation): { relation: Relation; only: boolean } | null {
+function baseOf(judge: Judge, view: Relation): { meaning: RelationMeaning; only: boolean } | null {
   try {
     const statement = parse(view.definition ?? '').stmts?.[0]?.stmt;
     const from =
@@ -298,8 +362,7 @@ function baseOf(judge: Judge, view: Relation): { relation: Relation; only: boole
     const only = from?.length === 1 ? from[0] : undefined;
     if (only === undefined || !('RangeVar' in only)) return null;
     const { schemaname = null, relname = '', inh } = only.RangeVar;
-    const [relation] = findRelation(judge, schemaname, relname).relations;
-    return relation === undefined ? null : { relation, only: inh !== true };
+    return { meaning: findRelation(judge, schemaname, relname), only: inh !== true };
   } catch (error) {
     if (error instanceof ParseFailure) return null;
     throw error;

@@ -3,7 +3,7 @@
 // Invariant: the judgement is made before the statement runs, by the catalog as it was then.
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
-import { type Effect, type EffectClass, severity } from '../../../proxy/effect/effect.ts';
+import { type Effect, type EffectClass, severity, worst } from '../../../proxy/effect/effect.ts';
 import { openCatalog } from '../../../proxy/postgres/catalog.ts';
 import {
   analyze,
@@ -244,14 +244,17 @@ function disagreements(
     if (most?.rows_max != null && table.removed > most.rows_max)
       wrong.push(`more than ${most.rows_max} rows: ${told}`);
   }
-  const schema = change.catalogs.length > 0;
-  if (schema) atLeast('ddl', change.catalogs.join(', '));
+  // Statements sent before it change the catalogs too.
+  const most = worst(effects.map((effect) => effect.class));
+  if (change.catalogs.length > 0 && severity(most) < severity('ddl'))
+    wrong.push(`${most} is less than ddl: ${change.catalogs.join(', ')}`);
   for (const other of change.others) {
     if (/^(pg_authid|pg_auth_members|pg_db_role_setting|pg_replication_origin|slot)/.test(other))
       atLeast('admin', other);
     else if (other.startsWith('sequence') || other.startsWith('large object'))
       atLeast('write', other);
   }
+  if (tried.known === true && !parsed.complete) wrong.push('it is not understood');
   if (tried.read === true) {
     if (parsed.class !== 'read') wrong.push(`judged ${parsed.class}, and it is a plain read`);
     if (!isNothing(change)) wrong.push('meant to be a read, but it changed something');

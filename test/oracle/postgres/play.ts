@@ -118,8 +118,8 @@ export class Play {
   }
 
   async #query(step: Command): Promise<void> {
-    // \gdesc, and \bind's parameters, need messages of the extended protocol.
-    if (step.name === 'gdesc' || step.name.startsWith('bind')) return;
+    // What needs messages of the extended protocol is left out.
+    if (/^(gdesc|bind|parse|sendpipeline)/.test(step.name)) return;
     const ran = await this.#send(step.query);
     if (step.name === 'gexec') {
       for (const row of ran.rows) for (const cell of row) if (cell !== null) await this.#send(cell);

@@ -20,9 +20,11 @@ export interface Command {
 export type Step = Sent | Command;
 
 /** Commands that send what was typed before them. */
-const SENDS = /^(g|gx|gset|gexec|gdesc|crosstabview|watch|bind|bind_named)$/;
+const SENDS = /^(g|gx|gset|gexec|gdesc|crosstabview|watch|bind|bind_named|parse|sendpipeline)$/;
 
 const QUOTED = /'(?:[^']|'')*'|"(?:[^"]|"")*"/y;
+/** A backslash escapes nothing in these, whatever the setting. */
+const PLAIN = /(?:[uU]&|[bBxX])'(?:[^']|'')*'/y;
 const ESCAPED = /[eE]'(?:[^'\\]|''|\\[\s\S])*'/y;
 const DOLLAR = /\$(?:[A-Za-z_\x80-\uffff][A-Za-z0-9_\x80-\uffff]*)?\$/y;
 const LETTER = /[A-Za-z_\x80-\uffff]/;
@@ -113,6 +115,7 @@ export class Script {
     }
     const char = two[0] ?? '';
     if (char === '\\') return this.#backslash();
+    if (this.#keep(PLAIN)) return null;
     if (!this.standardStrings && char === "'") this.#typed += this.#oldString();
     else if (char === '$') this.#dollar();
     else if (this.#keep(ESCAPED) || this.#keep(QUOTED)) return null;

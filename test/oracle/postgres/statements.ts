@@ -11,6 +11,8 @@ export interface Tried {
   readonly prior?: readonly string[];
   /** It must be judged a read: tools and people send such things all day. */
   readonly read?: boolean;
+  /** It must be understood: applications do such things. */
+  readonly known?: boolean;
 }
 
 export interface Family {

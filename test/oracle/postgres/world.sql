@@ -147,4 +147,6 @@ CREATE VIEW elders AS SELECT * FROM elder;
 CREATE FUNCTION "json_scalar"(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.victims; RETURN $1; END $$;
 CREATE FUNCTION "json_value"(text, text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.victims; RETURN $1; END $$;
 CREATE FUNCTION "merge_action"() RETURNS text LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.victims; RETURN 'a'; END $$;
+CREATE VIEW catalogued AS SELECT oid, relname, reltuples FROM pg_class;
+CREATE FUNCTION listed_moods() RETURNS int LANGUAGE plpgsql AS $$ DECLARE found mood; n int; BEGIN SELECT m, 1 INTO found, n FROM moods; RETURN n; END $$;
 DELETE FROM victims; INSERT INTO victims VALUES (1),(2),(3);

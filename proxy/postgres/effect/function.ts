@@ -1,0 +1,105 @@
+// CREATE and ALTER FUNCTION, and DO: bodies of a user's own, when they are made and when they run at once.
+// Invariant: a function is remembered with what its body does, until the catalog shows it.
+import type { AlterFunctionStmt, CreateFunctionStmt, Node } from '@pgsql/types';
+import { option, optionText, runBy } from './ddl.ts';
+import { walk } from './expression.ts';
+import type { Judge } from './judge.ts';
+import { alteredCode, alteredEverything } from './local.ts';
+import { creationSchema, parts } from './names.ts';
+import { blockStatement, judgePlpgsql } from './plpgsql.ts';
+import { sqlBody } from './routine.ts';
+
+export function createFunction(judge: Judge, node: CreateFunctionStmt): void {
+  const names = parts(node.funcname);
+  const name = names[names.length - 1] ?? '';
+  const language = optionText(option(node.options, 'language')).toLowerCase() || 'sql';
+  const draft = judge.open('create', language === 'c' || language === 'internal' ? 'admin' : 'ddl');
+  const schema = names.length > 1 ? (names[0] ?? null) : creationSchema(judge);
+  judge.object('function', schema, name, 'create');
+  const body = optionText(option(node.options, 'as'));
+  const effects = runBy(judge, (inner) => {
+    for (const parameter of node.parameters ?? []) {
+      if ('FunctionParameter' in parameter) walk(inner, parameter.FunctionParameter.defexpr);
+    }
+    functionBody(inner, language, body, node, `function ${name}`);
+  });
+  judge.draft = draft;
+  // What was made before in this transaction may call it, and is remembered with what it did then.
+  if (node.replace === true && judge.root.session.local.size > 0) {
+    const changes = effects.filter((effect) => effect.class !== 'read');
+    alteredEverything(judge, `function ${name}`, changes);
+  }
+  alteredCode(judge, 'function', name, effects);
+}
+
+function functionBody(
+  judge: Judge,
+  language: string,
+  body: string,
+  node: CreateFunctionStmt,
+  what: string,
+): void {
+  if (node.sql_body !== undefined) walk(judge, node.sql_body);
+  else if (language === 'sql') sqlBody(judge, null, body);
+  else if (language === 'plpgsql') judgeLoose(judge, body, node, what);
+  else judge.opaque(`${what} is in language ${language}`);
+}
+
+/** The statement's own text is not at hand; a header with the same names and result will do. */
+function judgeLoose(judge: Judge, body: string, node: CreateFunctionStmt, what: string): void {
+  const names = (node.parameters ?? []).flatMap((p) =>
+    'FunctionParameter' in p && p.FunctionParameter.name !== undefined ? [p.FunctionParameter] : [],
+  );
+  const outputs = names.filter((p) => /OUT|TABLE/.test(p.mode ?? ''));
+  const inputs = names.filter((p) => !/^FUNC_PARAM_(OUT|TABLE)$/.test(p.mode ?? ''));
+  const quoted = (name: string | undefined) => `"${(name ?? '').replaceAll('"', '""')}"`;
+  const returned = parts(node.returnType?.names);
+  const last = returned[returned.length - 1] ?? 'void';
+  const special =
+    last === 'trigger' || last === 'event_trigger' || (last === 'void' && outputs.length === 0);
+  const set = node.returnType?.setof === true ? 'setof ' : '';
+  const table = outputs.map((p) => `${quoted(p.name)} record_of_someone`).join(', ');
+  const args = inputs.map((p) => `${quoted(p.name)} record_of_someone`).join(', ');
+  const result =
+    outputs.length > 0 && set !== '' ? `table(${table})` : special ? last : `${set}record`;
+  const declared = special
+    ? ''
+    : outputs.length > 0 && set === ''
+      ? [args, outs(outputs.map((p) => quoted(p.name)))].filter((t) => t !== '').join(', ')
+      : args;
+  const procedure = node.is_procedure === true;
+  const head = procedure
+    ? `create procedure f(${declared})`
+    : `create function f(${declared}) returns ${result}`;
+  judgePlpgsql(judge, `${head} language plpgsql as '${body.replaceAll("'", "''")}'`, what);
+}
+
+function outs(names: readonly string[]): string {
+  // Two outputs make the result a record, whatever their types.
+  const all = names.length === 1 ? [...names, '"another output"'] : names;
+  return all.map((name) => `out ${name} record_of_someone`).join(', ');
+}
+
+export function alterFunction(judge: Judge, node: AlterFunctionStmt): void {
+  const names = parts(node.func?.objname);
+  const name = names.at(-1) ?? '';
+  judge.open('alter', 'ddl');
+  judge.object('function', names.length > 1 ? (names[0] ?? null) : null, name, 'alter');
+  // By another search path, or with another's rights, its names may mean something else.
+  if (/"(set|security|support)"/.test(JSON.stringify(node.actions)))
+    alteredCode(judge, 'function', name);
+}
+
+/** DO: the block runs now. */
+export function doBlock(judge: Judge, args: readonly Node[] | undefined): void {
+  const language = optionText(option(args, 'language')).toLowerCase() || 'plpgsql';
+  judge.open('do', 'read');
+  judge.findings.own_transaction = true;
+  const body = optionText(option(args, 'as'));
+  if (language !== 'plpgsql') {
+    judge.opaque(`a DO block in language ${language}`);
+    return;
+  }
+  const inner = judge.inside({ via: [...judge.via, 'DO block'], body: true });
+  judgePlpgsql(inner, blockStatement(body), 'a DO block');
+}
