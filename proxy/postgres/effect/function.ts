@@ -1,4 +1,5 @@
-// CREATE and ALTER FUNCTION, and DO: bodies of a user's own, when they are made and when they run at once.
+// CREATE and ALTER FUNCTION, and DO: bodies of a user's own, when they are made and when they run
+// at once.
 // Invariant: a function is remembered with what its body does, until the catalog shows it.
 import type { AlterFunctionStmt, CreateFunctionStmt, Node } from '@pgsql/types';
 import { option, optionText, runBy } from './ddl.ts';

@@ -29,7 +29,7 @@ import { fireEventTriggers } from './event-trigger.ts';
 import { type BodyOf, type NodeKind, walk } from './expression.ts';
 import { alterFunction, createFunction, doBlock } from './function.ts';
 import { absorb, type Judge } from './judge.ts';
-import { ANYTHING, altered, alteredCode, alteredEverything, always } from './local.ts';
+import { ANYTHING, altered, alteredEverything, always } from './local.ts';
 import { maintainCluster, maintainReindex, maintainVacuum, refreshView } from './maintenance.ts';
 import { findTypes, localNamed, parts } from './names.ts';
 import {

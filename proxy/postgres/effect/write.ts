@@ -67,12 +67,15 @@ function setOffBy(judge: Judge, relation: Relation, write: Write): void {
 }
 
 function leadOn(judge: Judge, lead: Lead, write: Write): void {
-  const { open } = judge.root;
   const event = lead.event ?? write.event;
   const key = `l${lead.schema}.${lead.name} ${event}`;
-  if (open.has(key)) return;
+  const progress = (judge.root.progress ??= { open: new Set(), cut: new Set(), found: new Map() });
+  if (progress.open.has(key)) {
+    progress.cut.add(key);
+    return;
+  }
   judge.visit();
-  open.add(key);
+  progress.open.add(key);
   const before = judge.draft;
   const meaning = findRelation(judge, lead.schema, lead.name);
   if (lead.event !== null) {
@@ -81,7 +84,8 @@ function leadOn(judge: Judge, lead: Lead, write: Write): void {
   const via = [...write.via, lead.via];
   writeMeaning(judge, meaning, { event, columns: null, via, only: false });
   judge.draft = before;
-  open.delete(key);
+  progress.open.delete(key);
+  progress.cut.delete(key);
 }
 
 /**
