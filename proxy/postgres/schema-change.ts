@@ -13,6 +13,7 @@ const ROWS_ONLY = new Set([
   'lock',
   'emit',
   'notify',
+  'nextval',
   'setval',
 ]);
 

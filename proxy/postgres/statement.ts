@@ -120,6 +120,8 @@ export type SessionChange =
 export interface Statement {
   /** Of what is prepared or declared: the query itself, judged again when it is run. */
   readonly query?: Node;
+  /** Types that PREPARE gives its parameters. */
+  readonly types?: readonly Node[];
   /** This statement's own text, a slice of the message. */
   readonly text: string;
   /** The grammar's node name: `SelectStmt`, `DeleteStmt`, … */

@@ -233,7 +233,7 @@ describe('random statements', () => {
     t.diagnostic(
       `${count} statements: ${[...kinds].map(([kind, n]) => `${n} ${kind}`).join(', ')}`,
     );
-    assert.ok(kinds.size >= (count > 500 ? 15 : 5), [...kinds.keys()].join(' '));
+    assert.ok(kinds.size >= (count > 1000 ? 15 : 5), [...kinds.keys()].join(' '));
   });
 
   test('what is remembered is what would be judged', (t) => {

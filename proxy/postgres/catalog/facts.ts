@@ -18,7 +18,8 @@ const ORIGINAL = `(n.nspname in ${SYSTEM_SCHEMAS} and c.oid < ${USER} and not ex
 export const FACT_QUERIES = {
   server: `select current_setting('server_version_num')::int as version,
       current_database() as database,
-    current_setting('port') as port`,
+    current_setting('port') as port,
+    exists (select from pg_collation where not collisdeterministic) as folds`,
 
   schemas: `select oid::int8::text as oid, nspname as name from pg_namespace`,
 
@@ -47,7 +48,9 @@ export const FACT_QUERIES = {
     where ${ORIGINAL} and c.relkind in ('r', 'v')`,
 
   columns: `select a.attrelid::int8::text as relation, a.attnum::int as number, a.attname as name,
-      a.atttypid::int8::text as type, a.atttypmod::int as typmod, a.attnotnull as not_null,
+      a.atttypid::int8::text as type, a.atttypmod::int as typmod, a.attnotnull and not exists (
+        select from pg_constraint v where v.conrelid = a.attrelid and v.contype = 'n'
+          and v.conkey[1] = a.attnum and not v.convalidated) as not_null,
       a.attgenerated as generated, a.attidentity as identity, pg_get_expr(d.adbin,
       d.adrelid) as expression
     from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n
@@ -63,7 +66,9 @@ export const FACT_QUERIES = {
       t.typrelid::int8::text as relation,
       coalesce(nullif(t.typelem, 0), r.rngsubtype, m.rngtypid, 0)::int8::text as element,
       coalesce(r.rngsubopc, 0)::int8::text as class,
-      case when t.typdefaultbin is not null then pg_get_expr(t.typdefaultbin, 0) end as preset
+      case when t.typdefaultbin is not null then pg_get_expr(t.typdefaultbin, 0) end as preset,
+      case when t.typtype = 'e' then array(select e.enumlabel::text from pg_enum e
+        where e.enumtypid = t.oid) end as labels
     from pg_type t join pg_namespace n on n.oid = t.typnamespace
     left join pg_range r on r.rngtypid = t.oid left join pg_range m on m.rngmultitypid = t.oid
     where n.nspname !~ '^pg_toast'`,
@@ -221,6 +226,8 @@ export const PROBE = `select array[${[
   stamped('pg_policy'),
   stamped('pg_attrdef'),
   stamped('pg_type'),
+  stamped('pg_enum'),
+  stamped('pg_collation'),
   stamped('pg_operator'),
   stamped('pg_opclass'),
   stamped('pg_amop'),

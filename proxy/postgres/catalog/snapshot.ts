@@ -162,6 +162,8 @@ export interface Type {
   readonly class: string;
   /** Default of a domain. */
   readonly preset: string | null;
+  /** Values of an enum; null for any other type. */
+  readonly labels: readonly string[] | null;
   /** Check constraints of a domain. */
   readonly checks: { readonly name: string; readonly definition: string }[];
 }
@@ -221,6 +223,8 @@ export interface CatalogSnapshot {
   /** What depends on an object, by `pg_class 16385`. */
   readonly dependents: ReadonlyMap<string, readonly (Dependency & { readonly on_sub: number })[]>;
   readonly extensions: ReadonlyMap<string, string>;
+  /** There is a collation under which texts that differ may be equal. */
+  readonly folds: boolean;
   /** Foreign servers and the wrapper of each. */
   readonly servers: ReadonlyMap<string, string>;
   /** Views by the rule that makes them one. */
@@ -279,15 +283,9 @@ function relationsOf(facts: FactRows): Map<string, Relation> {
       parents: [],
     });
   }
-  for (const row of rows<Of<Column>>(facts, 'columns'))
-    relations.get(row.relation)?.columns.push(row);
-  for (const row of rows<Of<Trigger>>(facts, 'triggers'))
-    relations.get(row.relation)?.triggers.push(row);
-  for (const row of rows<Of<Rule>>(facts, 'rules')) relations.get(row.relation)?.rules.push(row);
-  for (const row of rows<Of<Index>>(facts, 'indexes'))
-    relations.get(row.relation)?.indexes.push(row);
-  for (const row of rows<Of<Policy>>(facts, 'policies'))
-    relations.get(row.relation)?.policies.push(row);
+  for (const part of ['columns', 'triggers', 'rules', 'indexes', 'policies'] as const)
+    for (const row of rows<Of<Column & Trigger & Rule & Index & Policy>>(facts, part))
+      relations.get(row.relation)?.[part].push(row);
   for (const row of rows<Of<{ expressions: string[] | null }>>(facts, 'statistics')) {
     relations.get(row.relation)?.statistics.push(...(row.expressions ?? []));
   }
@@ -338,9 +336,11 @@ function schemasByName(facts: FactRows): Map<string, string[]> {
 
 type RawDependency = Dependency & { on_class: string; on_oid: string; on_sub: number };
 
+type Server = Pick<CatalogSnapshot, 'database' | 'port' | 'folds'> & { version: number };
+
 /** Puts the rows of all fact queries together. */
 export function buildSnapshot(facts: FactRows, version: number): CatalogSnapshot {
-  const server = rows<{ version: number; database: string; port: string }>(facts, 'server')[0];
+  const server = rows<Server>(facts, 'server')[0];
   if (server === undefined) throw new Error('the catalog did not answer: no server row');
   const relations = relationsOf(facts);
   const routines = routinesOf(facts);
@@ -379,6 +379,7 @@ export function buildSnapshot(facts: FactRows, version: number): CatalogSnapshot
     extensions: new Map(
       rows<{ oid: string; name: string }>(facts, 'extensions').map((e) => [e.name, e.oid]),
     ),
+    folds: server.folds,
     servers: new Map(
       rows<{ name: string; wrapper: string }>(facts, 'servers').map((s) => [s.name, s.wrapper]),
     ),

@@ -149,6 +149,7 @@ function newJudge(root: Root, context: SessionContext, findings: Findings): Judg
     findings,
     planning: false,
     body: false,
+    times: 1,
     draft: {
       class: 'read',
       verb: 'select',

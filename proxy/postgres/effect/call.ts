@@ -18,6 +18,7 @@ import {
 } from './names.ts';
 import { absorbFunction, labelOf, routineFindings, takeIn } from './routine.ts';
 import { rangeVar, runText } from './sql-text.ts';
+import { callTimes } from './times.ts';
 import { meetType } from './type.ts';
 
 function isFlexible(args: readonly Node[], node: FuncCall): boolean {
@@ -35,7 +36,7 @@ export function callFunction(judge: Judge, node: FuncCall): void {
     const builtin = meaning.builtin;
     if (builtin !== null) {
       if (builtin.effect !== null && builtinRuns(judge, builtin.volatility)) {
-        applyBuiltin(judge, name, builtin.effect, args);
+        applyBuiltin(judge, name, builtin.effect, args, node);
       }
       return;
     }
@@ -53,9 +54,9 @@ export function callFunction(judge: Judge, node: FuncCall): void {
     meaning.builtin?.effect != null &&
     builtinRuns(judge, meaning.builtin.volatility)
   ) {
-    applyBuiltin(judge, name, meaning.builtin.effect, args);
+    applyBuiltin(judge, name, meaning.builtin.effect, args, node);
   }
-  for (const routine of reached.routines) callRoutine(judge, routine, args);
+  for (const routine of reached.routines) callRoutine(judge, routine, args, node);
   if (reached.routines.length === 0 && !reached.builtin && meaning.local === null)
     missing(judge, schema, name, args);
 }
@@ -96,18 +97,28 @@ function named(judge: Judge, routine: Routine): void {
 }
 
 /** A user's function runs. */
-export function callRoutine(judge: Judge, routine: Routine, args: readonly Node[]): void {
+export function callRoutine(
+  judge: Judge,
+  routine: Routine,
+  args: readonly Node[],
+  call?: FuncCall,
+): void {
   judge.object('function', routine.schema, routine.name, 'execute', { identity: routine.identity });
   if (judge.planning && routine.volatility === 'v' && routine.language !== 'sql') {
     named(judge, routine);
     return;
   }
   const before = judge.findings.effects.length;
-  runRoutine(judge, routine, args);
+  runRoutine(judge, routine, args, call);
   if (args.some(namesRow)) onceForEachRow(judge, before);
 }
 
-function runRoutine(judge: Judge, routine: Routine, args: readonly Node[]): void {
+function runRoutine(
+  judge: Judge,
+  routine: Routine,
+  args: readonly Node[],
+  call: FuncCall | undefined,
+): void {
   // An aggregate is its parts: all of them name the same internal function.
   if (routine.kind !== 'a' && (routine.language === 'c' || routine.language === 'internal')) {
     const effects = routineFindings(judge, routine);
@@ -119,7 +130,9 @@ function runRoutine(judge: Judge, routine: Routine, args: readonly Node[]): void
     meetType(judge, routine.result, 'made');
     return;
   }
-  takeIn(judge, routineFindings(judge, routine), [`function ${labelOf(routine)}`]);
+  // Planning may call what is not volatile, any number of times.
+  const times = routine.volatility === 'v' ? callTimes(judge, call) : null;
+  takeIn(judge, routineFindings(judge, routine), [`function ${labelOf(routine)}`], times);
   // Arguments and result are converted to their types, and a domain's checks run.
   for (const type of [...routine.arguments, routine.result]) meetType(judge, type, 'made');
 }
@@ -127,7 +140,8 @@ function runRoutine(judge: Judge, routine: Routine, args: readonly Node[]): void
 /** Called with what differs from row to row of a whole table, its changes add up to all rows. */
 function onceForEachRow(judge: Judge, from: number): void {
   const { scope } = judge;
-  if (scope === null || scope.where !== undefined || scope.sources.length === 0) return;
+  if (scope === null || scope.query?.whereClause !== undefined || scope.sources.length === 0)
+    return;
   for (const draft of judge.findings.effects.slice(from)) {
     if (draft.verb !== 'delete' && draft.verb !== 'update') continue;
     draft.scoped = false;
@@ -154,6 +168,7 @@ export function applyBuiltin(
   name: string,
   effect: BuiltinEffect,
   args: readonly Node[],
+  call?: FuncCall,
 ): void {
   if (effect.runs !== null) {
     runText(judge, name, effect.runs, args);
@@ -166,6 +181,8 @@ export function applyBuiltin(
   if (effect.class === 'read') return;
   judge.findings.needs_read_write ||= effect.class !== 'session';
   const draft = judge.aside(effect.verb, effect.class);
+  if (effect.verb === 'nextval') draft.rows_max = callTimes(judge, call);
+  if (effect.verb === 'notify') draft.rows_max = 0;
   const target = effect.argument < 0 ? null : argumentName(judge, args[effect.argument]);
   const before = judge.draft;
   judge.draft = draft;
@@ -175,7 +192,7 @@ export function applyBuiltin(
   else if (effect.kind === 'sequence') anySequence(judge, effect);
   else judge.object('function', 'pg_catalog', name, 'execute');
   judge.draft = before;
-  if (effect.verb === 'delete' || effect.verb === 'setval') draft.scoped = target !== null;
+  if (effect.verb === 'delete' || effect.kind === 'sequence') draft.scoped = target !== null;
 }
 
 /** Which one is computed: it may be any. */

@@ -15,12 +15,13 @@ import type { EffectClass } from '../../effect/effect.ts';
 import type { Relation } from '../catalog/snapshot.ts';
 import type { WriteEvent } from '../statement.ts';
 import { walk } from './expression.ts';
-import { type Draft, type Judge, predicateOf, type Source } from './judge.ts';
+import { type Draft, type Judge, multiplied, predicateOf, type Source } from './judge.ts';
 import { findRelation, isOwnTable, type RelationMeaning } from './names.ts';
 import { type Narrowing, narrowing, type Target } from './predicate.ts';
 import { columnNames } from './relation.ts';
 import { scoped } from './select.ts';
 import { judgeStatement } from './statements.ts';
+import { fromRows, rowsOf } from './times.ts';
 import { writeMeaning, writeRelation } from './write.ts';
 
 interface Changed {
@@ -62,7 +63,7 @@ function write(
   const { meaning } = changed;
   const before = judge.draft;
   judge.draft = draft;
-  writeMeaning(judge, meaning, { event, columns, via: [], only });
+  writeMeaning(judge, meaning, { event, columns, via: [], only, rows: draft.rows_max });
   if (event !== 'truncate') ownRows(judge, draft, meaning);
   judge.draft = before;
 }
@@ -80,13 +81,19 @@ function others(judge: Judge): readonly Source[] {
   return (judge.scope?.sources ?? []).filter((source) => !source.target);
 }
 
-function targetOf(judge: Judge, changed: Changed, from?: readonly Node[]): Target {
+function targetOf(
+  judge: Judge,
+  changed: Changed,
+  from: readonly Node[] | undefined,
+  only: boolean,
+): Target {
   return {
     alias: changed.alias,
     name: changed.meaning.name,
     relation: changed.relation,
     others: others(judge),
     from,
+    only,
   };
 }
 
@@ -111,6 +118,14 @@ function rest(judge: Judge, draft: Draft, ...nodes: readonly unknown[]): void {
   judge.draft = draft;
 }
 
+/** How the condition narrows the change, and how often it is made. */
+function narrowed(judge: Judge, draft: Draft, where: Node | undefined, target: Target): Narrowing {
+  const found = narrowing(judge, where, target);
+  const rows = multiplied(found.rows_max, judge.times);
+  predicateOf(draft, found.predicate, found.scoped, rows);
+  return found;
+}
+
 export function deleteStatement(judge: Judge, node: DeleteStmt): void {
   const changed = target(judge, node.relation);
   const draft = begin(judge, 'delete', 'destructive');
@@ -118,9 +133,9 @@ export function deleteStatement(judge: Judge, node: DeleteStmt): void {
     judge.draft = draft;
     addTarget(judge, changed);
     rest(judge, draft, node.usingClause, node.whereClause, node.returningClause);
-    const found = narrowing(judge, node.whereClause, targetOf(judge, changed, usedBy(node)));
-    predicateOf(draft, found.predicate, found.scoped, found.rows_max);
-    write(judge, draft, changed, 'delete', null, node.relation?.inh !== true);
+    const only = node.relation?.inh !== true;
+    narrowed(judge, draft, node.whereClause, targetOf(judge, changed, usedBy(node), only));
+    write(judge, draft, changed, 'delete', null, only);
   });
 }
 
@@ -146,25 +161,12 @@ export function updateStatement(judge: Judge, node: UpdateStmt): void {
     judge.draft = draft;
     addTarget(judge, changed);
     rest(judge, draft, node.fromClause, node.targetList, node.whereClause, node.returningClause);
-    const found = narrowing(judge, node.whereClause, targetOf(judge, changed, usedBy(node)));
-    predicateOf(draft, found.predicate, found.scoped, found.rows_max);
+    const only = node.relation?.inh !== true;
+    const target = targetOf(judge, changed, usedBy(node), only);
+    const found = narrowed(judge, draft, node.whereClause, target);
     if (!judge.planning) judge.worsen(draft, updateClass(found));
-    write(
-      judge,
-      draft,
-      changed,
-      'update',
-      setColumns(node.targetList),
-      node.relation?.inh !== true,
-    );
+    write(judge, draft, changed, 'update', setColumns(node.targetList), only);
   });
-}
-
-function literalRows(select: SelectStmt | undefined): number | null {
-  if (select === undefined) return 1;
-  if (select.valuesLists !== undefined) return select.valuesLists.length;
-  const plain = select.fromClause === undefined && (select.op ?? 'SETOP_NONE') === 'SETOP_NONE';
-  return plain && !JSON.stringify(select.targetList ?? []).includes('"FuncCall"') ? 1 : null;
 }
 
 /** Rows that come from a whole table, with nothing to narrow them. */
@@ -194,12 +196,14 @@ export function insertStatement(judge: Judge, node: InsertStmt): void {
       : undefined;
   scoped(judge, node.withClause, () => {
     judge.draft = draft;
+    if (judge.scope !== null) judge.scope.feeds = source;
     rest(judge, draft, node.selectStmt);
+    const rows = source === undefined ? 1 : rowsOf(judge, source);
+    draft.rows_max = multiplied(rows, judge.times);
     addTarget(judge, changed);
     rest(judge, draft, node.onConflictClause, node.returningClause, node.cols);
-    draft.rows_max = literalRows(source);
     const conflict = node.onConflictClause?.action === 'ONCONFLICT_UPDATE';
-    if (conflict && fedByWholeTable(judge, source) && !judge.planning) {
+    if (conflict && rows === null && fedByWholeTable(judge, source) && !judge.planning) {
       judge.worsen(draft, 'destructive');
       predicateOf(draft, 'none', false, null);
     }
@@ -218,14 +222,12 @@ export function mergeStatement(judge: Judge, node: MergeStmt): void {
     const source = node.sourceRelation;
     addTarget(judge, changed);
     rest(judge, draft, node.joinCondition, node.returningClause);
-    const found = narrowing(
-      judge,
-      node.joinCondition,
-      targetOf(judge, changed, source === undefined ? [] : [source]),
-    );
+    const from = source === undefined ? [] : [source];
+    const found = narrowing(judge, node.joinCondition, targetOf(judge, changed, from, false));
     const whole =
       source !== undefined && 'RangeVar' in source && !isLiteralSource(judge, source.RangeVar);
-    predicateOf(draft, found.predicate, found.scoped || (found.joined && !whole), null);
+    const rows = multiplied(mergedRows(judge, node, found, from), judge.times);
+    predicateOf(draft, found.predicate, found.scoped || (found.joined && !whole), rows);
     for (const clause of node.mergeWhenClauses ?? []) {
       if (!('MergeWhenClause' in clause)) continue;
       const when = clause.MergeWhenClause;
@@ -242,6 +244,22 @@ export function mergeStatement(judge: Judge, node: MergeStmt): void {
       );
     }
   });
+}
+
+/** Each row of the source meets rows of the target, or becomes one. */
+function mergedRows(
+  judge: Judge,
+  node: MergeStmt,
+  found: Narrowing,
+  from: readonly Node[],
+): number | null {
+  const orphans = node.mergeWhenClauses?.some(
+    (clause) =>
+      'MergeWhenClause' in clause &&
+      clause.MergeWhenClause.matchKind === 'MERGE_WHEN_NOT_MATCHED_BY_SOURCE',
+  );
+  const rows = orphans === true ? null : fromRows(judge, from);
+  return rows === null || found.rows_max === null ? null : Math.max(rows, found.rows_max);
 }
 
 /** A CTE of literals as the source of a MERGE. */
@@ -310,6 +328,7 @@ function truncateReferring(
       columns: null,
       via: [`foreign key ${key.name} on truncate cascade`],
       only: false,
+      rows: null,
     });
     truncateReferring(judge, draft, child, reached);
   }

@@ -101,6 +101,7 @@ export function doBlock(judge: Judge, args: readonly Node[] | undefined): void {
     judge.opaque(`a DO block in language ${language}`);
     return;
   }
-  const inner = judge.inside({ via: [...judge.via, 'DO block'], body: true });
+  const { times } = judge;
+  const inner = judge.inside({ via: [...judge.via, 'DO block'], body: true, times });
   judgePlpgsql(inner, blockStatement(body), 'a DO block');
 }

@@ -3,7 +3,7 @@
 // Invariant: effects only ever get worse; a budget that runs out ends as `unknown`, not as fewer
 // effects.
 
-import type { Node } from '@pgsql/types';
+import type { Node, SelectStmt } from '@pgsql/types';
 import {
   type Access,
   type Effect,
@@ -30,12 +30,21 @@ export interface Source {
   readonly target: boolean;
 }
 
+/** A query of a WITH clause. */
+export interface Cte {
+  readonly query: Node | undefined;
+  /** The most rows that it gives, the same whenever it is read; null: any number. */
+  readonly rows: number | null;
+}
+
 export interface Scope {
   readonly parent: Scope | null;
-  readonly ctes: Set<string>;
+  readonly ctes: Map<string, Cte>;
   readonly sources: Source[];
-  /** Condition of the query, where one that names a column's only value is looked for. */
-  where?: Node | undefined;
+  /** The query that it is of. */
+  query?: SelectStmt;
+  /** Of an INSERT: the query that its rows come from. */
+  feeds?: SelectStmt | undefined;
 }
 
 /** What one statement (or one function body) has been found to do. */
@@ -47,6 +56,8 @@ export interface Findings {
   needs_read_write: boolean;
   own_transaction: boolean;
   highest_parameter: number;
+  /** Parameters that a bound on rows rests on: with some types it would not hold. */
+  compared: Set<number> | null;
 }
 
 export function noFindings(): Findings {
@@ -57,6 +68,7 @@ export function noFindings(): Findings {
     needs_read_write: false,
     own_transaction: false,
     highest_parameter: 0,
+    compared: null,
   };
 }
 
@@ -86,6 +98,8 @@ export interface Progress {
   readonly found: Map<string, { readonly findings: Findings; readonly cut: ReadonlySet<string> }>;
 }
 
+const NO_VARIABLES: ReadonlyMap<string, readonly string[]> = new Map();
+
 export class Budget extends Error {}
 
 export interface Frame {
@@ -96,6 +110,7 @@ export interface Frame {
   readonly draft?: Draft;
   readonly planning?: boolean;
   readonly body?: boolean;
+  readonly times?: number | null;
 }
 
 const NO_CONSTANTS: Candidates = new Map();
@@ -112,10 +127,14 @@ export class Judge {
   readonly planning: boolean;
   /** Inside a function, view or trigger: parameters are its own. */
   readonly body: boolean;
+  /** How often a statement here runs, at most, each time that its findings apply; null: any. */
+  times: number | null;
   draft: Draft;
   scope: Scope | null = null;
   /** Variables of the PL/pgSQL body at hand that hold constants. */
   constants: Candidates = NO_CONSTANTS;
+  /** Variables and parameters of the body at hand, with the types that each may have. */
+  variables: ReadonlyMap<string, readonly string[]> = NO_VARIABLES;
   /** What fired the trigger function at hand: TG_OP. */
   operation: string | null = null;
 
@@ -128,15 +147,19 @@ export class Judge {
     this.planning = frame.planning;
     this.body = frame.body;
     this.draft = frame.draft;
+    this.times = frame.times;
   }
 
   get catalog(): CatalogSnapshot | null {
     return this.root.catalog;
   }
 
-  /** A judge of something inside: a body with its own path, a view's text, a planned statement. */
+  /**
+   * A judge of something inside: a body with its own path, a view's text, a planned statement. How
+   * often that runs is not known unless it is said.
+   */
   inside(frame: Frame): Judge {
-    return new Judge(this.root, {
+    const made = new Judge(this.root, {
       path: this.path,
       runtime: this.runtime,
       via: this.via,
@@ -144,8 +167,11 @@ export class Judge {
       draft: this.draft,
       planning: this.planning,
       body: this.body,
+      times: null,
       ...frame,
     });
+    made.variables = this.variables;
+    return made;
   }
 
   /** Counts a syntax node, or as much work. */
@@ -294,10 +320,22 @@ export function objectKind(relation: Relation): ObjectKind {
   return KINDS[relation.kind];
 }
 
+/** So many rows, so many times; null is any number. */
+export function multiplied(rows: number | null, times: number | null): number | null {
+  if (rows === 0 || times === 0) return 0;
+  return rows === null || times === null ? null : rows * times;
+}
+
 /**
- * Adds what something reached (a body, a view, a stored statement) does to the one that reaches it.
+ * Adds what something reached (a body, a view, a stored statement) does to the one that reaches it,
+ * at most so many times.
  */
-export function absorb(judge: Judge, effects: readonly Effect[], via: readonly string[]): void {
+export function absorb(
+  judge: Judge,
+  effects: readonly Effect[],
+  via: readonly string[],
+  times: number | null = null,
+): void {
   const prefix = [...judge.via, ...via];
   for (const effect of effects) {
     judge.visit(effect.objects.length * NODES_AN_OBJECT);
@@ -309,17 +347,20 @@ export function absorb(judge: Judge, effects: readonly Effect[], via: readonly s
       for (const object of objects) addObject(judge.draft, object);
       continue;
     }
-    const same = judge.findings.effects.some(
+    const rows = multiplied(effect.rows_max, times);
+    const same = judge.findings.effects.find(
       (known) =>
+        known !== judge.draft &&
         known.class === effect.class &&
         known.verb === effect.verb &&
         known.opaque === effect.opaque &&
         known.scoped === effect.scoped &&
+        known.predicate === effect.predicate &&
         known.objects.length === objects.length &&
         known.objects.every((object, index) => sameObject(object, objects[index])),
     );
-    if (same) continue;
-    judge.add({ ...effect, objects, rows_max: null });
+    if (same === undefined) judge.add({ ...effect, objects, rows_max: rows });
+    else same.rows_max = same.rows_max === null || rows === null ? null : same.rows_max + rows;
   }
 }
 

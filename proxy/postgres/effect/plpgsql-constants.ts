@@ -116,6 +116,24 @@ export function constantVariables(tree: unknown): Candidates {
   return found;
 }
 
+/** Variables that the body declares, with their types, besides those that it is given. */
+export function declaredVariables(
+  tree: unknown,
+  given: ReadonlyMap<string, readonly string[]>,
+): ReadonlyMap<string, readonly string[]> {
+  const found = new Map(given);
+  for (const datum of bodyOf(tree)?.datums ?? []) {
+    const [variable] = isTree(datum) ? Object.values(datum) : [];
+    if (!isTree(variable) || typeof variable.refname !== 'string') continue;
+    const type = isTree(variable.datatype) ? variable.datatype.PLpgSQL_type : undefined;
+    const name = isTree(type) ? String(type.typname ?? 'record') : 'record';
+    // OLD and NEW are rows of the trigger's table.
+    if (variable.lineno === undefined && /^(old|new)$/.test(variable.refname)) continue;
+    found.set(variable.refname, [...(found.get(variable.refname) ?? []), name]);
+  }
+  return found;
+}
+
 /**
  * Whether the body may write to TG_OP, which it is allowed to, or has another variable of that
  * name.

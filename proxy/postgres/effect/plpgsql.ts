@@ -10,6 +10,7 @@ import { findRelation, findTypes } from './names.ts';
 import {
   type Candidates,
   constantVariables,
+  declaredVariables,
   expressionNode,
   writesOperation,
 } from './plpgsql-constants.ts';
@@ -35,6 +36,16 @@ const KNOWN = new Set(
     .map((name) => `PLpgSQL_${name}`),
 );
 
+/**
+ * Loops, and variables: a default is computed whenever its block begins, a cursor's query whenever
+ * it is opened.
+ */
+const REPEATED = new Set(
+  `stmt_loop stmt_while stmt_fori stmt_fors stmt_forc stmt_foreach_a stmt_dynfors var`
+    .split(' ')
+    .map((name) => `PLpgSQL_${name}`),
+);
+
 /** Fields that hold the text to run, of the statements that run text. */
 const DYNAMIC: { readonly [kind: string]: string } = {
   PLpgSQL_stmt_dynexecute: 'query',
@@ -56,6 +67,7 @@ export function judgePlpgsql(judge: Judge, definition: string, what: string): vo
     return;
   }
   judge.constants = body.whole ? constantVariables(body.tree) : new Map();
+  judge.variables = declaredVariables(body.tree, judge.variables);
   if (judge.operation !== null && (!body.whole || writesOperation(body.tree)))
     judge.operation = null;
   descend(judge, body.tree, what);
@@ -103,7 +115,13 @@ function descend(judge: Judge, value: unknown, what: string): void {
     if (!KNOWN.has(key)) judge.opaque(`${key} in ${what} is not understood`);
     else if (key === 'PLpgSQL_expr') judgeExpression(judge, child, what);
     else if (key === 'PLpgSQL_type') noteType(judge, child);
-    else judgeNode(judge, key, child, what);
+    else if (!REPEATED.has(key)) judgeNode(judge, key, child, what);
+    else {
+      const { times } = judge;
+      judge.times = null;
+      judgeNode(judge, key, child, what);
+      judge.times = times;
+    }
   }
 }
 
@@ -188,10 +206,14 @@ function runText(judge: Judge, expression: string, what: string): void {
   }
   walk(judge, node);
   const texts = shadowed(judge, node) ? [null] : possibleTexts(node, judge.constants);
+  // In such a text, `$1` is what USING gives, of whatever type.
+  const { variables } = judge;
+  judge.variables = new Map([...variables].filter(([name]) => !name.startsWith('$')));
   for (const text of texts) {
     if (text === null) judge.opaque(`dynamic SQL in ${what}`);
     else statementsText(judge, text);
   }
+  judge.variables = variables;
 }
 
 /** Every text that the expression may give; null among them when one is not known. */

@@ -2,11 +2,12 @@
 // Invariant: a condition is selective only when some row of the table is sure to be told from
 // another by equality; what is not sure counts as no narrowing at all.
 import type { A_Expr, Node, SelectStmt } from '@pgsql/types';
-import type { Predicate } from '../../effect/effect.ts';
-import type { Relation } from '../catalog/snapshot.ts';
+import type { Type } from '../catalog/snapshot.ts';
+import { type Bound, Bounds, type Narrowing, narrowingOf, plain } from './bound.ts';
 import { constant } from './fold.ts';
 import type { Judge } from './judge.ts';
-import { findOperators, findRelation, parts } from './names.ts';
+import { findOperators, findRelation, findTypes, parts } from './names.ts';
+import { baseType, isExact } from './operand.ts';
 import {
   makesRows,
   queriesIn,
@@ -15,38 +16,10 @@ import {
   SYSTEM_COLUMNS,
   type Target,
 } from './reference.ts';
+import { rowsOf, sameRows } from './times.ts';
 
+export type { Narrowing } from './bound.ts';
 export type { Target } from './reference.ts';
-
-export interface Narrowing {
-  readonly predicate: Predicate;
-  readonly scoped: boolean;
-  readonly rows_max: number | null;
-  /** Narrowed by a join alone. */
-  readonly joined: boolean;
-}
-
-/**
- * `all`: true for every row. `none`: true for no row. `open`: may be true for all. `key`: equality
- * on a column.
- * `join`: equality with another relation's column.
- */
-type Reach = 'all' | 'none' | 'open' | 'key' | 'join';
-
-interface Bound {
-  readonly reach: Reach;
-  /** Column → how many values it is bound to; null: bound, but to an unknown number. */
-  readonly columns: ReadonlyMap<string, number | null>;
-  /** A value that a boolean column could have: two of them may cover every row. */
-  readonly boolish: boolean;
-}
-
-const NO_COLUMNS: ReadonlyMap<string, number | null> = new Map<string, number | null>();
-const bound = (reach: Reach, columns = NO_COLUMNS, boolish = false): Bound => ({
-  reach,
-  columns,
-  boolish,
-});
 
 function isBoolish(node: Node): boolean {
   const value = constant(node);
@@ -62,189 +35,104 @@ export function narrowing(judge: Judge, where: Node | undefined, target: Target)
     return { predicate: 'none', scoped: false, rows_max: null, joined: false };
   if ('CurrentOfExpr' in where)
     return { predicate: 'key', scoped: true, rows_max: 1, joined: false };
-  const found = new Conditions(judge, target).reach(where);
-  switch (found.reach) {
-    case 'all':
-      return { predicate: 'tautology', scoped: false, rows_max: null, joined: false };
-    case 'open':
-      return { predicate: 'filter', scoped: false, rows_max: null, joined: false };
-    case 'none':
-      return { predicate: 'filter', scoped: true, rows_max: 0, joined: false };
-    case 'join':
-      return { predicate: 'filter', scoped: false, rows_max: null, joined: true };
-    case 'key': {
-      const rows = uniqueRows(target.relation, found.columns);
-      return {
-        predicate: rows === null ? 'filter' : 'key',
-        scoped: true,
-        rows_max: rows,
-        joined: false,
-      };
-    }
-  }
-}
-
-/** The most rows that a unique index lets these bindings reach. */
-function uniqueRows(
-  relation: Relation | null,
-  columns: ReadonlyMap<string, number | null>,
-): number | null {
-  if (columns.has('ctid')) return columns.get('ctid') ?? null;
-  if (relation === null || (relation.children.length > 0 && relation.kind !== 'p')) return null;
-  let best: number | null = null;
-  for (const index of relation.indexes) {
-    if (!index.is_unique || !index.immediate || !index.valid || index.computed) continue;
-    let rows: number | null = 1;
-    for (let key = 0; key < index.keys; key++) {
-      const number = index.columns[key];
-      const name = relation.columns.find((column) => column.number === number)?.name;
-      const values: number | null | undefined = name === undefined ? undefined : columns.get(name);
-      rows = values == null || rows === null ? null : rows * values;
-    }
-    if (rows !== null && (best === null || rows < best)) best = rows;
-  }
-  return best;
+  return narrowingOf(new Conditions(judge, target).reach(where));
 }
 
 class Conditions {
   readonly #judge: Judge;
   readonly #target: Target;
   readonly #names: References;
+  readonly #bounds: Bounds;
   /** A function stands in the FROM list. */
   #series: boolean | null = null;
   constructor(judge: Judge, target: Target) {
     this.#judge = judge;
     this.#target = target;
     this.#names = new References(judge, target);
+    this.#bounds = new Bounds(judge, target, this.#names);
   }
 
   reach(node: Node): Bound {
     const value = constant(node);
     if (value !== null) {
       this.#judge.root.literal = true;
-      if (value.kind === 'boolean') return bound(value.value ? 'all' : 'none');
-      return bound(value.kind === 'null' ? 'none' : 'open');
+      if (value.kind === 'boolean') return plain(value.value ? 'all' : 'none');
+      return plain(value.kind === 'null' ? 'none' : 'open');
     }
     if ('BoolExpr' in node) {
       const args = node.BoolExpr.args ?? [];
-      if (node.BoolExpr.boolop === 'AND_EXPR') return this.#and(args);
-      if (node.BoolExpr.boolop === 'OR_EXPR') return this.#or(args);
-      return this.#not(args[0]);
+      const { boolop } = node.BoolExpr;
+      if (boolop === 'NOT_EXPR') return this.#not(args[0]);
+      const all = args.map((arg) => this.reach(arg));
+      return boolop === 'AND_EXPR' ? this.#bounds.and(all) : this.#bounds.or(all);
     }
     if ('A_Expr' in node) return this.#expression(node.A_Expr);
     if ('NullTest' in node)
       return this.#nullTest(node.NullTest.arg, node.NullTest.nulltesttype === 'IS_NULL');
     if ('BooleanTest' in node) {
       const { arg, booltesttype } = node.BooleanTest;
-      if (arg === undefined) return bound('open');
+      if (arg === undefined) return plain('open');
       if (booltesttype === 'IS_TRUE') return this.reach(arg);
-      return booltesttype === 'IS_FALSE' ? this.#not(arg) : bound('open');
+      return booltesttype === 'IS_FALSE' ? this.#not(arg) : plain('open');
     }
     if ('SubLink' in node) {
       const { subLinkType, testexpr, subselect, operName } = node.SubLink;
-      if (subLinkType !== 'ANY_SUBLINK') return bound('open');
+      if (subLinkType !== 'ANY_SUBLINK') return plain('open');
       const operator = parts(operName);
-      if (operator.length > 0 && operator[operator.length - 1] !== '=') return bound('open');
+      if (operator.length > 0 && operator[operator.length - 1] !== '=') return plain('open');
       return this.#in(testexpr, subselect);
     }
     // A boolean column by itself is equality with true.
     const column = this.#names.column(node);
-    return column === null ? bound('open') : bound('key', new Map([[column, null]]), true);
+    return column === null ? plain('open') : this.#key(column, 1, { boolish: true });
   }
 
-  #and(args: readonly Node[]): Bound {
-    const all = args.map((arg) => this.reach(arg));
-    if (all.some((b) => b.reach === 'none')) return bound('none');
-    const columns = new Map<string, number | null>();
-    for (const b of all) {
-      if (b.reach !== 'key') continue;
-      for (const [name, count] of b.columns) {
-        const known = columns.get(name);
-        columns.set(name, known == null ? count : count === null ? known : Math.min(known, count));
-      }
-    }
-    if (columns.size > 0) return bound('key', columns);
-    if (all.some((b) => b.reach === 'join')) return bound('join');
-    return bound(all.every((b) => b.reach === 'all') ? 'all' : 'open');
-  }
-
-  #or(args: readonly Node[]): Bound {
-    const all = args.map((arg) => this.reach(arg)).filter((b) => b.reach !== 'none');
-    if (all.length === 0) return bound('none');
-    if (all.some((b) => b.reach === 'all')) return bound('all');
-    if (all.length === 1 && all[0] !== undefined) return all[0];
-    if (all.some((b) => b.reach !== 'key')) return bound('open');
-    const [first] = all;
-    const name =
-      first === undefined || first.columns.size !== 1 ? undefined : [...first.columns.keys()][0];
-    if (name !== undefined && all.every((b) => b.columns.size === 1 && b.columns.has(name))) {
-      const boolish = all.some((b) => b.boolish);
-      return this.#several(
-        name,
-        all.map((b) => b.columns.get(name) ?? null),
-        boolish,
-      );
-    }
-    // Arms on several columns: each narrows, unless a two-valued column lets everything through.
-    const two = (b: Bound) =>
-      [...b.columns.keys()].some((column) => this.#isBoolean(column, b.boolish));
-    if (all.some(two)) return bound('open');
-    return bound('key');
-  }
-
-  /** One column equal to any of several values. */
-  #several(name: string, counts: readonly (number | null)[], boolish: boolean): Bound {
-    if (this.#isBoolean(name, boolish) && counts.length > 1) return bound('open');
-    const known = counts.every((count) => count !== null);
-    const total = counts.reduce<number>((sum, count) => sum + (count ?? 0), 0);
-    return bound('key', new Map([[name, known ? total : null]]));
+  /** A column equal to so many values. */
+  #key(
+    column: string,
+    values: number | null,
+    more?: { readonly exact?: boolean; readonly boolish?: boolean; readonly fed?: boolean },
+  ): Bound {
+    const { exact = true } = more ?? {};
+    return this.#bounds.key(new Map([[column, { values, exact }]]), more);
   }
 
   #not(arg: Node | undefined): Bound {
-    if (arg === undefined) return bound('open');
+    if (arg === undefined) return plain('open');
     const inner = this.reach(arg);
     // `NOT active` is equality with false; NOT of any other equality is an inequality.
     if (inner.reach === 'key' && this.#names.column(arg) !== null) return inner;
-    if (inner.reach === 'all') return bound('none');
-    return bound('none' === inner.reach && !this.#mayBeNull(arg) ? 'all' : 'open');
+    if (inner.reach === 'all') return plain('none');
+    return plain('none' === inner.reach && !this.#mayBeNull(arg) ? 'all' : 'open');
   }
 
   #mayBeNull(node: Node): boolean {
     return constant(node)?.kind !== 'boolean';
   }
 
-  #isBoolean(name: string, boolish: boolean): boolean {
-    const column = this.#names.columnFact(name);
-    if (column === null) {
-      this.#judge.root.literal = true;
-      return boolish;
-    }
-    return this.#judge.catalog?.types.get(column.type)?.name === 'bool';
-  }
-
+  /** `IS NULL` of what is never null. */
   #nullTest(arg: Node | undefined, isNull: boolean): Bound {
     const name = arg === undefined ? null : this.#names.column(arg);
-    if (name === null) return bound('open');
-    const certain = SYSTEM_COLUMNS.has(name) || this.#names.columnFact(name)?.not_null === true;
-    if (!certain) return bound('open');
-    return bound(isNull ? 'none' : 'all');
+    if (name === null || (!SYSTEM_COLUMNS.has(name) && !this.#names.isNotNull(name)))
+      return plain('open');
+    return plain(isNull ? 'none' : 'all');
   }
 
   #expression(node: A_Expr): Bound {
     const names = parts(node.name);
     const name = names[names.length - 1] ?? '';
-    const plain = names.length === 1 || names[0] === 'pg_catalog';
-    if (!plain || this.#redefined(name)) return bound('open');
+    const known = names.length === 1 || names[0] === 'pg_catalog';
+    if (!known || this.#redefined(name)) return plain('open');
     switch (node.kind) {
       case 'AEXPR_OP':
-        return name === '=' ? this.#equality(node.lexpr, node.rexpr) : bound('open');
+        return name === '=' ? this.#equality(node.lexpr, node.rexpr) : plain('open');
       case 'AEXPR_NOT_DISTINCT':
-        return this.#equality(node.lexpr, node.rexpr);
+        return this.#notDistinct(node.lexpr, node.rexpr);
       case 'AEXPR_OP_ANY':
       case 'AEXPR_IN':
-        return name === '=' ? this.#in(node.lexpr, node.rexpr) : bound('open');
+        return name === '=' ? this.#in(node.lexpr, node.rexpr) : plain('open');
       default:
-        return bound('open');
+        return plain('open');
     }
   }
 
@@ -256,41 +144,55 @@ class Conditions {
     );
   }
 
+  /** NULLs are alike here, and a unique index may hold many of them. */
+  #notDistinct(left: Node | undefined, right: Node | undefined): Bound {
+    const [a, b] = [left, right].map((side) => (side === undefined ? null : constant(side)));
+    if (a?.kind === 'null') return this.#nullTest(right, true);
+    if (b?.kind === 'null') return this.#nullTest(left, true);
+    const found = this.#equality(left, right);
+    const [name] = found.columns.keys();
+    const certain = a != null || b != null || (name !== undefined && this.#names.isNotNull(name));
+    if (found.reach !== 'key' || certain || name === undefined) return found;
+    return this.#key(name, 1, { ...found, exact: false });
+  }
+
   #equality(left: Node | undefined, right: Node | undefined): Bound {
-    if (left === undefined || right === undefined) return bound('open');
+    if (left === undefined || right === undefined) return plain('open');
     if ('RowExpr' in left && 'RowExpr' in right)
       return this.#rows(left.RowExpr.args ?? [], right.RowExpr.args ?? []);
     const a = this.#names.column(left);
     const b = this.#names.column(right);
-    if (a !== null && b !== null) {
-      const certain = a === b && this.#names.columnFact(a)?.not_null === true;
-      return bound(certain ? 'all' : 'open');
-    }
-    if (a !== null) return this.#with(a, right);
-    return b === null ? bound('open') : this.#with(b, left);
+    if (a !== null && b !== null)
+      return plain(a === b && this.#names.isNotNull(a) ? 'all' : 'open');
+    if (a !== null) return this.#with(a, left, right);
+    return b === null ? plain('open') : this.#with(b, right, left);
+  }
+
+  /** Whether a unique index on the column holds for its comparison with the other side. */
+  #isExact(column: string, side: Node, other: Node): boolean {
+    return (
+      this.#names.isPlain(side) &&
+      isExact(this.#judge, this.#names.columnFact(column), other, this.#target.from)
+    );
   }
 
   #rows(left: readonly Node[], right: readonly Node[]): Bound {
     const pairs = left.map((node, index) => this.#equality(node, right[index]));
-    const columns = new Map<string, number | null>();
-    for (const pair of pairs)
-      if (pair.reach === 'key') for (const [name, count] of pair.columns) columns.set(name, count);
-    return columns.size > 0 ? bound('key', columns) : bound('open');
+    return this.#bounds.and(pairs);
   }
 
   /** The target's column equals this. */
-  #with(column: string, other: Node): Bound {
+  #with(column: string, side: Node, other: Node): Bound {
     const value = constant(other);
-    if (value?.kind === 'null') return bound('none');
-    if (SYSTEM_COLUMNS.has(column) && column !== 'ctid') return bound('open');
-    switch (value !== null ? 'none' : this.#names.dependence(other)) {
-      case 'none':
-        return bound('key', new Map<string, number>().set(column, 1), isBoolish(other));
-      case 'others':
-        return this.#joins(other) ? bound('join') : bound('open');
-      case 'target':
-        return bound('open');
-    }
+    if (value?.kind === 'null') return plain('none');
+    if (SYSTEM_COLUMNS.has(column) && column !== 'ctid') return plain('open');
+    const dependence = value !== null ? 'none' : this.#names.dependence(other);
+    if (dependence === 'target') return plain('open');
+    const fed = dependence === 'others';
+    // Where the others are known to be few, each of their rows is as good as a value.
+    if (fed && this.#bounds.feeding === null) return plain(this.#joins(other) ? 'join' : 'open');
+    const exact = column === 'ctid' || this.#isExact(column, side, other);
+    return this.#key(column, 1, { exact, fed, boolish: !fed && isBoolish(other) });
   }
 
   /** A join narrows only with a relation other than the target itself. */
@@ -307,39 +209,113 @@ class Conditions {
   }
 
   #in(left: Node | undefined, right: Node | undefined): Bound {
-    if (left === undefined || right === undefined) return bound('open');
-    if ('RowExpr' in left) {
-      const columns = (left.RowExpr.args ?? []).flatMap((arg) => {
-        const name = this.#names.column(arg);
-        return name === null || this.#isBoolean(name, false) ? [] : [name];
-      });
-      if (columns.length === 0 || !this.#fixed(right)) return bound('open');
-      return bound('key', new Map(columns.map((name) => [name, null])));
-    }
+    if (left === undefined || right === undefined) return plain('open');
+    if ('RowExpr' in left) return this.#rowIn(left.RowExpr.args ?? [], right);
     const column = this.#names.column(left);
-    if (column === null) return bound('open');
-    if (SYSTEM_COLUMNS.has(column) && column !== 'ctid') return bound('open');
-    // Both values of a boolean may stand in any list.
-    if (!('List' in right) && this.#isBoolean(column, false)) return bound('open');
-    if ('SelectStmt' in right) {
-      const reach = this.#subselect(right.SelectStmt);
-      return reach === 'key' ? bound('key', new Map([[column, null]])) : bound(reach);
+    if (column === null) return plain('open');
+    if (SYSTEM_COLUMNS.has(column) && column !== 'ctid') return plain('open');
+    const items = this.#elements(right);
+    if (items !== null) return this.#among(column, left, items);
+    if (this.#names.dependence(right) === 'none') {
+      const listed = this.#listed(right, column, left);
+      if (listed.values !== null) return this.#bounds.several(column, [listed], {});
     }
-    const list =
-      'List' in right
-        ? right.List.items
-        : 'A_ArrayExpr' in right
-          ? right.A_ArrayExpr.elements
-          : undefined;
-    if (list === undefined) {
-      return this.#list(right) ? bound('key', new Map([[column, null]])) : bound('open');
-    }
-    if (list.some((item) => this.#names.dependence(item) !== 'none')) return bound('open');
-    return this.#several(
+    const query = 'SelectStmt' in right ? right.SelectStmt : null;
+    const reach = query !== null ? this.#subselect(query) : this.#list(right) ? 'key' : 'open';
+    if (reach !== 'key') return plain(reach);
+    return this.#bounds.several(column, [{ values: null, exact: false }], {});
+  }
+
+  /** One of these values. */
+  #among(column: string, side: Node, items: readonly Node[]): Bound {
+    if (items.some((item) => this.#names.dependence(item) !== 'none')) return plain('open');
+    if (this.#isWhole(column, side, items)) return plain('all');
+    const exact = column === 'ctid' || items.every((item) => this.#isExact(column, side, item));
+    const boolish = items.some(isBoolish);
+    return this.#bounds.several(
       column,
-      list.map(() => 1),
-      list.some(isBoolish),
+      items.map(() => ({ values: 1, exact })),
+      { boolish },
     );
+  }
+
+  /** Every value that the column's type has stands there. */
+  #isWhole(column: string, side: Node, items: readonly Node[]): boolean {
+    const type = baseType(this.#judge, this.#names.columnFact(column)?.type ?? '0');
+    const all = type?.name === 'bool' ? ['true', 'false'] : type?.labels;
+    if (all == null || !this.#names.isPlain(side)) return false;
+    const there = new Set<string>();
+    for (const item of items) {
+      const value = constant(item);
+      if (value?.kind === 'text' || value?.kind === 'boolean') there.add(String(value.value));
+    }
+    this.#judge.root.literal = true;
+    return all.every((value) => there.has(value));
+  }
+
+  /** How many values a list has that is not written out: a text, an array of a query, a query. */
+  #listed(list: Node, column: string, side: Node): { values: number | null; exact: boolean } {
+    const node = 'TypeCast' in list ? (list.TypeCast.arg ?? list) : list;
+    const value = constant(node);
+    const array = 'SubLink' in node && node.SubLink.subLinkType === 'ARRAY_SUBLINK';
+    const query = array ? node.SubLink.subselect : node;
+    let values: number | null = null;
+    const type = baseType(this.#judge, this.#names.columnFact(column)?.type ?? '0');
+    if (value?.kind === 'text' && isBuiltin(type)) {
+      this.#judge.root.literal = true;
+      values = elementsOf(value.value);
+    } else if (query !== undefined && 'SelectStmt' in query) {
+      // An array is made once; what IN compares with may be computed again for each row.
+      const rows = array ? rowsOf : sameRows;
+      values = rows(this.#judge, query.SelectStmt);
+    }
+    // The list's type, where it is named, is that of its elements.
+    const typed = 'TypeCast' in list ? list : { SubLink: { subselect: query ?? list } };
+    const exact = values !== null && this.#isExact(column, side, value === null ? typed : list);
+    return { values, exact };
+  }
+
+  /** What is written out as a list; null for anything else. */
+  #elements(node: Node): readonly Node[] | null {
+    if ('List' in node) return node.List.items ?? [];
+    const cast = 'TypeCast' in node ? node.TypeCast : null;
+    const array = cast?.arg ?? node;
+    if (!('A_ArrayExpr' in array)) return null;
+    // An array of arrays has the elements of all of them.
+    const items = (array.A_ArrayExpr.elements ?? []).flatMap((item) =>
+      'A_ArrayExpr' in item ? (this.#elements(item) ?? [item]) : [item],
+    );
+    if (!items.every((item) => this.#isScalar(item))) return null;
+    const { arrayBounds: _, ...typeName } = cast?.typeName ?? {};
+    return cast === null ? items : items.map((arg) => ({ TypeCast: { arg, typeName } }));
+  }
+
+  /** Surely no array; the type of a parameter is looked at when it is known. */
+  #isScalar(node: Node): boolean {
+    if ('A_Const' in node) return true;
+    if ('ParamRef' in node) {
+      const { body, findings } = this.#judge;
+      if (!body) (findings.compared ??= new Set()).add(node.ParamRef.number ?? 0);
+      return !body;
+    }
+    if (!('TypeCast' in node)) return false;
+    const { typeName } = node.TypeCast;
+    if (typeName?.arrayBounds !== undefined) return false;
+    const types = findTypes(this.#judge, parts(typeName?.names));
+    return types.every((type) => baseType(this.#judge, type.oid)?.category !== 'A');
+  }
+
+  #rowIn(left: readonly Node[], right: Node): Bound {
+    const items = this.#elements(right);
+    const rows = items?.flatMap((item) => ('RowExpr' in item ? [item.RowExpr.args ?? []] : []));
+    if (rows !== undefined && rows.length === items?.length)
+      return this.#bounds.or(rows.map((row) => this.#rows(left, row)));
+    const columns = left.flatMap((arg) => {
+      const name = this.#names.column(arg);
+      return name === null || this.#bounds.size(name, false) !== null ? [] : [name];
+    });
+    if (columns.length === 0 || !this.#fixed(right)) return plain('open');
+    return this.#bounds.key(new Map(columns.map((name) => [name, { values: null, exact: false }])));
   }
 
   #fixed(node: Node): boolean {
@@ -388,6 +364,16 @@ class Conditions {
     }
     return false;
   }
+}
+
+/** At least as many as `{1,2,3}` has elements. */
+function elementsOf(array: string): number {
+  return array.split(',').length;
+}
+
+/** Types of users may keep the elements of an array apart by another sign. */
+function isBuiltin(type: Type | null): boolean {
+  return type !== null && (Number(type.oid) < 16384 || type.kind === 'e');
 }
 
 function innerAlias(node: SelectStmt, name: string): string {

@@ -17,9 +17,22 @@ export interface Target {
   readonly from?: readonly Node[] | undefined;
   /** Names of rows outside the query at hand. */
   readonly outer?: readonly string[];
+  /** Written with ONLY. */
+  readonly only?: boolean;
 }
 
 export const SYSTEM_COLUMNS = new Set(['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid']);
+
+const WHOLE = ['text', 'varchar', 'int4', 'int8', 'numeric'];
+/** Casts by which different values stay different. */
+const INJECTIVE: { readonly [type: string]: readonly string[] } = {
+  int2: WHOLE,
+  int4: WHOLE,
+  int8: ['text', 'varchar', 'int8', 'numeric'],
+  uuid: ['text', 'varchar', 'uuid'],
+  text: ['text', 'varchar'],
+  varchar: ['text', 'varchar'],
+};
 
 export class References {
   readonly #judge: Judge;
@@ -33,6 +46,27 @@ export class References {
 
   columnFact(name: string): Column | null {
     return this.#target.relation?.columns.find((column) => column.name === name) ?? null;
+  }
+
+  /** Of the target's children too: they may do without a constraint of its own. */
+  isNotNull(name: string): boolean {
+    const { relation, only = false } = this.#target;
+    const alone = relation?.kind === 'p' || relation?.children.length === 0 || only;
+    return alone && this.columnFact(name)?.not_null === true;
+  }
+
+  /** A column as it is, or under a cast that keeps different values different. */
+  isPlain(node: Node): boolean {
+    if ('ColumnRef' in node) return true;
+    if (!('TypeCast' in node) || node.TypeCast.arg === undefined) return false;
+    const { arg, typeName } = node.TypeCast;
+    const name = this.column(arg);
+    if (name === null || !('ColumnRef' in arg) || typeName?.typmods !== undefined) return false;
+    const from = this.#judge.catalog?.types.get(this.columnFact(name)?.type ?? '')?.name ?? '';
+    const to = parts(typeName?.names).at(-1) ?? '';
+    // Texts may be compared under a collation that holds some of them for the same.
+    if (this.#judge.catalog?.folds === true) return false;
+    return INJECTIVE[from]?.includes(to) ?? false;
   }
 
   /**

@@ -120,8 +120,13 @@ function searched(judge: Judge, relation: Relation): void {
       absorbFunction(judge, code, [`operator class on ${label(relation)}`]);
 }
 
-export function texts(judge: Judge, expressions: readonly string[], via: string): void {
-  const inner = judge.inside({ path: DEPARSED_PATH, via: [...judge.via, via] });
+export function texts(
+  judge: Judge,
+  expressions: readonly string[],
+  via: string,
+  times: number | null = null,
+): void {
+  const inner = judge.inside({ path: DEPARSED_PATH, via: [...judge.via, via], times });
   for (const expression of expressions) expressionText(inner, expression);
 }
 

@@ -71,7 +71,8 @@ export function remembered(
     root.depth -= 1;
     progress.cut = outer;
   }
-  cut.delete(key);
+  // What reaches itself may run any number of times.
+  if (cut.delete(key)) for (const draft of findings.effects) draft.rows_max = null;
   // What was found inside a cycle lacks what the cycle's outer part does: whole answers are kept
   // for others, such a part for this judgement only.
   if (cut.size === 0) memo?.set(key, findings);
@@ -98,7 +99,12 @@ function memoOf(catalog: CatalogSnapshot): Map<string, Findings> {
  * A judge for something reached: its own findings and draft, so that they can be remembered apart
  * from who asks.
  */
-export function apart(judge: Judge, findings: Findings, path: readonly string[] | null): Judge {
+export function apart(
+  judge: Judge,
+  findings: Findings,
+  path: readonly string[] | null,
+  times: number | null = null,
+): Judge {
   const draft: Draft = {
     class: 'read',
     verb: 'select',
@@ -110,7 +116,7 @@ export function apart(judge: Judge, findings: Findings, path: readonly string[] 
     opaque: null,
   };
   findings.effects.push(draft);
-  return judge.inside({
+  const inner = judge.inside({
     findings,
     draft,
     path,
@@ -118,7 +124,10 @@ export function apart(judge: Judge, findings: Findings, path: readonly string[] 
     via: [],
     planning: false,
     body: true,
+    times,
   });
+  inner.variables = new Map();
+  return inner;
 }
 
 export function labelOf(routine: Routine): string {
@@ -146,8 +155,9 @@ export function routineFindings(
   const path = bodyPath(judge, routine);
   const key = `f${routine.oid} ${operation ?? ''} ${pathKey(path)}`;
   return remembered(judge, key, (findings) => {
-    const inner = apart(judge, findings, path);
+    const inner = apart(judge, findings, path, 1);
     inner.operation = operation;
+    inner.variables = parametersOf(judge, routine);
     judgeBody(inner, routine);
     const own = routine.settings ?? [];
     if (own.length > 0) dropOwnSettings(findings, own);
@@ -158,6 +168,20 @@ export function routineFindings(
       expressionText(inner.inside({ path: DEPARSED_PATH }), routine.default_expressions);
     }
   });
+}
+
+/** Parameters by number and by name, with their types. */
+function parametersOf(judge: Judge, routine: Routine): ReadonlyMap<string, readonly string[]> {
+  const typeNamed = (oid: string) => judge.catalog?.types.get(oid)?.name ?? 'record';
+  const found = new Map<string, readonly string[]>();
+  routine.arguments.forEach((oid, index) => {
+    found.set(`$${index + 1}`, [typeNamed(oid)]);
+  });
+  const all = routine.all_arguments ?? routine.arguments;
+  routine.names?.forEach((name, index) => {
+    if (name !== '') found.set(name, [typeNamed(all[index] ?? '0')]);
+  });
+  return found;
 }
 
 /** Settings that the function itself declares are put back when it ends. */
@@ -216,7 +240,8 @@ export function sqlBody(judge: Judge, body: string | null, source: string): void
     const statement = parse(text).stmts?.[0]?.stmt;
     if (statement === undefined || !('CreateFunctionStmt' in statement))
       throw new Budget('a body without statements');
-    walk(judge.inside({ path: DEPARSED_PATH }), statement.CreateFunctionStmt.sql_body);
+    const inner = judge.inside({ path: DEPARSED_PATH, times: judge.times });
+    walk(inner, statement.CreateFunctionStmt.sql_body);
   });
 }
 
@@ -254,13 +279,12 @@ export function absorbFunction(
   oid: string,
   via: readonly string[],
   operation: string | null = null,
+  times: number | null = null,
 ): void {
   const routine = judge.catalog?.routines.get(oid);
   if (routine !== undefined) {
-    takeIn(judge, routineFindings(judge, routine, operation), [
-      ...via,
-      `function ${labelOf(routine)}`,
-    ]);
+    const found = routineFindings(judge, routine, operation);
+    takeIn(judge, found, [...via, `function ${labelOf(routine)}`], times);
     return;
   }
   const name = judge.catalog?.builtins.get(oid);
@@ -269,9 +293,14 @@ export function absorbFunction(
   applyBuiltin(judge.inside({ via: [...judge.via, ...via] }), builtin.name, builtin.effect, []);
 }
 
-/** Takes findings made apart into those of the one who asked. */
-export function takeIn(judge: Judge, findings: Findings, via: readonly string[]): void {
-  absorb(judge, findings.effects, via);
+/** Takes findings made apart into those of the one who asked, at most so many times. */
+export function takeIn(
+  judge: Judge,
+  findings: Findings,
+  via: readonly string[],
+  times: number | null = null,
+): void {
+  absorb(judge, findings.effects, via, times);
   for (const change of findings.changes) {
     if (!judge.findings.changes.includes(change)) judge.findings.changes.push(change);
   }

@@ -2,20 +2,21 @@
 // row locks.
 // Invariant: FROM is read before the rest, so that names in the rest can be told; every field is
 // walked.
-import type { LockingClause, SelectStmt, WithClause } from '@pgsql/types';
+import type { LockingClause, Node, SelectStmt, WithClause } from '@pgsql/types';
 import { createdRelation } from './ddl.ts';
 import { walk } from './expression.ts';
-import type { Judge, Scope } from './judge.ts';
+import type { Cte, Judge, Scope } from './judge.ts';
 import { judgeStatement } from './statements.ts';
+import { keptRows } from './times.ts';
 import { ambientCasts } from './type.ts';
 
 /** Only a WITH clause adds to a scope's names. */
-const NO_CTES: Set<string> = new Set();
+const NO_CTES: Map<string, Cte> = new Map();
 
 /** Runs `work` in a scope of its own, with the CTEs of `clause` in it. */
 export function scoped(judge: Judge, clause: WithClause | undefined, work: () => void): void {
   const outer = judge.scope;
-  const ctes: Set<string> = clause === undefined ? NO_CTES : new Set();
+  const ctes = clause === undefined ? NO_CTES : new Map<string, Cte>();
   const scope: Scope = { parent: outer, ctes, sources: [] };
   judge.scope = scope;
   try {
@@ -30,13 +31,18 @@ function withClause(judge: Judge, scope: Scope, clause: WithClause): void {
   const expressions = (clause.ctes ?? []).flatMap((node) =>
     'CommonTableExpr' in node ? [node.CommonTableExpr] : [],
   );
-  if (clause.recursive === true) for (const cte of expressions) scope.ctes.add(cte.ctename ?? '');
+  if (clause.recursive === true)
+    for (const cte of expressions)
+      scope.ctes.set(cte.ctename ?? '', { query: cte.ctequery, rows: null });
   for (const cte of expressions) {
     const before = judge.draft;
+    const { effects } = judge.findings;
+    const from = effects.length;
     if (cte.ctequery !== undefined) judgeStatement(judge, cte.ctequery);
     judge.draft = before;
     walk(judge, cte.cycle_clause);
-    scope.ctes.add(cte.ctename ?? '');
+    const rows = clause.recursive === true ? null : keptRows(judge, cte, effects[from]);
+    scope.ctes.set(cte.ctename ?? '', { query: cte.ctequery, rows });
   }
 }
 
@@ -45,7 +51,7 @@ export function select(judge: Judge, node: SelectStmt): void {
   judge.visit();
   if (judge.catalog !== null) ambientCasts(judge, judge.catalog);
   scoped(judge, node.withClause, () => {
-    if (judge.scope !== null) judge.scope.where = node.whereClause;
+    if (judge.scope !== null) judge.scope.query = node;
     walk(judge, node.fromClause);
     walk(judge, node.targetList);
     walk(judge, node.whereClause);
@@ -64,6 +70,15 @@ export function select(judge: Judge, node: SelectStmt): void {
     }
   });
   if (node.intoClause !== undefined) createdRelation(judge, node.intoClause);
+}
+
+/** An expression that a statement consists of, as if it were selected. */
+export function alone(judge: Judge, expression: Node | undefined): void {
+  scoped(judge, undefined, () => {
+    if (judge.scope !== null && expression !== undefined)
+      judge.scope.query = { targetList: [{ ResTarget: { val: expression } }] };
+    walk(judge, expression);
+  });
 }
 
 function arms(judge: Judge, node: SelectStmt): void {

@@ -19,13 +19,15 @@ import type { SessionContext, Statement } from '../statement.ts';
 import { option, optionText } from './ddl.ts';
 import { walk } from './expression.ts';
 import { absorb, type Draft, type Findings, type Judge, noFindings } from './judge.ts';
+import { parts } from './names.ts';
+import { INFERRED } from './operand.ts';
 import { judgeStatement, kindOf } from './statements.ts';
 
 /** What a query inside would do, judged apart. */
 function judgedApart(judge: Judge, query: Node, planning: boolean): Findings {
   const findings = noFindings();
   const draft: Draft = { ...judge.draft, objects: [], class: 'read' };
-  const inner = judge.inside({ findings, draft, planning });
+  const inner = judge.inside({ findings, draft, planning, times: 1 });
   judgeStatement(inner, query);
   judge.findings.highest_parameter = Math.max(
     judge.findings.highest_parameter,
@@ -34,10 +36,11 @@ function judgedApart(judge: Judge, query: Node, planning: boolean): Findings {
   return findings;
 }
 
-function asStatement(query: Node, findings: Findings): Statement {
+function asStatement(query: Node, findings: Findings, types?: readonly Node[]): Statement {
   const [node] = kindOf(query);
   return {
     query,
+    ...(types === undefined ? {} : { types }),
     text: '',
     node,
     effects: findings.effects,
@@ -106,14 +109,28 @@ export function prepare(judge: Judge, node: PrepareStmt): void {
   judge.object('prepared-statement', null, name, 'create');
   if (node.query !== undefined) {
     const inner = judge.inside({ body: true });
+    inner.variables = declared(node.argtypes);
     const findings = judgedApart(inner, node.query, false);
     // Values are converted to the declared types when it is executed.
     const draft = { ...judge.draft, objects: [] };
     walk(judge.inside({ findings, draft, body: true }), node.argtypes);
-    const statement = asStatement(node.query, findings);
+    const statement = asStatement(node.query, findings, node.argtypes);
     judge.change({ kind: 'prepare', name, statement });
   }
   judge.draft = draft;
+}
+
+/** Parameters that PREPARE gives a type; any other takes that of what it is compared with. */
+function declared(types: readonly Node[] | undefined): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, readonly string[]>([[INFERRED, []]]);
+  (types ?? []).forEach((type, index) => {
+    const names = 'TypeName' in type ? parts(type.TypeName.names) : [];
+    const array = 'TypeName' in type && type.TypeName.arrayBounds !== undefined;
+    const name = array ? undefined : names.at(-1);
+    // `unknown` leaves the type to the server, as if none were given.
+    if (name !== 'unknown') found.set(`$${index + 1}`, [name ?? 'record']);
+  });
+  return found;
 }
 
 interface Today {
@@ -135,7 +152,9 @@ function today(judge: Judge, statement: Statement, query: Node): Today {
   // In a body, names are looked up by its own path.
   const top = judge.via.length === 0;
   if (top && same && known.planning === planning) return known;
-  const findings = judgedApart(judge.inside({ body: true }), query, false);
+  const inner = judge.inside({ body: true });
+  inner.variables = declared(statement.types);
+  const findings = judgedApart(inner, query, false);
   const differs = JSON.stringify(findings.effects) !== JSON.stringify(statement.effects);
   const found: Today = { session, catalog, planning, findings, differs };
   if (top) todays.set(statement, found);
@@ -143,17 +162,22 @@ function today(judge: Judge, statement: Statement, query: Node): Today {
 }
 
 /** The statement of a name that this session prepared or declared. */
-function run(judge: Judge, statement: Statement | undefined, what: string): void {
+function run(
+  judge: Judge,
+  statement: Statement | undefined,
+  what: string,
+  times: number | null = null,
+): void {
   judge.root.personal = true;
   if (statement === undefined) {
     judge.opaque(`${what} is not known`);
     return;
   }
-  absorb(judge, statement.effects, [what]);
+  absorb(judge, statement.effects, [what], times);
   // The server may keep the old plan, or plan again by today's names: both meanings count.
   if (statement.query !== undefined) {
     const { findings, differs } = today(judge, statement, statement.query);
-    if (differs) absorb(judge, findings.effects, [what]);
+    if (differs) absorb(judge, findings.effects, [what], times);
     if (findings.needs_read_write) judge.findings.needs_read_write = true;
   }
   if (statement.needs_read_write) judge.findings.needs_read_write = true;
@@ -166,7 +190,8 @@ export function execute(judge: Judge, node: ExecuteStmt): void {
   const name = node.name ?? '';
   judge.object('prepared-statement', null, name, 'execute');
   walk(judge, node.params);
-  run(judge, judge.root.session.prepared.get(name), `prepared statement ${name}`);
+  const statement = judge.root.session.prepared.get(name);
+  run(judge, statement, `prepared statement ${name}`, judge.times);
 }
 
 export function deallocate(judge: Judge, node: DeallocateStmt): void {
@@ -240,7 +265,7 @@ export function explain(judge: Judge, node: ExplainStmt): void {
     // Explained and analysed, even a DECLARE runs its query.
     const query =
       'DeclareCursorStmt' in node.query ? node.query.DeclareCursorStmt.query : undefined;
-    judgeStatement(judge.inside({}), query ?? node.query);
+    judgeStatement(judge.inside({ times: judge.times }), query ?? node.query);
     judge.draft = draft;
     return;
   }

@@ -166,7 +166,7 @@ function setConfig(judge: Judge, args: readonly Node[]): void {
 function onlyValue(judge: Judge, node: Node | undefined): string | null {
   if (node === undefined || !('ColumnRef' in node)) return null;
   const wanted = parts(node.ColumnRef.fields).join('.');
-  const where = judge.scope?.where;
+  const where = judge.scope?.query?.whereClause;
   const all = where !== undefined && 'BoolExpr' in where && where.BoolExpr.boolop === 'AND_EXPR';
   const conditions = where === undefined ? [] : all ? (where.BoolExpr.args ?? []) : [where];
   for (const condition of conditions) {

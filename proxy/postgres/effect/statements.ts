@@ -43,7 +43,7 @@ import {
   roleName,
   roles,
 } from './naming.ts';
-import { select, selectStatement } from './select.ts';
+import { alone, select, selectStatement } from './select.ts';
 import {
   closeCursor,
   deallocate,
@@ -87,9 +87,9 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
   CallStmt: (judge, node) => {
     judge.open('call', 'read');
     judge.findings.own_transaction = true;
-    if (node.funccall !== undefined) walk(judge, { FuncCall: node.funccall });
+    if (node.funccall !== undefined) alone(judge, { FuncCall: node.funccall });
   },
-  ReturnStmt: (judge, node) => walk(judge, node.returnval),
+  ReturnStmt: (judge, node) => alone(judge, node.returnval),
 
   // The session.
   TransactionStmt: transaction,
@@ -99,7 +99,10 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
   ConstraintsSetStmt: (judge) => void judge.open('set', 'session'),
   ListenStmt: one('listen', 'session', 'channel', 'use', (n) => n.conditionname),
   UnlistenStmt: one('unlisten', 'session', 'channel', 'use', (n) => n.conditionname),
-  NotifyStmt: one('notify', 'write', 'channel', 'use', (n) => n.conditionname),
+  NotifyStmt: (judge, node) => {
+    judge.open('notify', 'write').rows_max = 0;
+    judge.object('channel', null, node.conditionname ?? '', 'use');
+  },
   LockStmt: (judge, node) => {
     judge.open('lock', 'session');
     for (const item of node.relations ?? [])

@@ -18,6 +18,7 @@ import {
 import { descendants, foreign, label, loopback, readFindings, texts } from './relation.ts';
 import { absorbFunction, apart, expressionText, pathKey, remembered, takeIn } from './routine.ts';
 import { meetType } from './type.ts';
+import { behindView, uniqueRows } from './unique.ts';
 
 /** How a change reaches a relation. */
 export interface Write {
@@ -27,6 +28,8 @@ export interface Write {
   readonly via: readonly string[];
   /** Written with ONLY. */
   readonly only: boolean;
+  /** The most rows that are changed; null: any number. */
+  readonly rows: number | null;
 }
 
 /**
@@ -82,7 +85,8 @@ function leadOn(judge: Judge, lead: Lead, write: Write): void {
     judge.open(event, isOwnTable(judge, meaning) ? 'session' : 'destructive').predicate = 'filter';
   }
   const via = [...write.via, lead.via];
-  writeMeaning(judge, meaning, { event, columns: null, via, only: false });
+  const rows = lead.event === null ? write.rows : null;
+  writeMeaning(judge, meaning, { event, columns: null, via, only: false, rows });
   judge.draft = before;
   progress.open.delete(key);
   progress.cut.delete(key);
@@ -95,7 +99,7 @@ export function writeRelation(judge: Judge, relation: Relation, write: Write): v
   const columns = write.columns === null ? [] : [...write.columns];
   judge.relation(relation, write.event, { columns, via: write.via });
   if (judge.planning) return;
-  takeIn(judge, writeFindings(judge, relation, write), write.via);
+  run(judge, relation, write, write.via);
   setOffBy(judge, relation, write);
   if (relation.kind === 'v') {
     viewWrite(judge, relation, write);
@@ -109,15 +113,22 @@ export function writeRelation(judge: Judge, relation: Relation, write: Write): v
       `${child.is_partition ? 'partition of' : 'child of'} ${label(relation)}`,
     ];
     judge.relation(child, write.event, { columns, via });
-    takeIn(judge, writeFindings(judge, child, write), via);
+    run(judge, child, write, via);
     setOffBy(judge, child, { ...write, via });
     if (child.kind === 'f') foreignWrite(judge, child, write);
     if (write.event === 'update' && relation.kind === 'p' && movesRows(relation, write)) {
       // A row that leaves its partition is deleted there and inserted elsewhere.
-      takeIn(judge, triggersOnly(judge, child, 'delete'), via);
-      takeIn(judge, triggersOnly(judge, child, 'insert'), via);
+      takeIn(judge, triggersOnly(judge, child, 'delete'), via, write.rows);
+      takeIn(judge, triggersOnly(judge, child, 'insert'), via, write.rows);
     }
   }
+}
+
+/** What the change runs: for each row, and for the statement as a whole. */
+function run(judge: Judge, relation: Relation, write: Write, via: readonly string[]): void {
+  takeIn(judge, writeFindings(judge, relation, write), via, write.rows);
+  if (relation.triggers.some((trigger) => !isForEachRow(trigger)))
+    takeIn(judge, statementFindings(judge, relation, write), via, judge.times);
 }
 
 function movesRows(relation: Relation, write: Write): boolean {
@@ -126,25 +137,25 @@ function movesRows(relation: Relation, write: Write): boolean {
   return [...write.columns].some((column) => key.includes(column));
 }
 
-function writeKey(judge: Judge, relation: Relation, write: Write): string {
+function writeKey(judge: Judge, kind: 'w' | 'q', relation: Relation, write: Write): string {
   const columns =
     write.event !== 'update'
       ? ''
       : write.columns === null
         ? '*'
         : [...write.columns].sort().join(',');
-  return `w${relation.oid} ${write.event} ${columns} ${pathKey(judge.runtime)}`;
+  return `${kind}${relation.oid} ${write.event} ${columns} ${pathKey(judge.runtime)}`;
 }
 
-/** Everything that a change of this table's rows sets off, but for its partitions. */
+/** Everything that the change of one of this table's rows sets off, but for its partitions. */
 function writeFindings(
   judge: Judge,
   relation: Relation,
   write: Write,
 ): ReturnType<typeof remembered> {
-  return remembered(judge, writeKey(judge, relation, write), (findings) => {
-    const inner = apart(judge, findings, judge.runtime);
-    fireTriggers(inner, relation, write);
+  return remembered(judge, writeKey(judge, 'w', relation, write), (findings) => {
+    const inner = apart(judge, findings, judge.runtime, 1);
+    fireTriggers(inner, relation, write, true);
     applyRules(inner, relation, write.event);
     if (write.event === 'delete' || write.event === 'update') followKeys(inner, relation, write);
     if (write.event === 'truncate') return;
@@ -152,18 +163,25 @@ function writeFindings(
   });
 }
 
+function statementFindings(
+  judge: Judge,
+  relation: Relation,
+  write: Write,
+): ReturnType<typeof remembered> {
+  return remembered(judge, writeKey(judge, 'q', relation, write), (findings) => {
+    fireTriggers(apart(judge, findings, judge.runtime, 1), relation, write, false);
+  });
+}
+
+/** The triggers of a row that comes to a partition, or leaves it. */
 function triggersOnly(
   judge: Judge,
   relation: Relation,
   event: WriteEvent,
 ): ReturnType<typeof remembered> {
   return remembered(judge, `g${relation.oid} ${event} ${pathKey(judge.runtime)}`, (findings) => {
-    fireTriggers(apart(judge, findings, judge.runtime), relation, {
-      event,
-      columns: null,
-      via: [],
-      only: false,
-    });
+    const write = { event, columns: null, via: [], only: false, rows: 1 };
+    fireTriggers(apart(judge, findings, judge.runtime, 1), relation, write, true);
   });
 }
 
@@ -184,11 +202,16 @@ function fires(relation: Relation, trigger: Trigger, write: Write): boolean {
   );
 }
 
-function fireTriggers(judge: Judge, relation: Relation, write: Write): void {
+/** TRIGGER_TYPE_ROW of the server's pg_trigger.h; without it, once for a statement. */
+function isForEachRow(trigger: Trigger): boolean {
+  return (trigger.type & 1) !== 0;
+}
+
+function fireTriggers(judge: Judge, relation: Relation, write: Write, each: boolean): void {
   for (const trigger of relation.triggers) {
-    if (!fires(relation, trigger, write)) continue;
+    if (isForEachRow(trigger) !== each || !fires(relation, trigger, write)) continue;
     const via = `trigger ${trigger.name} on ${label(relation)}`;
-    absorbFunction(judge, trigger.function, [via], write.event.toUpperCase());
+    absorbFunction(judge, trigger.function, [via], write.event.toUpperCase(), 1);
     if (trigger.definition !== null) whenClause(judge, trigger.definition, via);
   }
 }
@@ -248,14 +271,21 @@ function followKeys(judge: Judge, relation: Relation, write: Write): void {
       cascades || action !== 'c' ? 'destructive' : 'write',
     );
     draft.predicate = 'filter';
-    const columns = new Set(
-      child.columns.filter((c) => key.columns.includes(c.number)).map((c) => c.name),
+    const names = child.columns.filter((c) => key.columns.includes(c.number)).map((c) => c.name);
+    const columns = new Set(names);
+    // One row here is the parent of any number there, unless the key that refers is unique.
+    draft.rows_max = uniqueRows(
+      judge,
+      child,
+      new Map(names.map((name) => [name, 1])),
+      child.kind !== 'p',
     );
     writeRelation(judge, child, {
       event: cascades ? 'delete' : 'update',
       columns: cascades ? null : columns,
       via,
       only: false,
+      rows: draft.rows_max,
     });
     judge.draft = before;
   }
@@ -286,11 +316,9 @@ export function expressionsOf(
   for (const column of relation.columns) {
     meetType(judge, column.type, 'made');
     if (column.expression === null || (event === 'update' && column.generated === '')) continue;
-    texts(
-      judge,
-      [column.expression],
-      `${column.generated === '' ? 'default' : 'generated column'} ${on}.${column.name}`,
-    );
+    const isDefault = column.generated === '';
+    const via = `${isDefault ? 'default' : 'generated column'} ${on}.${column.name}`;
+    texts(judge, [column.expression], via, isDefault ? 1 : null);
   }
   indexExpressions(judge, relation);
   if (relation.partition_key !== null) partitionKey(judge, relation);
@@ -350,27 +378,10 @@ function viewWrite(judge: Judge, view: Relation, write: Write): void {
   const found = readFindings(judge, view);
   if (found !== null) takeIn(judge, found, write.via);
   if (instead || ruled) return;
-  const base = baseOf(inner, view);
+  const base = behindView(inner, view);
   if (base === null) return;
   // ONLY is said of the view; its own FROM says whether the base's children are meant.
   writeMeaning(judge, base.meaning, { ...write, columns: null, via, only: base.only });
-}
-
-function baseOf(judge: Judge, view: Relation): { meaning: RelationMeaning; only: boolean } | null {
-  try {
-    const statement = parse(view.definition ?? '').stmts?.[0]?.stmt;
-    const from =
-      statement !== undefined && 'SelectStmt' in statement
-        ? statement.SelectStmt.fromClause
-        : undefined;
-    const only = from?.length === 1 ? from[0] : undefined;
-    if (only === undefined || !('RangeVar' in only)) return null;
-    const { schemaname = null, relname = '', inh } = only.RangeVar;
-    return { meaning: findRelation(judge, schemaname, relname), only: inh !== true };
-  } catch (error) {
-    if (error instanceof ParseFailure) return null;
-    throw error;
-  }
 }
 
 /**

@@ -68,6 +68,10 @@ export function missing(effects: readonly Effect[], counts: Counts): Miss[] {
     // A row that an UPDATE moves to another partition is deleted where it was.
     const moved = refreshed || (updated.has(name) && !deleted.has(name));
     atLeast((table.deleted > 0 && !moved) || table.emptied ? 'destructive' : 'write', what);
+    const rows = table.inserted + table.updated + table.deleted;
+    const most = mostRows(effects, name);
+    if (!table.fresh && rows > most)
+      wrong.push({ least: 'write', why: `${what}, more than ${most} rows` });
     if (!table.fresh && !named.has(name))
       wrong.push({ least: 'write', why: `${what}, and it is not among the objects` });
   }
@@ -91,6 +95,15 @@ function namesOf(effects: readonly Effect[], access: Access | null): ReadonlySet
       if (object.access !== 'read' && (access === null || object.access === access))
         names.add(`${object.schema}.${object.name}`);
   return names;
+}
+
+/** How many rows of a table the effects let it change. */
+function mostRows(effects: readonly Effect[], name: string): number {
+  let most = 0;
+  for (const { objects, rows_max } of effects)
+    if (objects.some((o) => o.access !== 'read' && `${o.schema}.${o.name}` === name))
+      most += rows_max ?? Infinity;
+  return most;
 }
 
 function amounts(table: Counted): string {

@@ -199,6 +199,17 @@ function tableNames(effects: readonly Effect[]): Set<string> {
   );
 }
 
+/** How many rows the effects let a table lose or gain (or all tables together) at most. */
+function mostRows(effects: readonly Effect[], table: string | null): number {
+  let most = 0;
+  for (const { objects, rows_max } of effects) {
+    const changed = objects.filter((o) => o.access !== 'read');
+    const named = changed.some((o) => table === null || `${o.schema}.${o.name}` === table);
+    if (named) most += rows_max ?? Infinity;
+  }
+  return most;
+}
+
 /** The partitions of one table are named after it. */
 function kin(table: string): string {
   return table.replace(/_\d+$/, '');
@@ -235,15 +246,14 @@ function disagreements(
       table.removed === table.before && table.before > 2 && table.after !== null && !rewritten;
     if (all && !parsed.unscoped)
       wrong.push(`every row of ${table.table} changed, and the effect is scoped`);
-    const most = effects.find(
-      (e) =>
-        e.rows_max !== null &&
-        e.verb !== 'insert' &&
-        e.objects[0]?.name === table.table.split('.')[1],
-    );
-    if (most?.rows_max != null && table.removed > most.rows_max)
-      wrong.push(`more than ${most.rows_max} rows: ${told}`);
+    const most = mostRows(effects, table.table);
+    if (!opaque && Math.max(table.removed, table.added) > most)
+      wrong.push(`more than ${most} rows: ${told}`);
   }
+  const bound = mostRows(effects, null);
+  const rows = (side: 'removed' | 'added') => change.tables.reduce((sum, t) => sum + t[side], 0);
+  if (!opaque && Math.max(rows('removed'), rows('added')) > bound)
+    wrong.push(`more than ${bound} rows in all tables`);
   // Statements sent before it change the catalogs too.
   const most = worst(effects.map((effect) => effect.class));
   if (change.catalogs.length > 0 && severity(most) < severity('ddl'))

@@ -1,0 +1,170 @@
+// What stands on the other side of `=`: whether comparing with it leaves a column as it is.
+// Invariant: where a value's type is not sure, it may be one that converts the column.
+import type { Node, SelectStmt } from '@pgsql/types';
+import type { Column, Type } from '../catalog/snapshot.ts';
+import type { Judge } from './judge.ts';
+import { parts } from './names.ts';
+
+/** The type that a domain stands for. */
+export function baseType(judge: Judge, oid: string): Type | null {
+  let type = judge.catalog?.types.get(oid);
+  for (let hops = 0; type?.kind === 'd' && hops < 32; hops++)
+    type = judge.catalog?.types.get(type.base);
+  return type ?? null;
+}
+
+/**
+ * Types of a value that make `=` convert the column, so that different values of it may become
+ * equal. A type that is not here is compared as it is, whatever the other side: `bigint = float8`
+ * compares as float8, `varchar = char(n)` without trailing blanks.
+ */
+const CONVERTING: { readonly [column: string]: readonly string[] } = {
+  int8: ['float4', 'float8'],
+  numeric: ['float4', 'float8'],
+  timestamp: ['timestamptz'],
+  date: ['timestamptz'],
+  varchar: ['bpchar'],
+};
+
+/** Every value of the column stays apart from its others when it is compared with this one. */
+export function isExact(
+  judge: Judge,
+  column: Column | null,
+  value: Node,
+  from: readonly Node[] | undefined,
+): boolean {
+  const type = column === null ? null : baseType(judge, column.type);
+  if (type === null) return false;
+  const converting = CONVERTING[type.name];
+  return converting === undefined || !new Operand(judge, converting, from).mayBe(value);
+}
+
+/** Built-in functions that give back one of their arguments. */
+const GIVES_BACK = /^(max|min|abs|lag|lead|first_value|last_value|any_value)$/;
+
+const SPELLINGS: { readonly [name: string]: string } = {
+  real: 'float4',
+  float: 'float8',
+  'double precision': 'float8',
+  char: 'bpchar',
+  character: 'bpchar',
+  'timestamp with time zone': 'timestamptz',
+};
+
+/** Whether an expression may be of one of these types. */
+class Operand {
+  readonly #judge: Judge;
+  readonly #types: readonly string[];
+  readonly #from: readonly Node[] | undefined;
+  /** Queries looked into: CTEs read one another, and themselves. */
+  readonly #seen = new Set<Node>();
+
+  constructor(judge: Judge, types: readonly string[], from: readonly Node[] | undefined) {
+    this.#judge = judge;
+    this.#types = types;
+    this.#from = from;
+  }
+
+  mayBe(node: Node | undefined): boolean {
+    if (node === undefined) return true;
+    if ('A_Const' in node) return false;
+    if ('TypeCast' in node) return this.#named(parts(node.TypeCast.typeName?.names).at(-1) ?? '');
+    if ('ParamRef' in node) return this.#parameter(node.ParamRef.number ?? 0);
+    if ('ColumnRef' in node) return this.#reference(parts(node.ColumnRef.fields));
+    if ('ResTarget' in node) return this.mayBe(node.ResTarget.val);
+    if ('CoalesceExpr' in node) return this.#any(node.CoalesceExpr.args);
+    if ('List' in node) return this.#any(node.List.items);
+    if ('A_ArrayExpr' in node) return this.#any(node.A_ArrayExpr.elements);
+    if ('A_Expr' in node) {
+      const { name, lexpr, rexpr } = node.A_Expr;
+      if (!/^[-+*%]$/.test(parts(name).join('.'))) return true;
+      return (lexpr !== undefined && this.mayBe(lexpr)) || this.mayBe(rexpr);
+    }
+    if ('FuncCall' in node) {
+      const name = parts(node.FuncCall.funcname).at(-1) ?? '';
+      return !GIVES_BACK.test(name) || this.#any(node.FuncCall.args);
+    }
+    return !('SubLink' in node) || this.#query(node.SubLink.subselect);
+  }
+
+  #any(nodes: readonly Node[] | undefined): boolean {
+    return nodes?.some((node) => this.mayBe(node)) ?? true;
+  }
+
+  /** Any of the columns that a query gives. */
+  #query(node: Node | undefined): boolean {
+    if (node === undefined) return true;
+    if (this.#seen.has(node)) return false;
+    this.#seen.add(node);
+    if ('SelectStmt' in node) return this.#select(node.SelectStmt);
+    const statement = Object.values(node)[0] as
+      | { returningClause?: { exprs?: Node[] } }
+      | undefined;
+    return this.#any(statement?.returningClause?.exprs);
+  }
+
+  #select(query: SelectStmt): boolean {
+    if (query.valuesLists !== undefined) return this.#any(query.valuesLists);
+    if (query.larg !== undefined && query.rarg !== undefined)
+      return this.#select(query.larg) || this.#select(query.rarg);
+    return this.#sources(query.fromClause) || this.#any(query.targetList);
+  }
+
+  /** Columns of what stands in FROM, besides those that the catalog knows. */
+  #sources(from: readonly Node[] | undefined): boolean {
+    return (from ?? []).some((item) => {
+      if ('RangeVar' in item) return false;
+      return 'RangeSubselect' in item ? this.#query(item.RangeSubselect.subquery) : true;
+    });
+  }
+
+  /** Of any table, of a CTE, or a variable: which one is not told apart. */
+  #reference(names: readonly string[]): boolean {
+    const { variables } = this.#judge;
+    const name = names[names.length - 1] ?? '';
+    for (const part of names)
+      if (variables.get(part)?.some((type) => type === 'record')) return true;
+    if (variables.get(name)?.some((type) => this.#declared(type))) return true;
+    if (this.#column(name) || this.#sources(this.#from)) return true;
+    for (let scope = this.#judge.scope; scope !== null; scope = scope.parent)
+      for (const { query } of scope.ctes.values()) if (this.#query(query)) return true;
+    return false;
+  }
+
+  #column(name: string): boolean {
+    for (const relation of this.#judge.catalog?.relations.values() ?? [])
+      for (const column of relation.columns)
+        if (column.name === name && this.#isType(column.type)) return true;
+    return false;
+  }
+
+  #isType(oid: string): boolean {
+    return this.#types.includes(baseType(this.#judge, oid)?.name ?? '');
+  }
+
+  #named(name: string): boolean {
+    if (this.#types.includes(SPELLINGS[name] ?? name)) return true;
+    const named = this.#judge.catalog?.types_named.get(name) ?? [];
+    return named.some((type) => this.#isType(type.oid));
+  }
+
+  /** A type as PL/pgSQL writes it. */
+  #declared(type: string): boolean {
+    const copied = /^(?:.*\.)?"?([^".]+)"?\s*%\s*type$/i.exec(type.trim());
+    if (copied !== null) return this.#column(copied[1] ?? '');
+    const plain = type.replace(/\(.*?\)|^pg_catalog\./g, '').toLowerCase();
+    return this.#named(plain.trim().replace(/^.*\./, '').replaceAll('"', ''));
+  }
+
+  /** `$1`: of a function, its declared type; of a statement, what the client says it is. */
+  #parameter(number: number): boolean {
+    const { variables, findings, body } = this.#judge;
+    const declared = variables.get(`$${number}`);
+    if (declared !== undefined) return declared.some((type) => this.#declared(type));
+    if (!body) (findings.compared ??= new Set()).add(number);
+    return body && !variables.has(INFERRED);
+  }
+}
+
+/** Among variables: parameters that are not there are of the type that they are compared with. */
+export const INFERRED = '$?';

@@ -1,0 +1,174 @@
+// How often something runs, and how many rows a query gives, where the text settles it.
+// Invariant: a number is never less than what can happen; what is not sure is null.
+import type { CommonTableExpr, FuncCall, Node, SelectStmt } from '@pgsql/types';
+import { builtinNamed } from './builtins.ts';
+import { constant } from './fold.ts';
+import { type Draft, type Judge, multiplied } from './judge.ts';
+import { findRelation, parts } from './names.ts';
+import { narrowing } from './predicate.ts';
+
+/** How often a call is evaluated for each run of the statement that it stands in. */
+export function callTimes(judge: Judge, call: FuncCall | undefined): number | null {
+  const { scope, times } = judge;
+  const query = scope?.query;
+  if (call === undefined || scope == null || query === undefined || times === null) return null;
+  const { parent } = scope;
+  const outermost = parent === null || (parent.feeds === query && parent.parent === null);
+  if (!outermost || query.larg !== undefined) return null;
+  return places(judge, query).some((place) => isOnce(place, call)) ? times : null;
+}
+
+/** What is evaluated once when the query runs. */
+function places(judge: Judge, query: SelectStmt): readonly unknown[] {
+  if (query.valuesLists !== undefined) return query.valuesLists;
+  const from = query.fromClause;
+  if (from === undefined) return makesRows(judge, query.targetList) ? [] : (query.targetList ?? []);
+  // A function that is all there is in FROM is called once, whatever is done with its rows.
+  const [only] = from;
+  return from.length === 1 && only !== undefined && 'RangeFunction' in only
+    ? (only.RangeFunction.functions ?? [])
+    : [];
+}
+
+/**
+ * Parts of an expression that are evaluated once when it is. Others may be copied before it runs:
+ * `f() BETWEEN 1 AND 2` calls twice, `(f()).*` once for each column.
+ */
+const ONCE = new Set([
+  'FuncCall',
+  'TypeCast',
+  'ResTarget',
+  'List',
+  'A_ArrayExpr',
+  'CoalesceExpr',
+  'NamedArgExpr',
+  'CollateClause',
+  'BoolExpr',
+  'NullTest',
+]);
+
+function isOnce(value: unknown, call: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (Array.isArray(value)) return value.some((item) => isOnce(item, call));
+  for (const kind in value) {
+    const node: unknown = (value as { readonly [kind: string]: unknown })[kind];
+    if (node === call) return true;
+    if (typeof node !== 'object' || node === null) continue;
+    const plain = kind === 'A_Expr' && 'kind' in node && node.kind === 'AEXPR_OP';
+    if ((plain || ONCE.has(kind)) && Object.values(node).some((part) => isOnce(part, call)))
+      return true;
+  }
+  return false;
+}
+
+/** Something in it may give several rows for one: then all beside it is evaluated for each. */
+export function makesRows(judge: Judge, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  for (const key in value) {
+    const node: unknown = (value as { readonly [key: string]: unknown })[key];
+    if (typeof node !== 'object' || node === null) continue;
+    // `(value).f` may be a call, and an operator of a user's may stand for one.
+    if (key === 'A_Indirection') return true;
+    if (key === 'FuncCall' && 'funcname' in node && isSet(judge, node.funcname as Node[]))
+      return true;
+    if (key === 'A_Expr' && 'name' in node) {
+      const name = parts(node.name as Node[]).at(-1) ?? '';
+      if (judge.catalog === null || judge.catalog.operators_named.has(name)) return true;
+    }
+    if (makesRows(judge, node)) return true;
+  }
+  return false;
+}
+
+function isSet(judge: Judge, funcname: readonly Node[]): boolean {
+  const name = parts(funcname).at(-1) ?? '';
+  const builtin = builtinNamed(name);
+  if (builtin?.result === 'set') return true;
+  const routines = judge.catalog?.routines_named.get(name) ?? [];
+  if (routines.length === 0) return builtin === undefined;
+  return routines.some((routine) => /^(SETOF|TABLE)\b/i.test(routine.result_text ?? 'SETOF'));
+}
+
+/** The most rows that one evaluation of the query gives. */
+export function rowsOf(judge: Judge, query: SelectStmt): number | null {
+  const rows = query.withClause === undefined ? unlimited(judge, query) : null;
+  if (query.limitCount === undefined || query.limitOption === 'LIMIT_OPTION_WITH_TIES') return rows;
+  const limit = constant(query.limitCount);
+  if (limit?.kind !== 'number') return rows;
+  judge.root.literal = true;
+  return rows === null ? limit.value : Math.min(rows, limit.value);
+}
+
+function unlimited(judge: Judge, query: SelectStmt): number | null {
+  if (query.valuesLists !== undefined) return query.valuesLists.length;
+  if (query.larg !== undefined && query.rarg !== undefined) {
+    const left = rowsOf(judge, query.larg);
+    const right = left === null ? null : rowsOf(judge, query.rarg);
+    return left === null || right === null ? null : left + right;
+  }
+  // Grouping sets give more rows than there were.
+  if (query.groupClause?.some((item) => 'GroupingSet' in item)) return null;
+  if (makesRows(judge, query.targetList)) return null;
+  const rows = fromRows(judge, query.fromClause, query.whereClause);
+  // An aggregate gives a row even for none.
+  return rows === null ? null : Math.max(rows, 1);
+}
+
+/** The most rows of a FROM list; the condition counts where the list is one table. */
+export function fromRows(
+  judge: Judge,
+  from: readonly Node[] | undefined,
+  where?: Node,
+): number | null {
+  let rows: number | null = 1;
+  for (const item of from ?? []) {
+    if (rows === null) return null;
+    rows = multiplied(rows, itemRows(judge, item, from?.length === 1 ? where : undefined));
+  }
+  return rows;
+}
+
+function itemRows(judge: Judge, item: Node, where: Node | undefined): number | null {
+  if ('RangeSubselect' in item) {
+    const { subquery } = item.RangeSubselect;
+    return subquery !== undefined && 'SelectStmt' in subquery
+      ? rowsOf(judge, subquery.SelectStmt)
+      : null;
+  }
+  if (!('RangeVar' in item)) return null;
+  const { schemaname, relname: name = '', alias } = item.RangeVar;
+  if (schemaname === undefined)
+    for (let scope = judge.scope; scope !== null; scope = scope.parent)
+      if (scope.ctes.has(name)) return scope.ctes.get(name)?.rows ?? null;
+  if (where === undefined) return null;
+  const { relations, locals } = findRelation(judge, schemaname ?? null, name);
+  const relation = relations.length === 1 && locals.length === 0 ? (relations[0] ?? null) : null;
+  if (relation === null || alias?.colnames !== undefined) return null;
+  const target = { alias: alias?.aliasname ?? name, name, relation, others: [] };
+  return narrowing(judge, where, target).rows_max;
+}
+
+/** The most rows that a CTE gives, where it gives the same ones whenever it is read. */
+export function keptRows(
+  judge: Judge,
+  { ctequery: query, ctematerialized }: CommonTableExpr,
+  draft: Draft | undefined,
+): number | null {
+  if (query === undefined) return null;
+  // Any other may be put in the place where it is read, and computed anew with each row there.
+  if ('SelectStmt' in query) {
+    const { lockingClause, valuesLists } = query.SelectStmt;
+    const kept = ctematerialized === 'CTEMaterializeAlways' || lockingClause !== undefined;
+    return kept || valuesLists !== undefined ? rowsOf(judge, query.SelectStmt) : null;
+  }
+  return draft?.rows_max ?? null;
+}
+
+/** The most rows of a query that gives the same ones each time that it is evaluated. */
+export function sameRows(judge: Judge, query: SelectStmt): number | null {
+  const { fromClause: from, valuesLists } = query;
+  const fixed = from?.every((item) => 'RangeVar' in item) ?? true;
+  if (valuesLists === undefined && (!fixed || query.limitCount !== undefined)) return null;
+  const { whereClause: _, ...whole } = query;
+  return rowsOf(judge, whole);
+}
