@@ -20,7 +20,7 @@ import { DEPARSED_PATH, findRelation, findTypes, parts, type RelationMeaning } f
 import { descendants, label, readMeaning } from './relation.ts';
 import { expressionText } from './routine.ts';
 import { meetType, meetTypeName } from './type.ts';
-import { indexExpressions } from './write.ts';
+import { conditionOf, indexExpressions } from './write.ts';
 
 /** `attaches`: what a row set off may be different afterwards. */
 type Line = readonly [effect: EffectClass, attaches?: 'attaches'];
@@ -220,7 +220,9 @@ function runs(judge: Judge, relation: Relation | null, cmd: AlterTableCmd): void
     cmd.subtype === 'AT_AttachPartition' ||
     cmd.subtype === 'AT_SetNotNull'
   ) {
-    for (const check of relation?.checks ?? []) walkCheck(judge, check.definition);
+    const inner = judge.inside({ path: DEPARSED_PATH });
+    for (const check of relation?.checks ?? [])
+      expressionText(inner, conditionOf(check.definition));
   }
   if (cmd.subtype === 'AT_AlterColumnType' && relation !== null) indexExpressions(judge, relation);
   if (def === undefined || 'PartitionCmd' in def) return;
@@ -234,13 +236,6 @@ function runs(judge: Judge, relation: Relation | null, cmd: AlterTableCmd): void
     walk(judge, def.Constraint.exclusions);
   } else if (cmd.subtype === 'AT_SetExpression' || cmd.subtype === 'AT_ColumnDefault')
     walk(judge, def);
-}
-
-function walkCheck(judge: Judge, definition: string): void {
-  expressionText(
-    judge.inside({ path: DEPARSED_PATH }),
-    definition.replace(/^CHECK\s*/, '').replace(/\s+(NOT VALID|NO INHERIT)/g, ''),
-  );
 }
 
 /** Wider types of the same kind keep every value; anything else may lose some. */

@@ -44,7 +44,9 @@ export function callFunction(judge: Judge, node: FuncCall): void {
     missing(judge, schema, name, args);
     return;
   }
-  const given = node.agg_within_group === true ? [] : args.map((arg) => typeOf(judge, arg));
+  // WITHIN GROUP (ORDER BY …) holds arguments too.
+  const ordered = node.agg_within_group === true ? (node.agg_order ?? []) : [];
+  const given = [...args.map((arg) => typeOf(judge, arg)), ...ordered.map(() => null)];
   const flexible =
     isFlexible(args, node) || node.agg_within_group === true || node.agg_star === true;
   const reached = overloads(judge, meaning, given, flexible);

@@ -3,12 +3,13 @@
 // Invariant: a function is remembered with what its body does, until the catalog shows it.
 import type { AlterFunctionStmt, CreateFunctionStmt, Node } from '@pgsql/types';
 import { option, optionText, runBy } from './ddl.ts';
+import { nameParts } from './drop.ts';
 import { walk } from './expression.ts';
 import type { Judge } from './judge.ts';
 import { alteredCode, alteredEverything } from './local.ts';
 import { creationSchema, parts } from './names.ts';
 import { blockStatement, judgePlpgsql } from './plpgsql.ts';
-import { sqlBody } from './routine.ts';
+import { foreignBody, sqlBody } from './routine.ts';
 
 export function createFunction(judge: Judge, node: CreateFunctionStmt): void {
   const names = parts(node.funcname);
@@ -22,7 +23,7 @@ export function createFunction(judge: Judge, node: CreateFunctionStmt): void {
     for (const parameter of node.parameters ?? []) {
       if ('FunctionParameter' in parameter) walk(inner, parameter.FunctionParameter.defexpr);
     }
-    functionBody(inner, language, body, node, `function ${name}`);
+    functionBody(inner, language, body, node, name);
   });
   judge.draft = draft;
   // What was made before in this transaction may call it, and is remembered with what it did then.
@@ -38,12 +39,18 @@ function functionBody(
   language: string,
   body: string,
   node: CreateFunctionStmt,
-  what: string,
+  name: string,
 ): void {
   if (node.sql_body !== undefined) walk(judge, node.sql_body);
   else if (language === 'sql') sqlBody(judge, null, body);
-  else if (language === 'plpgsql') judgeLoose(judge, body, node, what);
-  else judge.opaque(`${what} is in language ${language}`);
+  else if (language === 'plpgsql') judgeLoose(judge, body, node, `function ${name}`);
+  else {
+    // AS 'library', 'symbol'.
+    const as = option(node.options, 'as')?.arg;
+    const [library = null, symbol = name] = as === undefined ? [] : nameParts(as);
+    const source = language === 'c' ? symbol : body;
+    foreignBody(judge, language, name, { library, source });
+  }
 }
 
 /** The statement's own text is not at hand; a header with the same names and result will do. */

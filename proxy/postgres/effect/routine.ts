@@ -5,7 +5,7 @@
 import { EFFECT_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot, Routine } from '../catalog/snapshot.ts';
 import { ParseFailure, parse } from '../parser.ts';
-import { type Builtin, type BuiltinEffect, builtinBehind, builtinNamed } from './builtins.ts';
+import { type BuiltinEffect, builtinBehind, builtinNamed } from './builtins.ts';
 import { applyBuiltin } from './call.ts';
 import { splitNames } from './context.ts';
 import { walk } from './expression.ts';
@@ -204,29 +204,30 @@ function judgeBody(judge: Judge, routine: Routine): void {
       return sqlBody(judge, routine.body, routine.source);
     case 'plpgsql':
       return judgePlpgsql(judge, routine.definition ?? '', `function ${labelOf(routine)}`);
-    case 'internal':
-      return foreignCode(
-        judge,
-        builtinBehind(routine.source),
-        `internal function ${routine.source}`,
-      );
-    case 'c': {
-      const effect = libraryEffect(routine.library, routine.source);
-      if (effect === undefined) {
-        judge.opaque(
-          `function ${labelOf(routine)} is in C, from ${routine.library ?? 'an unknown library'}`,
-        );
-      } else if (effect !== null) applyBuiltin(judge, routine.name, effect, []);
-      return;
-    }
     default:
-      judge.opaque(`function ${labelOf(routine)} is in language ${routine.language}`);
+      return foreignBody(judge, routine.language, labelOf(routine), routine);
   }
 }
 
-function foreignCode(judge: Judge, builtin: Builtin | undefined, what: string): void {
-  if (builtin === undefined) judge.opaque(`${what} is not known`);
-  else if (builtin.effect !== null) applyBuiltin(judge, builtin.name, builtin.effect, []);
+/** Code of the server's own, or of a library. */
+export function foreignBody(
+  judge: Judge,
+  language: string,
+  name: string,
+  { library, source }: Pick<Routine, 'library' | 'source'>,
+): void {
+  const effect =
+    language === 'internal'
+      ? builtinBehind(source)?.effect
+      : language === 'c'
+        ? libraryEffect(library, source)
+        : undefined;
+  if (effect === null) return;
+  if (effect !== undefined) applyBuiltin(judge, name, effect, []);
+  else if (language === 'internal') judge.opaque(`internal function ${source} is not known`);
+  else if (language === 'c')
+    judge.opaque(`function ${name} is in C, from ${library ?? 'an unknown library'}`);
+  else judge.opaque(`function ${name} is in language ${language}`);
 }
 
 /** A body in SQL: BEGIN ATOMIC or RETURN as deparsed, or a text of statements. */

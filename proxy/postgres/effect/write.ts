@@ -324,7 +324,8 @@ export function expressionsOf(
   if (relation.partition_key !== null) partitionKey(judge, relation);
 }
 
-function conditionOf(definition: string): string {
+/** The condition of a CHECK as the server writes it out. */
+export function conditionOf(definition: string): string {
   return definition.replace(/^CHECK\s*/, '').replace(/\s+(NO INHERIT|NOT VALID|NOT ENFORCED)/g, '');
 }
 

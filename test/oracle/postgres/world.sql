@@ -149,4 +149,5 @@ CREATE FUNCTION "json_value"(text, text) RETURNS text LANGUAGE plpgsql AS $$ BEG
 CREATE FUNCTION "merge_action"() RETURNS text LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.victims; RETURN 'a'; END $$;
 CREATE VIEW catalogued AS SELECT oid, relname, reltuples FROM pg_class;
 CREATE FUNCTION listed_moods() RETURNS int LANGUAGE plpgsql AS $$ DECLARE found mood; n int; BEGIN SELECT m, 1 INTO found, n FROM moods; RETURN n; END $$;
+CREATE AGGREGATE middle(float8 ORDER BY anyelement) (SFUNC = ordered_set_transition, STYPE = internal, FINALFUNC = percentile_disc_final, FINALFUNC_EXTRA);
 DELETE FROM victims; INSERT INTO victims VALUES (1),(2),(3);
