@@ -78,6 +78,7 @@ function missing(judge: Judge, schema: string | null, name: string, args: readon
       meetType(judge, type.oid, 'made');
     return;
   }
+  if (args.length === 1 && schema === null && isField(judge, args[0], name)) return;
   const told = schema === null ? name : `${schema}.${name}`;
   judge.object('function', schema, name, 'execute');
   judge.opaque(
@@ -283,6 +284,13 @@ export function fieldCall(judge: Judge, qualifier: string | null, name: string):
   }
 }
 
+/** The value is surely a row with a column of that name. */
+function isField(judge: Judge, value: Node | undefined, name: string): boolean {
+  const type = judge.catalog?.types.get(typeOf(judge, value) ?? '');
+  const row = judge.catalog?.relations.get(type?.relation ?? '');
+  return row?.columns.some((column) => column.name === name) ?? false;
+}
+
 /**
  * `(value).name`: a field of the value, or a call with it. Any function of one argument can be
  * called so, those of PostgreSQL's own included.
@@ -291,8 +299,7 @@ export function selectedCall(judge: Judge, value: Node | undefined, name: string
   const meaning = findFunctions(judge, null, name);
   const { builtin, local } = meaning;
   const type = value === undefined ? null : typeOf(judge, value);
-  const row = judge.catalog?.relations.get(judge.catalog.types.get(type ?? '')?.relation ?? '');
-  if (row?.columns.some((column) => column.name === name)) return;
+  if (isField(judge, value, name)) return;
   const args = value === undefined ? [] : [value];
   if (local !== null) absorb(judge, local.on_read, [`function ${name}`]);
   if (builtin?.effect != null && builtinRuns(judge, builtin.volatility))

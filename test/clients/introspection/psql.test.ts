@@ -1,18 +1,27 @@
-// psql's backslash commands and pg_dump: all that they ask is a read.
+// psql's backslash commands and pg_dump: all that they ask is a read. Those beside the server's
+// programs are used where the environment names their folder (HOLDPOINT_POSTGRES_18=…/bin).
 // Invariant: every command of psql's that describes anything is run; what it prints is the
 // server's own.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { type PostgresServer, skipWithoutPostgres, VERSIONS } from '../../setup/postgres.ts';
+import {
+  findBinaries,
+  type PostgresServer,
+  skipWithoutPostgres,
+  VERSIONS,
+  type Version,
+} from '../../setup/postgres.ts';
 import { program, skipWithout } from '../../setup/programs.ts';
 import { look, type Place, shopServer } from './looking.ts';
 
 /** Each as it is, with S (system objects), + (more), both, and with a pattern. */
 const DESCRIBE =
   `d dA dAc dAf dAo dAp db dc dC dd dD ddp dE des det deu dew df dfa dfn dfp dft dfw dF dFd dFp dFt
-  dg di dl dL dm dn do dO dp dP dPi dPt dPn drds dRp dRs ds dt dT du dv dx dX dy l z dconfig sf sv
-  lo_list dtvmsE`
+  dg di dl dL dm dn do dO dp dP dPi dPt dPn drds drg dRp dRs ds dt dT du dv dx dX dy l z dconfig sf
+  sv lo_list dtvmsE`
     .trim()
     .split(/\s+/);
 
@@ -83,6 +92,19 @@ function common({ out, err }: Ran): Ran {
 
 const missing = skipWithout('psql');
 
+/** The server's own psql, pg_dump or pg_dumpall; else the one that is installed. */
+function client(version: Version, name: string): string {
+  const own = join(findBinaries(version) ?? '', name);
+  return existsSync(own) ? own : program('psql').replace(/psql$/, name);
+}
+
+/** pg_dump refuses servers newer than itself. */
+function canDump(version: Version): boolean {
+  if (missing !== false || skipWithoutPostgres(version) !== false) return version === 15;
+  const told = execFileSync(client(version, 'pg_dump'), ['--version'], { encoding: 'utf8' });
+  return Number(/\d+/.exec(told)?.[0]) >= version;
+}
+
 for (const version of VERSIONS) {
   describe(`PostgreSQL ${version}`, { skip: missing || skipWithoutPostgres(version) }, () => {
     let server: PostgresServer;
@@ -94,7 +116,9 @@ for (const version of VERSIONS) {
     test('psql describes everything', async () => {
       const input = `${commands(version === 18).join('\n')}\n`;
       const looked = await look(server, async (place) =>
-        common(await run(program('psql'), place, ['-X', '-A', '-v', 'ON_ERROR_STOP=0'], input)),
+        common(
+          await run(client(version, 'psql'), place, ['-X', '-A', '-v', 'ON_ERROR_STOP=0'], input),
+        ),
       );
       assert.deepEqual(looked.through, looked.straight);
       assert.ok(looked.operations > 250, `only ${looked.operations} operations`);
@@ -102,28 +126,35 @@ for (const version of VERSIONS) {
   });
 }
 
-describe('pg_dump of PostgreSQL 15', { skip: missing || skipWithoutPostgres(15) }, () => {
-  let server: PostgresServer;
-  before(async () => {
-    server = await shopServer(15);
-  });
-  after(() => server.stop());
+const STATISTICS = ['--statistics', '--no-blobs'];
+const DUMPS = [['--no-blobs'], ['-s', '-C'], ['--inserts', '--no-blobs'], ['-n', 'sales']];
 
-  const dump = () => program('psql').replace(/psql$/, 'pg_dump');
-  for (const args of [['--no-blobs'], ['-s', '-C'], ['--inserts', '--no-blobs'], ['-n', 'sales']]) {
-    test(`pg_dump ${args.join(' ')}`, async () => {
-      const looked = await look(server, async (at) => common(await run(dump(), at, args)));
-      assert.deepEqual(looked.through, looked.straight);
-      assert.ok(looked.straight.out.includes('CREATE TABLE sales.orders'));
-      assert.ok(looked.operations > 30, `only ${looked.operations} operations`);
+for (const version of VERSIONS.filter(canDump)) {
+  const skip = missing || skipWithoutPostgres(version);
+  describe(`pg_dump of PostgreSQL ${version}`, { skip }, () => {
+    let server: PostgresServer;
+    before(async () => {
+      server = await shopServer(version);
     });
-  }
+    after(() => server.stop());
 
-  test('pg_dumpall -g', async () => {
-    const looked = await look(server, async (at) =>
-      common(await run(`${dump()}all`, at, ['-g', '-l', 'shop'])),
-    );
-    assert.deepEqual(looked.through, looked.straight);
-    assert.match(looked.straight.out, /CREATE ROLE postgres/);
+    for (const args of version < 18 ? DUMPS : [...DUMPS, STATISTICS]) {
+      test(`pg_dump ${args.join(' ')}`, async () => {
+        const dump = client(version, 'pg_dump');
+        const looked = await look(server, async (at) => common(await run(dump, at, args)));
+        assert.deepEqual(looked.through, looked.straight);
+        assert.ok(looked.straight.out.includes('CREATE TABLE sales.orders'));
+        assert.ok(looked.operations > 30, `only ${looked.operations} operations`);
+      });
+    }
+
+    test('pg_dumpall -g', async () => {
+      const dump = client(version, 'pg_dumpall');
+      const looked = await look(server, async (at) =>
+        common(await run(dump, at, ['-g', '-l', 'shop'])),
+      );
+      assert.deepEqual(looked.through, looked.straight);
+      assert.match(looked.straight.out, /CREATE ROLE postgres/);
+    });
   });
-});
+}
