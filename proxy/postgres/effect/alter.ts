@@ -15,7 +15,7 @@ import { joined, references, runBy } from './ddl.ts';
 import { cascade } from './drop.ts';
 import { walk } from './expression.ts';
 import type { Draft, Judge } from './judge.ts';
-import { altered, always } from './local.ts';
+import { altered, alteredKeys, always } from './local.ts';
 import { DEPARSED_PATH, findRelation, findTypes, parts, type RelationMeaning } from './names.ts';
 import { descendants, label, readMeaning } from './relation.ts';
 import { expressionText } from './routine.ts';
@@ -141,7 +141,11 @@ function subcommand(
   const composite = node.objtype === 'OBJECT_TYPE';
   runs(judge, relation, cmd);
   switch (cmd.subtype) {
+    case 'AT_AlterColumnType':
+      alteredKeys(judge);
+      break;
     case 'AT_DropColumn':
+      alteredKeys(judge);
       for (const owner of meaning.relations) {
         judge.object('column', owner.schema, `${owner.name}.${cmd.name ?? ''}`, 'drop');
         for (const child of descendants(judge, owner))
@@ -172,6 +176,7 @@ function subcommand(
       if (cmd.def !== undefined) references(judge, meaning, [cmd.def]);
       break;
     case 'AT_DropConstraint':
+      alteredKeys(judge);
       if (cmd.behavior === 'DROP_CASCADE')
         judge.object('constraint', meaning.schema, cmd.name ?? '', 'drop');
       break;

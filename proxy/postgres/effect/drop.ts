@@ -4,6 +4,7 @@ import type { DropStmt, Node, ObjectType } from '@pgsql/types';
 import type { EffectClass, ObjectKind } from '../../effect/effect.ts';
 import type { Routine } from '../catalog/snapshot.ts';
 import { type Draft, type Judge, objectKind } from './judge.ts';
+import { alteredKeys } from './local.ts';
 import { findFunctions, findRelation, findTypes, isOwnTable, parts } from './names.ts';
 
 type Line = readonly [kind: ObjectKind, effect: EffectClass];
@@ -98,6 +99,7 @@ export function dropStatement(judge: Judge, node: DropStmt): void {
   judge.findings.needs_read_write = true;
   if (type === 'OBJECT_TABLE') draft.scoped = false;
   const cascades = node.behavior === 'DROP_CASCADE';
+  if (cascades || type === 'OBJECT_INDEX') alteredKeys(judge);
   for (const item of node.objects ?? []) {
     const names = nameParts(item);
     const name = names[names.length - 1] ?? '';

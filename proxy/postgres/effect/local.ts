@@ -5,6 +5,7 @@
 import { type Effect, unknownEffect } from '../../effect/effect.ts';
 import type { Consequence, Lead, LocalObject, WriteEvent } from '../statement.ts';
 import type { Judge } from './judge.ts';
+import { localNamed } from './names.ts';
 
 /** Remembers an object that other connections may not see yet. */
 export function remember(
@@ -82,6 +83,20 @@ export const ANYTHING = '*';
 
 /** A cast was made: the name that says so. */
 export const CASTS = '::';
+
+/** Some key may be gone, or be of another column: the name that says so. */
+const KEYS = 'keys';
+
+export function alteredKeys(judge: Judge): void {
+  alteredCode(judge, 'operator', KEYS, []);
+}
+
+/** The keys that the catalog knows of a relation are in force. */
+export function keysStand(judge: Judge, relation: string): boolean {
+  return (
+    localNamed(judge, 'operator', KEYS) === null && localNamed(judge, 'relation', relation) === null
+  );
+}
 
 export function alteredEverything(
   judge: Judge,

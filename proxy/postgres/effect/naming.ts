@@ -6,7 +6,7 @@ import type { Relation } from '../catalog/snapshot.ts';
 import { callByName, runBy } from './ddl.ts';
 import { DROPS, nameParts } from './drop.ts';
 import type { Judge } from './judge.ts';
-import { altered, alteredCode, alteredEverything } from './local.ts';
+import { altered, alteredCode, alteredEverything, alteredKeys } from './local.ts';
 import { findRelation } from './names.ts';
 import { isEventful } from './type.ts';
 
@@ -83,6 +83,7 @@ export function renamed(
   const [kind] = DROPS[type];
   if (kind === 'table' || kind === 'view' || kind === 'materialized-view')
     altered(judge, { schema: null, name });
+  else if (kind === 'column') alteredKeys(judge);
   else if (object === undefined) return;
   else if (kind === 'function') {
     const names = nameParts(object).map((sval) => ({ String: { sval } }));

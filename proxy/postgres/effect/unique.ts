@@ -5,6 +5,7 @@ import type { SelectStmt } from '@pgsql/types';
 import type { Column, Index, Relation } from '../catalog/snapshot.ts';
 import { ParseFailure, parse } from '../parser.ts';
 import type { Judge } from './judge.ts';
+import { keysStand } from './local.ts';
 import { findRelation, parts, type RelationMeaning } from './names.ts';
 import { baseType } from './operand.ts';
 import { makesRows } from './times.ts';
@@ -19,7 +20,7 @@ export function uniqueRows(
   columns: Bindings,
   only = false,
 ): number | null {
-  if (relation === null) return null;
+  if (relation === null || !keysStand(judge, relation.name)) return null;
   if (relation.kind === 'v') return rowsBehind(judge, relation, columns);
   // Children have keys of their own; a partitioned table's indexes span its partitions.
   const alone = relation.children.length === 0 || only;
