@@ -4,7 +4,7 @@ import type { CommonTableExpr, FuncCall, Node, SelectStmt } from '@pgsql/types';
 import { builtinNamed } from './builtins.ts';
 import { constant } from './fold.ts';
 import { type Draft, type Judge, multiplied } from './judge.ts';
-import { findRelation, parts } from './names.ts';
+import { findRelation, localNamed, parts } from './names.ts';
 import { narrowing } from './predicate.ts';
 
 /** How often a call is evaluated for each run of the statement that it stands in. */
@@ -20,7 +20,7 @@ export function callTimes(judge: Judge, call: FuncCall | undefined): number | nu
 
 /** What is evaluated once when the query runs. */
 function places(judge: Judge, query: SelectStmt): readonly unknown[] {
-  if (query.valuesLists !== undefined) return query.valuesLists;
+  if (query.valuesLists !== undefined) return isFixed(judge, query) ? query.valuesLists : [];
   const from = query.fromClause;
   if (from === undefined) return makesRows(judge, query.targetList) ? [] : (query.targetList ?? []);
   // A function that is all there is in FROM is called once, whatever is done with its rows.
@@ -80,10 +80,16 @@ export function makesRows(judge: Judge, value: unknown): boolean {
   return false;
 }
 
+/** VALUES gives as many rows as are written: a single one may stand for what a function gives. */
+function isFixed(judge: Judge, { valuesLists = [] }: SelectStmt): boolean {
+  return valuesLists.length > 1 || !makesRows(judge, valuesLists);
+}
+
 function isSet(judge: Judge, funcname: readonly Node[]): boolean {
   const name = parts(funcname).at(-1) ?? '';
   const builtin = builtinNamed(name);
   if (builtin?.result === 'set') return true;
+  if (localNamed(judge, 'function', name) !== null) return true;
   const routines = judge.catalog?.routines_named.get(name) ?? [];
   if (routines.length === 0) return builtin === undefined;
   return routines.some((routine) => /^(SETOF|TABLE)\b/i.test(routine.result_text ?? 'SETOF'));
@@ -100,7 +106,8 @@ export function rowsOf(judge: Judge, query: SelectStmt): number | null {
 }
 
 function unlimited(judge: Judge, query: SelectStmt): number | null {
-  if (query.valuesLists !== undefined) return query.valuesLists.length;
+  if (query.valuesLists !== undefined)
+    return isFixed(judge, query) ? query.valuesLists.length : null;
   if (query.larg !== undefined && query.rarg !== undefined) {
     const left = rowsOf(judge, query.larg);
     const right = left === null ? null : rowsOf(judge, query.rarg);
