@@ -83,7 +83,7 @@ export const FACT_QUERIES = {
   triggers: `select t.tgrelid::int8::text as relation, t.tgname as name, t.tgenabled as enabled,
       t.tgtype::int as type, t.tgfoid::int8::text as function, t.tgattr::int2[]::int[] as columns,
       case when t.tgqual is not null then pg_get_triggerdef(t.oid) end as definition
-    from pg_trigger t where not t.tgisinternal`,
+    from pg_trigger t where not t.tgisinternal or t.tgfoid >= ${USER}`,
 
   rules: `select r.ev_class::int8::text as relation, r.rulename as name, r.ev_type as event,
       r.ev_enabled as enabled,
@@ -135,7 +135,7 @@ export const FACT_QUERIES = {
     left join pg_aggregate a on a.aggfnoid = p.oid
     where (p.oid >= ${USER} or (n.nspname = 'pg_catalog' and l.lanname not in ('internal',
         'sql', 'c'))
-        or (l.lanname = 'internal' and n.nspname = 'pg_catalog')
+        or (l.lanname in ('internal', 'sql') and n.nspname = 'pg_catalog')
         and p.xmin::text::int8 > ${INITDB}
         or n.nspname = 'information_schema' and p.xmin::text::int8 > ${INITDB})`,
 

@@ -17,6 +17,7 @@ export type RunsText =
   | 'type'
   | 'types'
   | 'json'
+  | 'text'
   | 'indexes'
   | 'xpath'
   | 'connectby';
@@ -238,6 +239,8 @@ const RUNS: readonly (readonly [names: string, runs: RunsText])[] = [
     jsonb_agg_strict_transfn json_object_agg_transfn jsonb_object_agg_transfn`,
     'json',
   ],
+  // They convert any value to text, as an explicit cast does.
+  ['quote_literal quote_nullable', 'text'],
 ];
 
 export interface Builtin {

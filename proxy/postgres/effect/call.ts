@@ -5,7 +5,7 @@ import type { FuncCall, Node } from '@pgsql/types';
 import type { Operator, Routine } from '../catalog/snapshot.ts';
 import { type BuiltinEffect, builtinBehind, builtinNamed } from './builtins.ts';
 import { type Constant, constant } from './fold.ts';
-import { overloads, sourceNamed, typeOf } from './infer.ts';
+import { overloads, rowType, sourceNamed, typeOf } from './infer.ts';
 import { absorb, type Judge } from './judge.ts';
 import { libraryEffect } from './libraries.ts';
 import {
@@ -16,7 +16,7 @@ import {
   localNamed,
   parts,
 } from './names.ts';
-import { absorbFunction, labelOf, routineFindings, takeIn } from './routine.ts';
+import { absorbFunction, labelOf, routineFindings, takeIn, typesOf } from './routine.ts';
 import { rangeVar, runText } from './sql-text.ts';
 import { callTimes } from './times.ts';
 import { meetType } from './type.ts';
@@ -31,6 +31,7 @@ export function callFunction(judge: Judge, node: FuncCall): void {
   const schema = names.length > 1 ? (names[names.length - 2] ?? null) : null;
   const meaning = findFunctions(judge, schema, name);
   const args = node.args ?? [];
+  const converts = args.length === 1 && convert(judge, schema === null ? [name] : [schema, name]);
   if (meaning.routines.length === 0 && meaning.local === null) {
     // The usual case: a built-in function that no user function shares its name with.
     const builtin = meaning.builtin;
@@ -40,7 +41,7 @@ export function callFunction(judge: Judge, node: FuncCall): void {
       }
       return;
     }
-    if (schema === 'information_schema') return;
+    if (schema === 'information_schema' || converts) return;
     missing(judge, schema, name, args);
     return;
   }
@@ -59,8 +60,9 @@ export function callFunction(judge: Judge, node: FuncCall): void {
     applyBuiltin(judge, name, meaning.builtin.effect, args, node);
   }
   for (const routine of reached.routines) callRoutine(judge, routine, args, node);
-  if (reached.routines.length === 0 && !reached.builtin && meaning.local === null)
-    missing(judge, schema, name, args);
+  const none = reached.routines.length === 0 && !reached.builtin && meaning.local === null;
+  // `typename(x)` is a cast, `column(row)` a field: neither calls a function of that name.
+  if (none && !converts) missing(judge, schema, name, args);
 }
 
 /**
@@ -72,12 +74,6 @@ function builtinRuns(judge: Judge, volatility: string): boolean {
 }
 
 function missing(judge: Judge, schema: string | null, name: string, args: readonly Node[]): void {
-  // `typename(x)` is a cast, `column(row)` a field: neither calls a function of that name.
-  if (args.length === 1 && findTypes(judge, schema === null ? [name] : [schema, name]).length > 0) {
-    for (const type of findTypes(judge, schema === null ? [name] : [schema, name]))
-      meetType(judge, type.oid, 'made');
-    return;
-  }
   if (args.length === 1 && schema === null && isField(judge, args[0], name)) return;
   const told = schema === null ? name : `${schema}.${name}`;
   judge.object('function', schema, name, 'execute');
@@ -127,17 +123,13 @@ function runRoutine(
     const effects = routineFindings(judge, routine);
     // With the arguments at hand, the file or slot that it names can be told.
     const known = judge.inside({ via: [...judge.via, `function ${labelOf(routine)}`] });
-    if (args.length === 0 || !describeForeign(known, routine, args))
-      takeIn(judge, effects, [`function ${labelOf(routine)}`]);
-    // What makes a range compares its bounds.
-    meetType(judge, routine.result, 'made');
+    if (args.length > 0 && describeForeign(known, routine, args)) typesOf(judge, routine);
+    else takeIn(judge, effects, [`function ${labelOf(routine)}`]);
     return;
   }
   // Planning may call what is not volatile, any number of times.
   const times = routine.volatility === 'v' ? callTimes(judge, call) : null;
   takeIn(judge, routineFindings(judge, routine), [`function ${labelOf(routine)}`], times);
-  // Arguments and result are converted to their types, and a domain's checks run.
-  for (const type of [...routine.arguments, routine.result]) meetType(judge, type, 'made');
 }
 
 /** Called with what differs from row to row of a whole table, its changes add up to all rows. */
@@ -265,23 +257,20 @@ function runOperator(judge: Judge, operator: Operator): void {
   }
 }
 
-/** `row.name`: a call, when `name` is a function of one argument and not a column of the row. */
+/** `row.name`: a call, when `name` is not a column of the row; a row may be a single value. */
 export function fieldCall(judge: Judge, qualifier: string | null, name: string): void {
-  const { catalog } = judge;
-  if (catalog === null || !catalog.routines_named.has(name)) return;
+  if (builtinNamed(name)?.effect == null && !isUsers(judge, name)) return;
   const source = qualifier === null ? null : sourceNamed(judge.scope, qualifier);
   if (source?.columns?.has(name)) return;
-  const meaning = findFunctions(judge, null, name);
-  for (const routine of meaning.routines) {
-    const required = routine.arguments.length - routine.defaults;
-    if (required > 1 || routine.arguments.length === 0) continue;
-    const type = catalog.types.get(routine.arguments[0] ?? '');
-    // Only a row, or what accepts anything, can be written so.
-    if (type !== undefined && type.kind !== 'c' && type.kind !== 'p') continue;
-    const before = judge.findings.effects.length;
-    callRoutine(judge, routine, []);
-    onceForEachRow(judge, before);
-  }
+  const before = judge.findings.effects.length;
+  callWith(judge, source?.relation == null ? null : rowType(judge, source.relation.oid), name, []);
+  onceForEachRow(judge, before);
+}
+
+/** Users made a function or a type of this name. */
+function isUsers({ catalog, root }: Judge, name: string): boolean {
+  if (root.session.local.size > 0) return true;
+  return catalog !== null && (catalog.routines_named.has(name) || catalog.types_named.has(name));
 }
 
 /** The value is surely a row with a column of that name. */
@@ -296,17 +285,30 @@ function isField(judge: Judge, value: Node | undefined, name: string): boolean {
  * called so, those of PostgreSQL's own included.
  */
 export function selectedCall(judge: Judge, value: Node | undefined, name: string): void {
-  const meaning = findFunctions(judge, null, name);
-  const { builtin, local } = meaning;
   const type = value === undefined ? null : typeOf(judge, value);
   if (isField(judge, value, name)) return;
-  const args = value === undefined ? [] : [value];
+  callWith(judge, type, name, value === undefined ? [] : [value]);
+}
+
+/** Calls whatever has this name with one value of the type; null: of any. */
+function callWith(judge: Judge, type: string | null, name: string, args: readonly Node[]): void {
+  const meaning = findFunctions(judge, null, name);
+  const { builtin, local } = meaning;
+  convert(judge, [name]);
   if (local !== null) absorb(judge, local.on_read, [`function ${name}`]);
   if (builtin?.effect != null && builtinRuns(judge, builtin.volatility))
     applyBuiltin(judge, name, builtin.effect, args);
   if (meaning.routines.length === 0) return;
   for (const routine of overloads(judge, meaning, [type], false).routines)
     callRoutine(judge, routine, args);
+}
+
+/** `typename(x)` is a cast. */
+function convert(judge: Judge, name: readonly string[]): boolean {
+  if (judge.catalog?.types_named.has(name[name.length - 1] ?? '') !== true) return false;
+  const types = findTypes(judge, name);
+  for (const type of types) meetType(judge, type.oid, 'made');
+  return types.length > 0;
 }
 
 /** What is syntax for newer servers only: `since` is a major version. */
@@ -324,7 +326,7 @@ export function callSupport(judge: Judge, names: readonly string[]): void {
   const meaning = findFunctions(judge, schema, name);
   for (const routine of meaning.routines) callRoutine(judge, routine, []);
   if (meaning.routines.length === 0 && builtinNamed(name) === undefined)
-    missing(judge, schema, name, []);
+    missing(judge, schema, name, args);
 }
 
 function foreignEffect(routine: Routine): BuiltinEffect | null | undefined {

@@ -4,6 +4,7 @@ import type { CreateCastStmt, CreateOpClassStmt, DefineStmt, Node } from '@pgsql
 import { callOperator } from './call.ts';
 import { callByName, option, runBy } from './ddl.ts';
 import { DROPS, nameParts } from './drop.ts';
+import { walk } from './expression.ts';
 import type { Judge } from './judge.ts';
 import { alteredCode, alteredEverything, CASTS } from './local.ts';
 import { parts } from './names.ts';
@@ -42,6 +43,8 @@ export function define(judge: Judge, node: DefineStmt): void {
     for (const name of FUNCTIONS) byName(inner, option(node.definition, name)?.arg);
     for (const names of others) operatorNamed(inner, names);
   });
+  // An aggregate's first value is converted to its type.
+  if (node.kind === 'OBJECT_AGGREGATE') walk(judge, option(node.definition, 'stype')?.arg);
   if (node.kind === 'OBJECT_AGGREGATE') return alteredCode(judge, 'function', last, effects);
   // Planning may put an operator in the place of the one that it is the negator or commutator of.
   for (const name of [last, ...others.map((names) => names.at(-1) ?? '')])

@@ -2,16 +2,7 @@
 // notation.
 // Invariant: the table has a line for every node kind of the grammar that is not a statement; a new
 // kind does not compile, and a kind that parsing should not give is `unknown`.
-import type {
-  A_Expr,
-  ColumnRef,
-  JoinExpr,
-  Node,
-  SortBy,
-  SubLink,
-  TypeCast,
-  TypeName,
-} from '@pgsql/types';
+import type { A_Expr, ColumnRef, Node, SortBy, SubLink, TypeCast, TypeName } from '@pgsql/types';
 import {
   callFunction,
   callOperator,
@@ -24,6 +15,7 @@ import { constantText } from './fold.ts';
 import type { Judge } from './judge.ts';
 import { findRelation, parts } from './names.ts';
 import { readRangeVar } from './relation.ts';
+import { joinExpr, rows } from './select.ts';
 import { rangeVar } from './sql-text.ts';
 import { judgeStatement, type StatementKind } from './statements.ts';
 import { meetJson, meetText, meetTypeName } from './type.ts';
@@ -127,9 +119,9 @@ const EXPRESSIONS: { readonly [K in ExpressionKind]: Handler<K> } = {
   ResTarget: within,
   MultiAssignRef: within,
   WindowDef: within,
-  RangeSubselect: within,
-  RangeFunction: within,
-  RangeTableFunc: within,
+  RangeSubselect: rows,
+  RangeFunction: rows,
+  RangeTableFunc: rows,
   RangeTableFuncCol: within,
   ColumnDef: within,
   DefElem: within,
@@ -160,7 +152,7 @@ const EXPRESSIONS: { readonly [K in ExpressionKind]: Handler<K> } = {
   JsonArgument: within,
   JsonFuncExpr: json(17, 'json_exists', 'json_query', 'json_value'),
   JsonTablePathSpec: within,
-  JsonTable: within,
+  JsonTable: rows,
   JsonTableColumn: within,
   JsonKeyValue: within,
   JsonParseExpr: json(17, 'json'),
@@ -278,7 +270,7 @@ export function walk(judge: Judge, value: unknown): void {
   }
 }
 
-function walkFields(judge: Judge, node: unknown): void {
+export function walkFields(judge: Judge, node: unknown): void {
   if (typeof node !== 'object' || node === null) return;
   for (const key in node) {
     const child: unknown = (node as { readonly [key: string]: unknown })[key];
@@ -311,6 +303,12 @@ function expression(judge: Judge, node: A_Expr): void {
       case 'AEXPR_NULLIF':
         callOperator(judge, null, '=');
         break;
+      case 'AEXPR_OP_ANY':
+      case 'AEXPR_OP_ALL':
+      case 'AEXPR_IN':
+        // Beside the operator stands an array of what it takes.
+        callOperator(judge, schema, name, node.lexpr);
+        break;
       default:
         callOperator(judge, schema, name, node.lexpr, node.rexpr);
     }
@@ -324,8 +322,7 @@ function expression(judge: Judge, node: A_Expr): void {
 /** `t.f` may be a call of f with the row. */
 function columnRef(judge: Judge, node: ColumnRef): void {
   const fields = node.fields ?? [];
-  if (fields.length < 2 || judge.catalog === null || judge.catalog.routines_named.size === 0)
-    return;
+  if (fields.length < 2) return;
   const names = parts(fields);
   if (names.length !== fields.length) return;
   fieldCall(judge, names[names.length - 2] ?? null, names[names.length - 1] ?? '');
@@ -365,11 +362,4 @@ function sortBy(judge: Judge, node: SortBy): void {
     );
   }
   walk(judge, node.node);
-}
-
-function joinExpr(judge: Judge, node: JoinExpr): void {
-  if (node.usingClause !== undefined || node.isNatural === true) callOperator(judge, null, '=');
-  walk(judge, node.larg);
-  walk(judge, node.rarg);
-  walk(judge, node.quals);
 }

@@ -5,28 +5,47 @@ import type { A_Const, Node } from '@pgsql/types';
 import { parts } from './names.ts';
 
 export type Constant =
-  | { readonly kind: 'number'; readonly value: number }
-  | { readonly kind: 'text'; readonly value: string }
+  /** `decimal`: written with a point, which its text has too. */
+  | { readonly kind: 'number'; readonly value: number; readonly decimal?: true }
+  /** `made`: by a function, good to run; the server may spell it otherwise. */
+  | { readonly kind: 'text'; readonly value: string; readonly made?: true }
+  /** Of a type such as regclass: several spellings are one name. */
+  | { readonly kind: 'name'; readonly value: string }
   | { readonly kind: 'boolean'; readonly value: boolean }
   | { readonly kind: 'null' };
 
 function ofConst(node: A_Const): Constant | null {
   if (node.isnull === true) return { kind: 'null' };
   if (node.ival !== undefined) return { kind: 'number', value: node.ival.ival ?? 0 };
-  if (node.fval !== undefined) {
-    const value = Number(node.fval.fval ?? '');
-    return Number.isFinite(value) && Math.abs(value) < 2 ** 52 ? { kind: 'number', value } : null;
-  }
+  if (node.fval !== undefined) return ofDigits(node.fval.fval ?? '');
   if (node.boolval !== undefined) return { kind: 'boolean', value: node.boolval.boolval ?? false };
   if (node.sval !== undefined) return { kind: 'text', value: node.sval.sval ?? '' };
   return null;
 }
 
-const TEXT_TYPES = new Set(['text', 'varchar', 'name', 'regclass', 'regproc', 'regprocedure']);
+/** So many digits a number of ours keeps apart, as the server does. */
+function ofDigits(text: string): Constant | null {
+  if (!/^\d*\.?\d*$/.test(text) || text.length > 15) return null;
+  const value = Number(text);
+  return text.includes('.') ? { kind: 'number', value, decimal: true } : { kind: 'number', value };
+}
+
+const NAMES = new Set(['regclass', 'regproc', 'regprocedure']);
+const NUMBERS = /^(int[248]|numeric|oid|float8)$/;
+
+/** What the server cuts off a name. */
+const NAME_BYTES = 63;
 
 function cast(value: Constant, type: string): Constant | null {
-  if (value.kind === 'null') return value;
-  if (value.kind === 'text' && TEXT_TYPES.has(type)) return value;
+  const isText = type === 'text' || type === 'varchar' || type === 'name';
+  if (value.kind === 'null')
+    return isText || NAMES.has(type) || NUMBERS.test(type) || type === 'bool' ? value : null;
+  if (value.kind === 'text' && NAMES.has(type)) return { kind: 'name', value: value.value };
+  if (value.kind === 'text' && isText) {
+    return type === 'name' && Buffer.byteLength(value.value) > NAME_BYTES ? null : value;
+  }
+  if (value.kind === 'text' && value.made) return null;
+  if (value.kind === 'number' && value.decimal) return type === 'numeric' ? value : null;
   if (value.kind === 'text' && type === 'bool') {
     if (/^\s*(t|tr|tru|true|y|ye|yes|on|1)\s*$/i.test(value.value))
       return { kind: 'boolean', value: true };
@@ -36,26 +55,26 @@ function cast(value: Constant, type: string): Constant | null {
   }
   if (value.kind === 'text' && /^(int[248]|numeric|oid)$/.test(type)) {
     const number = Number(value.value);
-    return /^\s*-?\d{1,15}\s*$/.test(value.value) ? { kind: 'number', value: number } : null;
+    const plain = type === 'oid' ? /^\d{1,9}$/ : /^ *-?\d{1,15} *$/;
+    return plain.test(value.value) ? { kind: 'number', value: number } : null;
   }
-  if (
-    value.kind === 'number' &&
-    /^(int[48]|numeric|oid|float8)$/.test(type) &&
-    Number.isInteger(value.value)
-  )
-    return value;
+  if (value.kind === 'number' && NUMBERS.test(type) && type !== 'int2')
+    return type === 'oid' && value.value < 0 ? null : value;
   if (value.kind === 'number' && type === 'bool')
     return { kind: 'boolean', value: value.value !== 0 };
-  if (value.kind === 'number' && type === 'text' && Number.isInteger(value.value)) {
+  if (value.kind === 'number' && type === 'text') {
     return { kind: 'text', value: String(value.value) };
   }
   return value.kind === 'boolean' && type === 'bool' ? value : null;
 }
 
+const STRICT = new Set(['=', '<>', '!=', '<', '>', '<=', '>=', '+', '-', '*']);
+
 function compare(operator: string, a: Constant, b: Constant): Constant | null {
-  if (a.kind === 'null' || b.kind === 'null') return { kind: 'null' };
-  if (a.kind !== b.kind) return null;
+  if (a.kind === 'null' || b.kind === 'null') return STRICT.has(operator) ? { kind: 'null' } : null;
+  if (a.kind !== b.kind || a.kind === 'name') return null;
   if (a.kind === 'text' && b.kind === 'text') {
+    if (a.made || b.made) return null;
     // Order depends on collation; equality of plain literals does not.
     if (operator === '=') return { kind: 'boolean', value: a.value === b.value };
     if (operator === '<>' || operator === '!=')
@@ -78,13 +97,12 @@ function compare(operator: string, a: Constant, b: Constant): Constant | null {
 }
 
 function arithmetic(operator: string, a: Constant, b: Constant): Constant | null {
-  if (a.kind === 'null' || b.kind === 'null') return { kind: 'null' };
-  if (operator === '||' && a.kind !== 'boolean' && b.kind !== 'boolean') {
+  if (operator === '||') {
     if (a.kind !== 'text' && b.kind !== 'text') return null;
-    return { kind: 'text', value: `${a.value}${b.value}` };
+    const [left, right] = [spelt(a), spelt(b)];
+    return left === null || right === null ? null : joined(`${left}${right}`, [a, b]);
   }
-  if (a.kind !== 'number' || b.kind !== 'number') return null;
-  if (!Number.isInteger(a.value) || !Number.isInteger(b.value)) return null;
+  if (a.kind !== 'number' || b.kind !== 'number' || a.decimal || b.decimal) return null;
   const value =
     operator === '+'
       ? a.value + b.value
@@ -94,6 +112,17 @@ function arithmetic(operator: string, a: Constant, b: Constant): Constant | null
           ? a.value * b.value
           : null;
   return value === null || Math.abs(value) > 2 ** 31 ? null : { kind: 'number', value };
+}
+
+/** A value as the server would write it in a text; null where that is not certain. */
+function spelt(value: Constant | null): string | null {
+  if (value?.kind === 'text') return value.value;
+  return value?.kind === 'number' && !value.decimal ? String(value.value) : null;
+}
+
+function joined(value: string, of: readonly Constant[]): Constant {
+  const made = of.some((part) => part.kind === 'text' && part.made);
+  return made ? { kind: 'text', value, made } : { kind: 'text', value };
 }
 
 /** Variables whose values are known. */
@@ -114,7 +143,7 @@ export function constant(node: Node | undefined, known: Known = NOTHING): Consta
   if ('TypeCast' in node) {
     const value = constant(node.TypeCast.arg, known);
     const names = parts(node.TypeCast.typeName?.names);
-    const plain = (node.TypeCast.typeName?.arrayBounds?.length ?? 0) === 0;
+    const plain = (node.TypeCast.typeName?.arrayBounds?.length ?? 0) === 0 && isSystem(names);
     const typmods = (node.TypeCast.typeName?.typmods?.length ?? 0) > 0;
     return value === null || !plain || typmods ? null : cast(value, names[names.length - 1] ?? '');
   }
@@ -122,12 +151,11 @@ export function constant(node: Node | undefined, known: Known = NOTHING): Consta
     const { lexpr, rexpr, name } = node.A_Expr;
     const operator = parts(name);
     const sign = operator[operator.length - 1] ?? '';
+    if (!isSystem(operator)) return null;
     const right = constant(rexpr, known);
     if (right === null) return null;
     if (lexpr === undefined) {
-      return right.kind === 'number' && sign === '-'
-        ? { kind: 'number', value: -right.value }
-        : null;
+      return right.kind === 'number' && sign === '-' ? { ...right, value: -right.value } : null;
     }
     const left = constant(lexpr, known);
     return left === null ? null : (compare(sign, left, right) ?? arithmetic(sign, left, right));
@@ -138,23 +166,37 @@ export function constant(node: Node | undefined, known: Known = NOTHING): Consta
   return null;
 }
 
+function isSystem(names: readonly string[]): boolean {
+  return names.length === 1 || names[0] === 'pg_catalog';
+}
+
+/** Functions that put texts together. */
+export const FOLDED: ReadonlySet<string> = new Set([
+  'quote_ident',
+  'quote_literal',
+  'concat',
+  'format',
+]);
+
 function call(name: readonly Node[], args: readonly Node[], known: Known): Constant | null {
   const names = parts(name);
-  const values = args.map((arg) => constant(arg, known));
-  if (values.some((v) => v === null || v.kind === 'null')) return null;
-  const texts = values.map((v) => (v !== null && v.kind !== 'null' ? String(v.value) : ''));
-  switch (names[names.length - 1]) {
-    case 'quote_ident':
-      return texts.length === 1 ? { kind: 'text', value: quoteIdentifier(texts[0] ?? '') } : null;
-    case 'quote_literal':
-      return texts.length === 1 ? { kind: 'text', value: quoteLiteral(texts[0] ?? '') } : null;
-    case 'concat':
-      return { kind: 'text', value: texts.join('') };
-    case 'format':
-      return formatted(texts);
-    default:
-      return null;
+  const called = names[names.length - 1] ?? '';
+  if (!FOLDED.has(called) || !isSystem(names)) return null;
+  const texts: string[] = [];
+  for (const arg of args) {
+    const text = spelt(constant(arg, known));
+    if (text === null) return null;
+    texts.push(text);
   }
+  const value = calledText(called, texts);
+  return value === null ? null : { kind: 'text', value, made: true };
+}
+
+function calledText(name: string, texts: readonly string[]): string | null {
+  if (name === 'concat') return texts.join('');
+  if (name === 'format') return formatted(texts);
+  if (texts.length !== 1) return null;
+  return name === 'quote_ident' ? quoteIdentifier(texts[0] ?? '') : quoteLiteral(texts[0] ?? '');
 }
 
 function quoteIdentifier(name: string): string {
@@ -167,7 +209,7 @@ function quoteLiteral(text: string): string {
     : `'${text.replaceAll("'", "''")}'`;
 }
 
-function formatted([pattern = '', ...values]: readonly string[]): Constant | null {
+function formatted([pattern = '', ...values]: readonly string[]): string | null {
   let next = 0;
   let failed = false;
   const value = pattern.replace(/%(.?)/g, (_, kind: string) => {
@@ -180,7 +222,7 @@ function formatted([pattern = '', ...values]: readonly string[]): Constant | nul
     failed = true;
     return '';
   });
-  return failed ? null : { kind: 'text', value };
+  return failed ? null : value;
 }
 
 /** The text that an expression is certain to give; null otherwise. */

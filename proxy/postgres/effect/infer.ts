@@ -33,11 +33,15 @@ function columnType(judge: Judge, ref: ColumnRef): string | null {
     return source?.relation?.columns.find((c) => c.name === column)?.type ?? null;
   }
   for (let at = judge.scope; at !== null; at = at.parent) {
-    for (const source of at.sources) {
-      const found = source.relation?.columns.find((c) => c.name === column);
-      if (found !== undefined) return found.type;
-      if (source.columns === null) return null;
+    // USING makes one column of two, of a type that both convert to.
+    const types = new Set<string | null>();
+    for (const { relation, columns } of at.sources) {
+      const found = relation?.columns.find((c) => c.name === column);
+      if (found !== undefined) types.add(found.type);
+      else if (columns === null) types.add(null);
     }
+    const [only = null] = types;
+    if (types.size > 0) return types.size === 1 ? only : null;
   }
   const row = sourceNamed(judge.scope, column)?.relation;
   return row == null ? null : rowType(judge, row.oid);

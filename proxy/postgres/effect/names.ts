@@ -240,6 +240,30 @@ export function findOperators(
   return path === null ? named : named.filter((o) => path.includes(o.schema));
 }
 
+/**
+ * A user's function or operator may stand where folding takes PostgreSQL's own; those of
+ * extensions mean what they say.
+ */
+export function isShadowed(judge: Judge, node: unknown): boolean {
+  const { catalog } = judge;
+  if (catalog === null || typeof node !== 'object' || node === null) return false;
+  if (Array.isArray(node)) return node.some((item) => isShadowed(judge, item));
+  return Object.entries(node).some(([kind, body]) => {
+    const { name, funcname } = body as { name?: readonly Node[]; funcname?: readonly Node[] };
+    if (kind === 'A_Expr' && isRedefined(judge, parts(name).at(-1) ?? '')) return true;
+    if (kind === 'FuncCall' && catalog.routines_named.has(parts(funcname).at(-1) ?? ''))
+      return true;
+    return isShadowed(judge, body);
+  });
+}
+
+/** A user made an operator of this name. */
+export function isRedefined(judge: Judge, operator: string): boolean {
+  return findOperators(judge, null, operator).some(
+    ({ code }) => judge.catalog?.routines.get(code)?.extension == null,
+  );
+}
+
 const SPELLINGS: { readonly [name: string]: string } = {
   int: 'int4',
   integer: 'int4',

@@ -6,7 +6,7 @@ import { ParseFailure, parse, parsePlpgsql } from '../parser.ts';
 import { walk } from './expression.ts';
 import { constantText } from './fold.ts';
 import { type Judge, noFindings } from './judge.ts';
-import { findRelation, findTypes } from './names.ts';
+import { findRelation, findTypes, isShadowed } from './names.ts';
 import {
   type Candidates,
   constantVariables,
@@ -205,7 +205,7 @@ function runText(judge: Judge, expression: string, what: string): void {
     return;
   }
   walk(judge, node);
-  const texts = shadowed(judge, node) ? [null] : possibleTexts(node, judge.constants);
+  const texts = isShadowed(judge, node) ? [null] : possibleTexts(node, judge.constants);
   // In such a text, `$1` is what USING gives, of whatever type.
   const { variables } = judge;
   judge.variables = new Map([...variables].filter(([name]) => !name.startsWith('$')));
@@ -226,18 +226,6 @@ function possibleTexts(node: Node, variables: Candidates): readonly (string | nu
     if (choices.length > 16) return [null];
   }
   return [...new Set(choices.map((choice) => constantText(node, choice)))];
-}
-
-/** A user's function or operator may stand where the folding takes the built-in one. */
-function shadowed(judge: Judge, node: Node): boolean {
-  const { catalog } = judge;
-  if (catalog === null) return false;
-  const text = JSON.stringify(node);
-  const folded = ['format', 'concat', 'quote_ident', 'quote_literal'];
-  if (folded.some((name) => text.includes(`"${name}"`) && catalog.routines_named.has(name)))
-    return true;
-  const joins = catalog.operators_named.get('||') ?? [];
-  return joins.some((o) => catalog.routines.get(o.code)?.extension == null);
 }
 
 /** parseMode: 0 a statement, 2 an expression, 3 to 5 an assignment. */

@@ -6,7 +6,7 @@ import type { Type } from '../catalog/snapshot.ts';
 import { type Bound, Bounds, type Narrowing, narrowingOf, plain } from './bound.ts';
 import { constant } from './fold.ts';
 import type { Judge } from './judge.ts';
-import { findOperators, findRelation, findTypes, parts } from './names.ts';
+import { findRelation, findTypes, isRedefined, isShadowed, parts } from './names.ts';
 import { baseType, isExact } from './operand.ts';
 import {
   makesRows,
@@ -54,7 +54,7 @@ class Conditions {
 
   reach(node: Node): Bound {
     const value = constant(node);
-    if (value !== null) {
+    if (value !== null && !isShadowed(this.#judge, node)) {
       this.#judge.root.literal = true;
       if (value.kind === 'boolean') return plain(value.value ? 'all' : 'none');
       return plain(value.kind === 'null' ? 'none' : 'open');
@@ -122,7 +122,7 @@ class Conditions {
     const names = parts(node.name);
     const name = names[names.length - 1] ?? '';
     const known = names.length === 1 || names[0] === 'pg_catalog';
-    if (!known || this.#redefined(name)) return plain('open');
+    if (!known || isRedefined(this.#judge, name)) return plain('open');
     switch (node.kind) {
       case 'AEXPR_OP':
         return name === '=' ? this.#equality(node.lexpr, node.rexpr) : plain('open');
@@ -134,14 +134,6 @@ class Conditions {
       default:
         return plain('open');
     }
-  }
-
-  /** A user made an operator of this name; those of extensions mean what they say. */
-  #redefined(name: string): boolean {
-    const { catalog } = this.#judge;
-    return findOperators(this.#judge, null, name).some(
-      (operator) => catalog?.routines.get(operator.code)?.extension == null,
-    );
   }
 
   /** NULLs are alike here, and a unique index may hold many of them. */
@@ -353,9 +345,19 @@ class Conditions {
     }
     if (this.#names.dependence({ SelectStmt: node }) === 'target') return 'open';
     const tables = relations.some((r) => !this.#isCte(r.relname ?? ''));
-    return tables && node.whereClause === undefined && node.limitCount === undefined
-      ? 'join'
-      : 'key';
+    return tables && node.limitCount === undefined && this.#isWholeTable(node) ? 'join' : 'key';
+  }
+
+  /** Its condition lets every row through. */
+  #isWholeTable({ whereClause, fromClause = [] }: SelectStmt): boolean {
+    if (whereClause === undefined) return true;
+    const [only, more] = fromClause;
+    const range =
+      only !== undefined && 'RangeVar' in only && more === undefined ? only.RangeVar : {};
+    const { schemaname = null, relname = '', alias } = range;
+    const [relation = null] = findRelation(this.#judge, schemaname, relname).relations;
+    const target = { alias: alias?.aliasname ?? relname, name: relname, relation, others: [] };
+    return new Conditions(this.#judge, target).reach(whereClause).reach === 'all';
   }
 
   #isCte(name: string): boolean {

@@ -5,7 +5,7 @@ import type { ColumnRef, FuncCall, Node, RangeVar, SelectStmt } from '@pgsql/typ
 import type { Column, Relation } from '../catalog/snapshot.ts';
 import { builtinNamed } from './builtins.ts';
 import type { Judge, Source } from './judge.ts';
-import { findRelation, parts } from './names.ts';
+import { findRelation, isShadowed, parts } from './names.ts';
 
 /** The target of the change, and the other sources of the statement. */
 export interface Target {
@@ -79,7 +79,11 @@ export class References {
       const child: unknown = (node as { readonly [key: string]: unknown })[key];
       if (typeof child !== 'object') continue;
       // A volatile function gives another value for each row.
-      if (key === 'FuncCall' && this.#isVolatile(child as FuncCall)) return 'target';
+      if (key === 'FuncCall' && this.#isVolatile(parts((child as FuncCall).funcname), true))
+        return 'target';
+      // `(value).name` may be a call too.
+      if (key === 'indirection' && this.#isVolatile(parts(child as readonly Node[]), false))
+        return 'target';
       const found =
         key === 'SelectStmt'
           ? this.#dependenceOfQuery(child as SelectStmt)
@@ -111,12 +115,12 @@ export class References {
     return found;
   }
 
-  #isVolatile(call: FuncCall): boolean {
-    const name = parts(call.funcname).at(-1) ?? '';
+  #isVolatile(names: readonly string[], unknown: boolean): boolean {
+    const name = names.at(-1) ?? '';
     const routines = this.#judge.catalog?.routines_named.get(name) ?? [];
     if (routines.length > 0) return routines.some((routine) => routine.volatility === 'v');
     const builtin = builtinNamed(name);
-    return builtin === undefined || builtin.volatility === 'v';
+    return builtin === undefined ? unknown : builtin.volatility === 'v';
   }
 
   #owner(ref: ColumnRef): 'none' | 'others' | 'target' {
@@ -174,7 +178,8 @@ export class References {
       const [arg] = node.FuncCall.args ?? [];
       const folds =
         /^(lower|upper|btrim|trim)$/.test(name[name.length - 1] ?? '') &&
-        node.FuncCall.args?.length === 1;
+        node.FuncCall.args?.length === 1 &&
+        !isShadowed(this.#judge, node);
       const column = folds && arg !== undefined ? this.column(arg) : null;
       return column === null ? null : `${column}()`;
     }
@@ -213,18 +218,26 @@ function gather(value: unknown, kind: string): unknown[] {
 const making = new WeakMap<object, boolean>();
 
 /**
- * A function in FROM, a series or a set operation stands somewhere in it. Looked for once in each
- * part: queries may be nested deeply.
+ * A function in FROM, a series or numbers of rows, or a set operation stands somewhere in it.
+ * Looked for once in each part: queries may be nested deeply.
  */
 export function makesRows(node: unknown): boolean {
-  if (typeof node === 'string') {
-    return node.includes('generate_series') || /^SETOP_(UNION|INTERSECT|EXCEPT)$/.test(node);
-  }
+  if (typeof node === 'string') return /^SETOP_(UNION|INTERSECT|EXCEPT)$/.test(node);
   if (typeof node !== 'object' || node === null) return false;
   let found = making.get(node);
   if (found === undefined) {
-    found = 'RangeFunction' in node || Object.values(node).some(makesRows);
+    found =
+      'RangeFunction' in node ||
+      ('FuncCall' in node && givesNumbers(node.FuncCall as FuncCall)) ||
+      Object.values(node).some(makesRows);
     making.set(node, found);
   }
   return found;
+}
+
+function givesNumbers(call: FuncCall): boolean {
+  const name = parts(call.funcname).at(-1) ?? '';
+  return (
+    call.over !== undefined || name.startsWith('generate_') || builtinNamed(name) === undefined
+  );
 }

@@ -14,7 +14,7 @@ import { libraryEffect } from './libraries.ts';
 import { counts, DEPARSED_PATH, localNamed, searchPath } from './names.ts';
 import { judgePlpgsql } from './plpgsql.ts';
 import { judgeStatement } from './statements.ts';
-import { meetAgain } from './type.ts';
+import { meetAgain, meetType } from './type.ts';
 
 /** Parsing two characters costs about as much as judging a node, as a power of two. */
 const CHARACTERS_A_NODE = 1;
@@ -159,6 +159,7 @@ export function routineFindings(
     inner.operation = operation;
     inner.variables = parametersOf(judge, routine);
     judgeBody(inner, routine);
+    typesOf(inner, routine);
     const own = routine.settings ?? [];
     if (own.length > 0) dropOwnSettings(findings, own);
     if (routine.support !== '0') absorbFunction(inner, routine.support, []);
@@ -182,6 +183,12 @@ function parametersOf(judge: Judge, routine: Routine): ReadonlyMap<string, reado
     if (name !== '') found.set(name, [typeNamed(all[index] ?? '0')]);
   });
   return found;
+}
+
+/** Arguments and results are converted to their types: domains check them, ranges compare. */
+export function typesOf(judge: Judge, routine: Routine): void {
+  for (const type of [...(routine.all_arguments ?? routine.arguments), routine.result])
+    meetType(judge, type, 'made');
 }
 
 /** Settings that the function itself declares are put back when it ends. */

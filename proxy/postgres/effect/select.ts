@@ -2,10 +2,22 @@
 // row locks.
 // Invariant: FROM is read before the rest, so that names in the rest can be told; every field is
 // walked.
-import type { LockingClause, Node, SelectStmt, WithClause } from '@pgsql/types';
+import type {
+  JoinExpr,
+  JsonTable,
+  LockingClause,
+  Node,
+  RangeFunction,
+  RangeSubselect,
+  RangeTableFunc,
+  SelectStmt,
+  WithClause,
+} from '@pgsql/types';
+import { callOperator } from './call.ts';
 import { createdRelation } from './ddl.ts';
-import { walk } from './expression.ts';
+import { walk, walkFields } from './expression.ts';
 import type { Cte, Judge, Scope } from './judge.ts';
+import { parts } from './names.ts';
 import { judgeStatement } from './statements.ts';
 import { keptRows } from './times.ts';
 import { ambientCasts } from './type.ts';
@@ -120,4 +132,40 @@ export function selectStatement(judge: Judge, node: SelectStmt): void {
   const verb = node.intoClause === undefined ? 'select' : 'create';
   judge.open(verb, 'read');
   select(judge, node);
+}
+
+/** An entry of FROM that is no relation: names mean it before they mean those outside. */
+export function rows(
+  judge: Judge,
+  node: RangeSubselect | RangeFunction | RangeTableFunc | JsonTable,
+): void {
+  walkFields(judge, node);
+  const alias = node.alias?.aliasname ?? ('functions' in node ? calledFirst(node) : '');
+  judge.scope?.sources.push({ alias, relation: null, columns: null, target: false });
+}
+
+const EMPTY: Pick<Scope, 'sources'> = { sources: [] };
+
+/** What a function in FROM is called where nothing else is said. */
+function calledFirst({ functions = [] }: RangeFunction): string {
+  const [first] = functions;
+  const call = first !== undefined && 'List' in first ? first.List.items?.[0] : undefined;
+  return call !== undefined && 'FuncCall' in call
+    ? (parts(call.FuncCall.funcname).at(-1) ?? '')
+    : '';
+}
+
+export function joinExpr(judge: Judge, node: JoinExpr): void {
+  if (node.usingClause !== undefined || node.isNatural === true) callOperator(judge, null, '=');
+  const { sources } = judge.scope ?? EMPTY;
+  const from = sources.length;
+  walk(judge, node.larg);
+  walk(judge, node.rarg);
+  walk(judge, node.quals);
+  const alias = node.alias?.aliasname ?? node.join_using_alias?.aliasname;
+  if (alias === undefined) return;
+  // The name of a join hides those in it.
+  if (node.alias !== undefined)
+    for (const source of sources.splice(from)) sources.push({ ...source, alias: '' });
+  sources.push({ alias, relation: null, columns: null, target: false });
 }

@@ -11,7 +11,7 @@ import { findRelation, parts } from './names.ts';
 import { readMeaning } from './relation.ts';
 import { statementsText } from './routine.ts';
 import { applySetting } from './settings.ts';
-import { meetEveryType, meetJson } from './type.ts';
+import { meetEveryType, meetJson, meetText } from './type.ts';
 import { indexExpressions } from './write.ts';
 
 function text(judge: Judge, node: Node | undefined): string | null {
@@ -57,6 +57,8 @@ export function runText(judge: Judge, name: string, runs: RunsText, args: readon
       return meetEveryType(judge);
     case 'json':
       return meetJson(judge);
+    case 'text':
+      return meetText(judge);
     case 'indexes':
       return everyIndex(judge);
     case 'connectby':

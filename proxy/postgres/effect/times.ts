@@ -69,6 +69,12 @@ export function makesRows(judge: Judge, value: unknown): boolean {
     if (typeof node !== 'object' || node === null) continue;
     // `(value).f` may be a call, and an operator of a user's may stand for one.
     if (key === 'A_Indirection') return true;
+    // So may `row.f`.
+    if (key === 'ColumnRef' && 'fields' in node) {
+      const [, ...rest] = parts(node.fields as Node[]);
+      const name = rest.at(-1);
+      if (name !== undefined && judge.catalog?.routines_named.has(name)) return true;
+    }
     if (key === 'FuncCall' && 'funcname' in node && isSet(judge, node.funcname as Node[]))
       return true;
     if (key === 'A_Expr' && 'name' in node) {
@@ -100,7 +106,7 @@ export function rowsOf(judge: Judge, query: SelectStmt): number | null {
   const rows = query.withClause === undefined ? unlimited(judge, query) : null;
   if (query.limitCount === undefined || query.limitOption === 'LIMIT_OPTION_WITH_TIES') return rows;
   const limit = constant(query.limitCount);
-  if (limit?.kind !== 'number') return rows;
+  if (limit?.kind !== 'number' || limit.decimal) return rows;
   judge.root.literal = true;
   return rows === null ? limit.value : Math.min(rows, limit.value);
 }
