@@ -326,7 +326,7 @@ export function callSupport(judge: Judge, names: readonly string[]): void {
   const meaning = findFunctions(judge, schema, name);
   for (const routine of meaning.routines) callRoutine(judge, routine, []);
   if (meaning.routines.length === 0 && builtinNamed(name) === undefined)
-    missing(judge, schema, name, args);
+    missing(judge, schema, name, []);
 }
 
 function foreignEffect(routine: Routine): BuiltinEffect | null | undefined {

@@ -15,6 +15,7 @@ import {
   relationsIn,
   SYSTEM_COLUMNS,
   type Target,
+  variesByRow,
 } from './reference.ts';
 import { rowsOf, sameRows } from './times.ts';
 
@@ -54,8 +55,8 @@ class Conditions {
 
   reach(node: Node): Bound {
     const value = constant(node);
+    if (value !== null || !variesByRow(node)) this.#judge.root.literal = true;
     if (value !== null && !isShadowed(this.#judge, node)) {
-      this.#judge.root.literal = true;
       if (value.kind === 'boolean') return plain(value.value ? 'all' : 'none');
       return plain(value.kind === 'null' ? 'none' : 'open');
     }

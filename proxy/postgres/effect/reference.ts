@@ -241,3 +241,9 @@ function givesNumbers(call: FuncCall): boolean {
     call.over !== undefined || name.startsWith('generate_') || builtinNamed(name) === undefined
   );
 }
+
+/** A name stands in it: its value is not that of its literals alone. */
+export function variesByRow(node: unknown): boolean {
+  if (typeof node !== 'object' || node === null) return false;
+  return 'ColumnRef' in node || Object.values(node).some(variesByRow);
+}

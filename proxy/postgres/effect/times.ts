@@ -106,8 +106,8 @@ export function rowsOf(judge: Judge, query: SelectStmt): number | null {
   const rows = query.withClause === undefined ? unlimited(judge, query) : null;
   if (query.limitCount === undefined || query.limitOption === 'LIMIT_OPTION_WITH_TIES') return rows;
   const limit = constant(query.limitCount);
-  if (limit?.kind !== 'number' || limit.decimal) return rows;
   judge.root.literal = true;
+  if (limit?.kind !== 'number' || limit.decimal) return rows;
   return rows === null ? limit.value : Math.min(rows, limit.value);
 }
 
