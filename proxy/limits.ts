@@ -83,8 +83,16 @@ export const LIMITS = {
   stated_comment_bytes: 4_096,
   /** Shown of a statement that another one leans on; its digest covers the rest. */
   history_characters: 500,
-  /** How often DDL made by others is looked for, while a database has sessions. */
+  /**
+   * How often DDL made by others is looked for, while a database has sessions; less often where to
+   * look takes more than such a part of the time, up to the most.
+   */
   catalog_probe_ms: 1_000,
+  catalog_probe_part: 0.05,
+  catalog_probe_most_ms: 10_000,
+  /** Rows of a catalog that are read at a time, and for how long they are put together. */
+  catalog_rows: 500,
+  catalog_step_ms: 4,
   /**
    * How long a change under way may go on at the server after its client has left, so that its
    * outcome is recorded; and how long a client that sends no more may wait between two bytes.

@@ -64,19 +64,35 @@ export class SharedCatalog {
   /** A session begins: DDL made by others is looked for from now on. */
   join(): void {
     this.#sessions++;
-    this.#timer ??= setInterval(() => void this.refresh(), LIMITS.catalog_probe_ms).unref();
+    if (this.#sessions === 1) this.#watch(0);
+  }
+
+  /** Looks again after a while, that depends on how long it took the last time. */
+  #watch(took: number): void {
+    const { catalog_probe_ms, catalog_probe_part, catalog_probe_most_ms } = LIMITS;
+    const wait = Math.min(
+      Math.max(catalog_probe_ms, took / catalog_probe_part),
+      catalog_probe_most_ms,
+    );
+    const timer = setTimeout(async () => {
+      const began = performance.now();
+      await this.refresh();
+      if (this.#timer === timer) this.#watch(performance.now() - began);
+    }, wait).unref();
+    this.#timer = timer;
   }
 
   leave(): void {
     this.#sessions--;
     if (this.#sessions > 0 || this.#timer === null) return;
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     this.#timer = null;
     this.#unwatched = true;
   }
 
   async close(): Promise<void> {
-    if (this.#timer !== null) clearInterval(this.#timer);
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
     await this.#reader.close();
   }
 }

@@ -209,12 +209,17 @@ export const FACT_QUERIES = {
 
 export type FactName = keyof typeof FACT_QUERIES;
 
+/**
+ * How many rows, and the sum of their xmins: a row that changes gets a newer one. Ages count back
+ * from the newest transaction, and are much cheaper to add up than an xid made a text first; rows
+ * as old as the database (INT_MAX) don't count.
+ */
 const stamped = (catalog: string, where = '') =>
-  `(select count(*) * 7919 + coalesce(sum(xmin::text::int8), 0) from ${catalog}${where})`;
+  `(select count(*) || ' ' || coalesce(count(age) * age('3'::xid)::int8 - sum(age), 0)
+    from (select nullif(age(xmin), 2147483647) as age from ${catalog}${where} offset 0) as rows)`;
 
-/** One number that is another after any DDL; in-place updates (ANALYZE,
-    VACUUM) leave it alone. */
-export const PROBE = `select array[${[
+/** Another after any DDL; in-place updates (ANALYZE, VACUUM) leave it alone. */
+const STAMP = `array[${[
   stamped('pg_class', " where relpersistence <> 't' and relkind <> 't'"),
   stamped('pg_attribute', ` where attrelid >= ${USER} and attnum > 0`),
   stamped('pg_proc'),
@@ -239,4 +244,15 @@ export const PROBE = `select array[${[
   stamped('pg_foreign_table'),
   stamped('pg_statistic_ext'),
   stamped('pg_db_role_setting'),
-].join(', ')}]::text as stamp`;
+].join(', ')}]::text`;
+
+/**
+ * Asks for the stamp of the catalogs, or null where nothing at all has committed since `snapshot`
+ * (pg_current_snapshot, as told with the last stamp; '' for none). A standby does not list what is
+ * in progress, so its snapshots tell nothing.
+ */
+export function probe(snapshot: string): string {
+  return `select now.snapshot, case when now.snapshot = '${snapshot.replaceAll("'", '')}'
+    and not pg_is_in_recovery() then null else ${STAMP} end as stamp
+    from (select pg_current_snapshot()::text as snapshot) as now`;
+}

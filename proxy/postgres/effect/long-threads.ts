@@ -2,7 +2,8 @@
 // Invariant: every text gets an answer within a bound, or the reason why it has none; what happens
 // to a thread concerns the one text that it was at.
 import { Worker } from 'node:worker_threads';
-import { type CatalogSnapshot, factsOf } from '../catalog/snapshot.ts';
+import { factsOf } from '../catalog/build.ts';
+import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import type { SessionContext } from '../statement.ts';
 import type { Answer, Task } from './long-worker.ts';
 

@@ -3,7 +3,8 @@
 // Invariant: one text at a time, in the order asked; nothing is kept of it.
 import { parentPort } from 'node:worker_threads';
 import { unknownEffect } from '../../effect/effect.ts';
-import { buildSnapshot, type CatalogSnapshot } from '../catalog/snapshot.ts';
+import { buildSnapshot } from '../catalog/build.ts';
+import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import { grammarBack, loadParser, trimParser } from '../parser.ts';
 import type { SessionChange, SessionContext, Statement } from '../statement.ts';
 import { judgeText } from './analyze.ts';
