@@ -168,3 +168,6 @@ class Operand {
 
 /** Among variables: parameters that are not there are of the type that they are compared with. */
 export const INFERRED = '$?';
+
+/** Among variables: a name that a column has means the variable. */
+export const SHADOWING = '#use_variable';

@@ -7,6 +7,7 @@ import { walk } from './expression.ts';
 import { constantText } from './fold.ts';
 import { type Judge, noFindings } from './judge.ts';
 import { findRelation, findTypes, isShadowed } from './names.ts';
+import { SHADOWING } from './operand.ts';
 import {
   type Candidates,
   constantVariables,
@@ -67,7 +68,9 @@ export function judgePlpgsql(judge: Judge, definition: string, what: string): vo
     return;
   }
   judge.constants = body.whole ? constantVariables(body.tree) : new Map();
-  judge.variables = declaredVariables(body.tree, judge.variables);
+  const given = new Map(judge.variables);
+  if (shadows(judge, definition)) given.set(SHADOWING, []);
+  judge.variables = declaredVariables(body.tree, given);
   if (judge.operation !== null && (!body.whole || writesOperation(body.tree)))
     judge.operation = null;
   descend(judge, body.tree, what);
@@ -89,6 +92,13 @@ function bodyOf(definition: string): { readonly tree: unknown; readonly whole: b
     if (!(error instanceof ParseFailure) || !error.message.includes('INTO list')) throw error;
     return { tree: parsePlpgsql(definition.replace(INTO_LIST, '$1')), whole: false };
   }
+}
+
+/** A name that a variable and a column share means the variable: by default that is an error. */
+function shadows(judge: Judge, definition: string): boolean {
+  const sets = /variable_conflict\W+(?:to\W+)?use_variable/i;
+  const settings = judge.catalog?.role_settings.flatMap((each) => each.settings ?? []) ?? [];
+  return [definition, ...settings].some((text) => sets.test(text));
 }
 
 /** A statement to parse a bare block with. */

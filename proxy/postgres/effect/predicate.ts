@@ -7,7 +7,7 @@ import { type Bound, Bounds, type Narrowing, narrowingOf, plain } from './bound.
 import { constant } from './fold.ts';
 import type { Judge } from './judge.ts';
 import { findRelation, findTypes, isRedefined, isShadowed, parts } from './names.ts';
-import { baseType, isExact } from './operand.ts';
+import { baseType, isExact, SHADOWING } from './operand.ts';
 import {
   makesRows,
   queriesIn,
@@ -36,6 +36,8 @@ export function narrowing(judge: Judge, where: Node | undefined, target: Target)
     return { predicate: 'none', scoped: false, rows_max: null, joined: false };
   if ('CurrentOfExpr' in where)
     return { predicate: 'key', scoped: true, rows_max: 1, joined: false };
+  // Any name may mean a variable.
+  if (judge.variables.has(SHADOWING)) return narrowingOf(plain('open'));
   return narrowingOf(new Conditions(judge, target).reach(where));
 }
 
@@ -139,6 +141,11 @@ class Conditions {
 
   /** NULLs are alike here, and a unique index may hold many of them. */
   #notDistinct(left: Node | undefined, right: Node | undefined): Bound {
+    if (left !== undefined && 'RowExpr' in left) {
+      const others = right !== undefined && 'RowExpr' in right ? (right.RowExpr.args ?? []) : [];
+      const pairs = left.RowExpr.args ?? [];
+      return this.#bounds.and(pairs.map((node, index) => this.#notDistinct(node, others[index])));
+    }
     const [a, b] = [left, right].map((side) => (side === undefined ? null : constant(side)));
     if (a?.kind === 'null') return this.#nullTest(right, true);
     if (b?.kind === 'null') return this.#nullTest(left, true);

@@ -102,6 +102,7 @@ export class References {
     const columns = new Set<string>();
     for (const range of relationsIn(query.fromClause)) {
       aliases.add(range.alias?.aliasname ?? range.relname ?? '');
+      for (const name of this.#givenBy(range)) columns.add(name);
       const { relations } = findRelation(
         this.#judge,
         range.schemaname ?? null,
@@ -113,6 +114,17 @@ export class References {
     const found = this.dependence(query);
     this.#inner.pop();
     return found;
+  }
+
+  /** Columns of a CTE, where they are named. */
+  #givenBy({ schemaname, relname = '' }: RangeVar): readonly string[] {
+    if (schemaname !== undefined) return [];
+    for (let scope = this.#judge.scope; scope !== null; scope = scope.parent) {
+      const query = scope.ctes.get(relname)?.query;
+      if (query === undefined) continue;
+      return 'SelectStmt' in query ? (query.SelectStmt.targetList ?? []).flatMap(nameOf) : [];
+    }
+    return [];
   }
 
   #isVolatile(names: readonly string[], unknown: boolean): boolean {
@@ -196,6 +208,14 @@ export class References {
     if (names.length !== (node.ColumnRef.fields ?? []).length) return null;
     return this.#owner(node.ColumnRef) === 'target' ? (names[names.length - 1] ?? null) : null;
   }
+}
+
+function nameOf(item: Node): readonly string[] {
+  if (!('ResTarget' in item)) return [];
+  const { name, val } = item.ResTarget;
+  const column =
+    val !== undefined && 'ColumnRef' in val ? parts(val.ColumnRef.fields).at(-1) : null;
+  return name === undefined ? (column == null ? [] : [column]) : [name];
 }
 
 /** Tables of a FROM list, those in its sub-selects included. */

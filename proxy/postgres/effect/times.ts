@@ -1,6 +1,6 @@
 // How often something runs, and how many rows a query gives, where the text settles it.
 // Invariant: a number is never less than what can happen; what is not sure is null.
-import type { CommonTableExpr, FuncCall, Node, SelectStmt } from '@pgsql/types';
+import type { CommonTableExpr, FuncCall, Node, RangeVar, SelectStmt } from '@pgsql/types';
 import { builtinNamed } from './builtins.ts';
 import { constant } from './fold.ts';
 import { type Draft, type Judge, multiplied } from './judge.ts';
@@ -98,7 +98,10 @@ function isSet(judge: Judge, funcname: readonly Node[]): boolean {
   if (localNamed(judge, 'function', name) !== null) return true;
   const routines = judge.catalog?.routines_named.get(name) ?? [];
   if (routines.length === 0) return builtin === undefined;
-  return routines.some((routine) => /^(SETOF|TABLE)\b/i.test(routine.result_text ?? 'SETOF'));
+  // A procedure has no result.
+  return routines.some(
+    ({ kind, result_text: text }) => kind !== 'p' && /^(SETOF|TABLE)\b/i.test(text ?? 'SETOF'),
+  );
 }
 
 /** The most rows that one evaluation of the query gives. */
@@ -174,7 +177,11 @@ export function keptRows(
     const kept = ctematerialized === 'CTEMaterializeAlways' || lockingClause !== undefined;
     return kept || valuesLists !== undefined ? rowsOf(judge, query.SelectStmt) : null;
   }
-  return draft?.rows_max ?? null;
+  // What a rule puts in its place may give other rows.
+  const { relation } = Object.values(query)[0] as { readonly relation?: RangeVar };
+  const { relations } = findRelation(judge, relation?.schemaname ?? null, relation?.relname ?? '');
+  const diverted = relations.some(({ rules }) => rules.some((rule) => rule.instead));
+  return diverted ? null : (draft?.rows_max ?? null);
 }
 
 /** The most rows of a query that gives the same ones each time that it is evaluated. */

@@ -3,7 +3,13 @@
 // Invariant: the judgement is made before the statement runs, by the catalog as it was then.
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
-import { type Effect, type EffectClass, severity, worst } from '../../../proxy/effect/effect.ts';
+import {
+  type Effect,
+  type EffectClass,
+  isChange,
+  severity,
+  worst,
+} from '../../../proxy/effect/effect.ts';
 import { openCatalog } from '../../../proxy/postgres/catalog.ts';
 import {
   analyze,
@@ -22,11 +28,14 @@ export interface Finding {
   readonly told: EffectClass;
   readonly change: Change;
   readonly wrong: readonly string[];
+  /** How many rows the judgement allows for at most. */
+  readonly most: number;
   /** The server's own refusal, if it refused. */
   readonly error: string | null;
 }
 
-const WORLD = new URL('./world.sql', import.meta.url);
+/** The database that statements find, by the name of its file. */
+export type World = 'world' | 'rows' | 'folding';
 
 async function connect(url: string): Promise<pg.Client> {
   const client = new pg.Client({ connectionString: url });
@@ -51,14 +60,16 @@ async function keepCopies(client: pg.Client): Promise<void> {
 /** A database that is made anew from the world whenever a statement has changed it. */
 class Stage {
   readonly #url: (database: string) => string;
+  readonly #world: URL;
   readonly #template: string;
   readonly #name: string;
   #admin: pg.Client | null = null;
   #before: State | null = null;
   #watcher: pg.Client | null = null;
 
-  constructor(url: (database: string) => string, tag: string) {
+  constructor(url: (database: string) => string, tag: string, world: World) {
     this.#url = url;
+    this.#world = new URL(`./${world}.sql`, import.meta.url);
     this.#template = `oracle_world_${tag}`;
     this.#name = `oracle_stage_${tag}`;
   }
@@ -75,7 +86,7 @@ class Stage {
     this.#admin = await connect(this.#url('postgres'));
     await this.#admin.query(`create database ${this.#template} template template0`);
     const client = await connect(this.world);
-    for (const statement of statementsOf(readFileSync(WORLD, 'utf8'))) {
+    for (const statement of statementsOf(readFileSync(this.#world, 'utf8'))) {
       await client.query(statement).catch((cause: unknown) => {
         if (cause instanceof pg.DatabaseError && cause.code === '42710') return;
         throw new Error(`the world can't be made: ${statement.trim().slice(0, 200)}`, { cause });
@@ -202,7 +213,8 @@ function tableNames(effects: readonly Effect[]): Set<string> {
 /** How many rows the effects let a table lose or gain (or all tables together) at most. */
 function mostRows(effects: readonly Effect[], table: string | null): number {
   let most = 0;
-  for (const { objects, rows_max } of effects) {
+  for (const { class: worst, objects, rows_max } of effects) {
+    if (!isChange(worst)) continue;
     const changed = objects.filter((o) => o.access !== 'read');
     const named = changed.some((o) => table === null || `${o.schema}.${o.name}` === table);
     if (named) most += rows_max ?? Infinity;
@@ -278,9 +290,10 @@ export async function consult(
   families: readonly Family[],
   tag: string,
   found: (finding: Finding) => void,
+  world: World = 'world',
 ): Promise<void> {
   await loadParser();
-  const stage = new Stage(url, tag);
+  const stage = new Stage(url, tag, world);
   await stage.build();
   try {
     const reader = await openCatalog(stage.world);
@@ -299,6 +312,7 @@ export async function consult(
           told: parsed.class,
           change,
           wrong,
+          most: mostRows(parsed.effects, null),
           error,
         });
         await stage.undo(change);

@@ -8,7 +8,7 @@ import { consult, type Finding } from './oracle.ts';
 import { FAMILIES } from './statements.ts';
 
 /** The server to ask: the newest there is, or the one the environment names. */
-const VERSION = versionAsked(process.env.HOLDPOINT_ORACLE_POSTGRES, 18);
+export const VERSION = versionAsked(process.env.HOLDPOINT_ORACLE_POSTGRES, 18);
 
 const READS = 'what tools and people read';
 
