@@ -264,6 +264,20 @@ function givesNumbers(call: FuncCall): boolean {
 
 /** A name stands in it: its value is not that of its literals alone. */
 export function variesByRow(node: unknown): boolean {
-  if (typeof node !== 'object' || node === null) return false;
-  return 'ColumnRef' in node || Object.values(node).some(variesByRow);
+  return hasNode(node, (kind) => kind === 'ColumnRef');
+}
+
+/** Such a node stands in it, at any depth. Constants have none in them and are not looked into. */
+export function hasNode(value: unknown, isSuch: (kind: string, body: object) => boolean): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (Array.isArray(value)) {
+    for (const item of value) if (hasNode(item, isSuch)) return true;
+    return false;
+  }
+  for (const kind in value) {
+    const body: unknown = (value as { readonly [kind: string]: unknown })[kind];
+    if (typeof body !== 'object' || body === null || kind === 'A_Const') continue;
+    if (isSuch(kind, body) || hasNode(body, isSuch)) return true;
+  }
+  return false;
 }

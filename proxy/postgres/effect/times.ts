@@ -6,6 +6,7 @@ import { constant } from './fold.ts';
 import { type Draft, type Judge, multiplied } from './judge.ts';
 import { findRelation, localNamed, parts } from './names.ts';
 import { narrowing } from './predicate.ts';
+import { hasNode } from './reference.ts';
 
 /** How often a call is evaluated for each run of the statement that it stands in. */
 export function callTimes(judge: Judge, call: FuncCall | undefined): number | null {
@@ -63,27 +64,20 @@ function isOnce(value: unknown, call: unknown): boolean {
 
 /** Something in it may give several rows for one: then all beside it is evaluated for each. */
 export function makesRows(judge: Judge, value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  for (const key in value) {
-    const node: unknown = (value as { readonly [key: string]: unknown })[key];
-    if (typeof node !== 'object' || node === null) continue;
+  return hasNode(value, (kind, node) => {
     // `(value).f` may be a call, and an operator of a user's may stand for one.
-    if (key === 'A_Indirection') return true;
+    if (kind === 'A_Indirection') return true;
     // So may `row.f`.
-    if (key === 'ColumnRef' && 'fields' in node) {
+    if (kind === 'ColumnRef' && 'fields' in node) {
       const [, ...rest] = parts(node.fields as Node[]);
       const name = rest.at(-1);
-      if (name !== undefined && judge.catalog?.routines_named.has(name)) return true;
+      return name !== undefined && (judge.catalog?.routines_named.has(name) ?? false);
     }
-    if (key === 'FuncCall' && 'funcname' in node && isSet(judge, node.funcname as Node[]))
-      return true;
-    if (key === 'A_Expr' && 'name' in node) {
-      const name = parts(node.name as Node[]).at(-1) ?? '';
-      if (judge.catalog === null || judge.catalog.operators_named.has(name)) return true;
-    }
-    if (makesRows(judge, node)) return true;
-  }
-  return false;
+    if (kind === 'FuncCall' && 'funcname' in node) return isSet(judge, node.funcname as Node[]);
+    if (kind !== 'A_Expr' || !('name' in node)) return false;
+    const name = parts(node.name as Node[]).at(-1) ?? '';
+    return judge.catalog === null || judge.catalog.operators_named.has(name);
+  });
 }
 
 /** VALUES gives as many rows as are written: a single one may stand for what a function gives. */
