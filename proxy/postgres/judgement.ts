@@ -154,7 +154,8 @@ export class Judgement {
     const { state, owed } = this.#conversation;
     const { unit } = this.#requests;
     const judged = this.#grounds();
-    const portal: Portal = { kind: 'bind', name, unit, run, text: prepared.text, parsed, judged };
+    const { text, types } = prepared;
+    const portal: Portal = { kind: 'bind', name, unit, run, text, types, parsed, judged };
     state.portals.ask(name, portal, unit);
     owed.push(portal);
     return 'forward';
@@ -165,13 +166,13 @@ export class Judgement {
    * still may.
    */
   stillStands(portal: Portal): boolean {
-    const { judged, parsed, text, run } = portal;
+    const { judged, parsed, text, types, run } = portal;
     const now = this.#grounds();
     if (judged === now) return true;
     const change = run !== null && run.operation !== null;
     if (change && (judged.policy !== now.policy || judged.mode !== now.mode)) return false;
     if (judged.stamp === now.stamp && judged.catalog === now.catalog) return true;
-    return covers(parsed, this.#conversation.meaning.of(text));
+    return covers(parsed, this.#conversation.meaning.of(text, types));
   }
 
   /** A kept verdict is what would be answered now. */
@@ -244,7 +245,7 @@ export class Judgement {
       inHand.passage = FORWARD;
       return inHand;
     }
-    return this.#enter(inHand, decision, mode, prepared !== null);
+    return this.#enter(inHand, decision, mode, prepared);
   }
 
   /**
@@ -256,7 +257,7 @@ export class Judgement {
     const { understood, parsed } = prepared;
     if (understood !== state.stamp || parsed.catalog_version !== catalog.version) {
       if (!this.#conversation.meaning.isKnown(prepared.text)) return null;
-      const now = this.#conversation.meaning.of(prepared.text);
+      const now = this.#conversation.meaning.of(prepared.text, prepared.types);
       prepared.parsed = bothMeanings(parsed, now);
       prepared.understood = state.stamp;
     }
@@ -280,7 +281,7 @@ export class Judgement {
   /**
    * Starts the flow for the message in hand; the session stays at it until the passage is there.
    */
-  #enter(inHand: InHand, decision: Decision, mode: Mode, prepared: boolean): 'stay' {
+  #enter(inHand: InHand, decision: Decision, mode: Mode, prepared: Prepared | null): 'stay' {
     const conversation = this.#conversation;
     const { state, services, target } = conversation;
     const requests = this.#requests;
@@ -295,8 +296,10 @@ export class Judgement {
     });
     const again = async (): Promise<PostgresOperation> => {
       await conversation.catalog.refresh();
-      const now = await conversation.meaning.later(Buffer.from(inHand.operation.bytes));
-      return inHand.operation.understoodAs(prepared ? bothMeanings(inHand.parsed, now) : now);
+      const bytes = Buffer.from(inHand.operation.bytes);
+      const now = await conversation.meaning.later(bytes, prepared?.types ?? []);
+      const old = prepared === null ? null : inHand.parsed;
+      return inHand.operation.understoodAs(old === null ? now : bothMeanings(old, now));
     };
     void flow(inHand.operation, decision, mode, services, { ...waiting, again }).then((passage) => {
       inHand.passage = passage;

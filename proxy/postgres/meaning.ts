@@ -4,7 +4,10 @@
 import { EFFECT_LIMITS } from '../limits.ts';
 import type { Conversation } from './conversation.ts';
 import { ahead, understand } from './effect/long.ts';
+import { withTypes } from './names.ts';
 import type { Parsed } from './statement.ts';
+
+const NO_TYPES: readonly number[] = [];
 
 export class Meaning {
   readonly #conversation: Conversation;
@@ -17,16 +20,17 @@ export class Meaning {
     this.#resume = resume;
   }
 
-  of(text: Buffer): Parsed {
+  /** `types` are those that the client gives its parameters. */
+  of(text: Buffer, types: readonly number[] = NO_TYPES): Parsed {
     const { state, catalog } = this.#conversation;
     // Bytes that are not UTF-8 become U+FFFD here, which the analysis does not take for text.
-    return understand(text.toString('utf8'), state.context, catalog.current());
+    return withTypes(understand(text.toString('utf8'), state.context, catalog.current()), types);
   }
 
   /** The same, when it can be told. */
-  async later(text: Buffer): Promise<Parsed> {
+  async later(text: Buffer, types: readonly number[]): Promise<Parsed> {
     for (let wait = this.#ahead(text); wait !== null; wait = this.#ahead(text)) await wait;
-    return this.of(text);
+    return this.of(text, types);
   }
 
   /** false: the message in hand is looked at again when its text is understood. */

@@ -25,7 +25,7 @@ export function parse(
   const prepared: Prepared = {
     name: message.statement,
     text: Buffer.from(message.text),
-    parsed: conversation.meaning.of(message.text),
+    parsed: conversation.meaning.of(message.text, message.types),
     understood: state.stamp,
     types: message.types,
     unit,

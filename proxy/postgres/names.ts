@@ -40,6 +40,7 @@ export interface Portal {
   /** What Execute starts; null once it has, and for what needs no watching. */
   run: Run | null;
   readonly text: Buffer;
+  readonly types: readonly number[];
   /** As it was judged, and what that rested on: Execute may come much later. */
   readonly parsed: Parsed;
   readonly judged: Grounds;
@@ -83,6 +84,46 @@ export function bothMeanings(before: Parsed, now: Parsed): Parsed {
     },
   };
 }
+
+/**
+ * Types by which a value never makes another key equal to it: bool, bytea, int8, int2, int4, text,
+ * oid, json, unknown, varchar, date, time, timestamp, numeric, uuid, jsonb; 0 leaves it to the
+ * server.
+ */
+const KEEPING = new Set([
+  0, 16, 17, 20, 21, 23, 25, 26, 114, 705, 1043, 1082, 1083, 1114, 1700, 2950, 3802,
+]);
+
+/** With the types that a client gives its parameters, a bound on rows may not hold. */
+export function withTypes(parsed: Parsed, types: readonly number[]): Parsed {
+  if (types.length === 0) return parsed;
+  const rest = parsed.statements.flatMap((statement) => statement.compared ?? []);
+  if (rest.every((number) => KEEPING.has(types[number - 1] ?? 0))) return parsed;
+  let known = boundless.get(parsed);
+  if (known === undefined) {
+    const statements = parsed.statements.map((statement) => ({
+      ...statement,
+      effects: statement.effects.map((effect) => ({ ...effect, rows_max: null })),
+    }));
+    known = {
+      class: parsed.class,
+      complete: parsed.complete,
+      unscoped: parsed.unscoped,
+      effects: statements.flatMap((statement) => statement.effects),
+      statements,
+      catalog_version: parsed.catalog_version,
+      get normalized() {
+        return parsed.normalized;
+      },
+      get fingerprint() {
+        return parsed.fingerprint;
+      },
+    };
+    boundless.set(parsed, known);
+  }
+  return known;
+}
+const boundless = new WeakMap<Parsed, Parsed>();
 
 /** Everything that `now` would do has been judged as part of `judged`. */
 export function covers(judged: Parsed, now: Parsed): boolean {

@@ -267,6 +267,7 @@ function statementOf(text: string, node: string, findings: Findings): Statement 
     own_transaction: findings.own_transaction,
     needs_read_write: findings.needs_read_write,
     highest_parameter: findings.highest_parameter,
+    ...(findings.compared === null ? {} : { compared: [...findings.compared] }),
   };
 }
 
