@@ -15,7 +15,7 @@ import { joined, references, runBy } from './ddl.ts';
 import { cascade } from './drop.ts';
 import { walk } from './expression.ts';
 import type { Draft, Judge } from './judge.ts';
-import { altered, alteredKeys, always } from './local.ts';
+import { altered, alteredEverything, alteredKeys, always } from './local.ts';
 import { DEPARSED_PATH, findRelation, findTypes, parts, type RelationMeaning } from './names.ts';
 import { descendants, label, readMeaning } from './relation.ts';
 import { expressionText } from './routine.ts';
@@ -50,7 +50,7 @@ const SUBCOMMANDS: { readonly [T in AlterTableType]: Line } = {
   AT_AddIndexConstraint: ['ddl'],
   AT_DropConstraint: ['ddl'],
   AT_ReAddComment: ['ddl'],
-  AT_AlterColumnType: ['destructive'],
+  AT_AlterColumnType: ['destructive', 'attaches'],
   AT_AlterColumnGenericOptions: ['ddl'],
   AT_ChangeOwner: ['admin'],
   AT_ClusterOn: ['ddl'],
@@ -184,11 +184,16 @@ function subcommand(
   }
   if (composite && effect === 'destructive' && cmd.behavior === 'DROP_CASCADE')
     draft.scoped = false;
-  if (line[1] === 'attaches') attached(judge, meaning, cmd);
+  if (line[1] === 'attaches') attached(judge, meaning, cmd, composite);
 }
 
 /** What rows of the table are put through from now on. */
-function attached(judge: Judge, meaning: RelationMeaning, { subtype, def }: AlterTableCmd): void {
+function attached(
+  judge: Judge,
+  meaning: RelationMeaning,
+  { subtype, def }: AlterTableCmd,
+  type: boolean,
+): void {
   if (subtype === 'AT_EnableRowSecurity' || subtype === 'AT_ForceRowSecurity') {
     const policies = meaning.relations.flatMap((relation) => relation.policies);
     const found = policies.flatMap(({ reads, writes }) => [reads, writes]);
@@ -198,7 +203,12 @@ function attached(judge: Judge, meaning: RelationMeaning, { subtype, def }: Alte
     });
     altered(judge, meaning, always(effects), effects);
   } else if (subtype?.startsWith('AT_Enable') === true) altered(judge, meaning);
-  else altered(judge, meaning, always(runBy(judge, (inner) => walk(inner, def))));
+  else {
+    const effects = runBy(judge, (inner) => walk(inner, def));
+    // A column of a row type: values of the type are made anywhere.
+    if (type) alteredEverything(judge, 'a type', effects);
+    else altered(judge, meaning, always(effects));
+  }
 }
 
 function named(judge: Judge, range: RangeVar | undefined): RelationMeaning {

@@ -9,6 +9,7 @@ import {
   type SessionChange,
   type SessionContext,
 } from '../statement.ts';
+import { always } from './local.ts';
 
 const DEFAULT_PATH: readonly string[] = ['$user', 'public'];
 const NONE: ReadonlySet<string> = new Set();
@@ -219,10 +220,11 @@ function applied(context: SessionContext, change: SessionChange): SessionContext
       return { ...context, temporary: new Set([...context.temporary, change.name]) };
     case 'object': {
       const key = localKey(change.object.kind, change.object.name);
-      return {
-        ...context,
-        local: new Map(context.local).set(key, merged(context.local.get(key), change.object)),
-      };
+      const local = new Map(context.local).set(key, merged(context.local.get(key), change.object));
+      for (const [other, object] of context.local)
+        if (other !== key && reaches(object, change.object.name))
+          local.set(other, extended(object, change.object));
+      return { ...context, local };
     }
     case 'discard':
       return discarded(context, change.what);
@@ -241,6 +243,23 @@ function merged(before: LocalObject | undefined, object: LocalObject): LocalObje
     fresh: before.fresh || object.fresh,
     on_read: [...before.on_read, ...object.on_read],
     on_write: [...before.on_write, ...object.on_write],
+    committed: false,
+  };
+}
+
+/** What was remembered of an object names something else: it does what that does from now on. */
+function reaches(object: LocalObject, name: string): boolean {
+  const effects = [...object.on_read, ...object.on_write.flatMap((write) => write.effects)];
+  return effects.some(({ objects }) =>
+    objects.some((o) => o.name === name || o.via.some((via) => via.split(/[ .]/).includes(name))),
+  );
+}
+
+function extended(object: LocalObject, by: LocalObject): LocalObject {
+  return {
+    ...object,
+    on_read: [...object.on_read, ...by.on_read],
+    on_write: [...object.on_write, ...always(by.on_read), ...by.on_write],
     committed: false,
   };
 }

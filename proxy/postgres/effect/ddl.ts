@@ -3,40 +3,31 @@
 // Invariant: an object that can run code later is remembered with what that code does, until the
 // catalog shows it.
 import type {
+  CreateForeignTableStmt,
   CreateSchemaStmt,
   CreateStmt,
   CreateTableAsStmt,
-  CreateTrigStmt,
   DefElem,
   IndexStmt,
   IntoClause,
   Node,
   RangeVar,
-  RuleStmt,
   ViewStmt,
 } from '@pgsql/types';
-import type { Effect } from '../../effect/effect.ts';
+import { type Effect, unknownEffect } from '../../effect/effect.ts';
 import type { Consequence, WriteEvent } from '../statement.ts';
-import { applyBuiltin } from './call.ts';
 import { fireEventTriggers } from './event-trigger.ts';
 import { walk } from './expression.ts';
 import { absorb, type Findings, type Judge, noFindings } from './judge.ts';
-import {
-  altered,
-  alteredEverything,
-  always,
-  EVENTS,
-  goesOn,
-  type Place,
-  remember,
-} from './local.ts';
-import { creationSchema, findFunctions, findRelation, parts } from './names.ts';
+import { altered, alteredEverything, always, goesOn, type Place, remember } from './local.ts';
+import { creationSchema, findRelation, parts } from './names.ts';
+import { foreignClass } from './naming.ts';
 import { readMeaning } from './relation.ts';
-import { absorbFunction, apart, routineFindings, takeIn } from './routine.ts';
+import { absorbFunction, apart } from './routine.ts';
 import { select } from './select.ts';
 import { judgeStatement } from './statements.ts';
-import { meetType } from './type.ts';
-import { EVENT_BIT, expressionsOf, indexExpressions } from './write.ts';
+import { meetType, meetTypeName } from './type.ts';
+import { expressionsOf, indexExpressions } from './write.ts';
 
 function isTemporary(range: RangeVar | undefined): boolean {
   return range?.relpersistence === 't' || range?.schemaname === 'pg_temp';
@@ -63,7 +54,7 @@ export function runBy(judge: Judge, work: (inner: Judge) => void): readonly Effe
 function madeRelation(
   judge: Judge,
   range: RangeVar | undefined,
-  kind: 'table' | 'view' | 'materialized-view' | 'sequence',
+  kind: 'table' | 'view' | 'materialized-view' | 'foreign-table',
   reads: readonly Effect[],
   writes: readonly Consequence[],
 ): Place {
@@ -86,7 +77,7 @@ function madeRelation(
 /** CREATE TABLE AS and SELECT INTO. */
 export function createdRelation(judge: Judge, into: IntoClause): void {
   judge.worsen(judge.draft, judge.planning ? 'read' : isTemporary(into.rel) ? 'session' : 'ddl');
-  madeRelation(judge, into.rel, 'table', [], []);
+  madeRelation(judge, into.rel, 'table', [], typesMade(judge));
   fireEventTriggers(judge, 'CreateTableAsStmt');
 }
 
@@ -97,13 +88,43 @@ export function createTableAs(judge: Judge, node: CreateTableAsStmt): void {
     'create',
     judge.planning ? 'read' : isTemporary(into?.rel) ? 'session' : 'ddl',
   );
-  madeRelation(judge, into?.rel, materialized ? 'materialized-view' : 'table', [], []);
   // WITH NO DATA plans the query but does not run it.
   const inner = into?.skipData === true ? judge.inside({ planning: true }) : judge;
   if (node.query !== undefined && 'SelectStmt' in node.query) select(inner, node.query.SelectStmt);
   else if (node.query !== undefined) judgeStatement(inner, node.query);
   judge.draft = draft;
+  // REFRESH runs the query again.
+  const writes = materialized
+    ? always(runBy(judge, (again) => walk(again, node.query)))
+    : typesMade(judge);
+  madeRelation(judge, into?.rel, materialized ? 'materialized-view' : 'table', [], writes);
   judge.findings.needs_read_write = true;
+}
+
+/** Columns of the types met so far: rows of the new table are converted to them. */
+function typesMade(judge: Judge): readonly Consequence[] {
+  const types = [...judge.findings.types].map((type) => type.split(' ')[0] ?? '');
+  return always(
+    runBy(judge, (inner) => {
+      for (const type of types) meetType(inner, type, 'made');
+    }),
+  );
+}
+
+/** What runs at its server can't be seen. */
+export function createForeignTable(judge: Judge, node: CreateForeignTableStmt): void {
+  const { servername: server = '' } = node;
+  judge.open('create', server === '' ? 'ddl' : foreignClass(judge, server));
+  const range = node.base?.relation;
+  const why = `${range?.relname} is a table of server ${server}: what runs there can't be seen`;
+  const reads = [unknownEffect(why)];
+  const table = madeRelation(judge, range, 'foreign-table', reads, always(reads));
+  judge.object('server', null, server, 'use');
+  for (const parent of node.base?.inhRelations ?? []) {
+    if (!('RangeVar' in parent)) continue;
+    const { schemaname = null, relname = '' } = parent.RangeVar;
+    joined(judge, findRelation(judge, schemaname, relname), table, reads);
+  }
 }
 
 export function createTable(judge: Judge, node: CreateStmt): void {
@@ -113,6 +134,7 @@ export function createTable(judge: Judge, node: CreateStmt): void {
     walk(inner, node.tableElts);
     walk(inner, node.constraints);
     walk(inner, node.partspec);
+    meetTypeName(inner, node.ofTypename);
     for (const element of node.tableElts ?? [])
       if ('TableLikeClause' in element) copied(inner, element.TableLikeClause.relation);
   });
@@ -249,60 +271,6 @@ export function optionText(element: DefElem | null): string {
   return '';
 }
 
-export function createTrigger(judge: Judge, node: CreateTrigStmt): void {
-  const draft = judge.open('create', 'ddl');
-  const range = node.relation;
-  const meaning = findRelation(judge, range?.schemaname ?? null, range?.relname ?? '');
-  judge.object('trigger', meaning.schema, node.trigname ?? '', 'create');
-  judge.object('table', meaning.schema, meaning.name, 'alter');
-  const effects = runBy(judge, (inner) => {
-    callByName(inner, node.funcname);
-    walk(inner, node.whenClause);
-  });
-  judge.draft = draft;
-  const events = EVENTS.filter((event) => ((node.events ?? 0) & EVENT_BIT[event]) !== 0);
-  altered(judge, meaning, always(effects, events));
-}
-
-/** A function that will be called by what is being made. */
-export function callByName(judge: Judge, funcname: readonly Node[] | undefined): void {
-  const names = parts(funcname);
-  const name = names[names.length - 1] ?? '';
-  const meaning = findFunctions(judge, names.length > 1 ? (names[0] ?? null) : null, name);
-  for (const routine of meaning.routines)
-    takeIn(judge, routineFindings(judge, routine), [`function ${name}`]);
-  if (meaning.local !== null) absorb(judge, meaning.local.on_read, [`function ${name}`]);
-  if (meaning.builtin?.effect != null) applyBuiltin(judge, name, meaning.builtin.effect, []);
-  if (meaning.routines.length === 0 && meaning.local === null && meaning.builtin === null) {
-    judge.opaque(`function ${names.join('.')} is not in the catalog`);
-  }
-}
-
-export function createRule(judge: Judge, node: RuleStmt): void {
-  const draft = judge.open('create', 'ddl');
-  const meaning = findRelation(
-    judge,
-    node.relation?.schemaname ?? null,
-    node.relation?.relname ?? '',
-  );
-  judge.object('rule', meaning.schema, node.rulename ?? '', 'create');
-  judge.object('table', meaning.schema, meaning.name, 'alter');
-  const effects = runBy(judge, (inner) => {
-    walk(inner, node.whereClause);
-    walk(inner, node.actions);
-  });
-  judge.draft = draft;
-  const event = RULE_EVENTS[node.event ?? 'CMD_SELECT'];
-  // A rule on SELECT makes the table a view.
-  altered(judge, meaning, event === undefined ? undefined : always(effects, [event]));
-}
-
-const RULE_EVENTS: { readonly [command: string]: WriteEvent } = {
-  CMD_INSERT: 'insert',
-  CMD_UPDATE: 'update',
-  CMD_DELETE: 'delete',
-};
-
 /** CREATE INDEX computes its expressions for every row there is. */
 export function createIndex(judge: Judge, node: IndexStmt): void {
   const draft = judge.open('create', 'ddl');
@@ -315,15 +283,21 @@ export function createIndex(judge: Judge, node: IndexStmt): void {
   judge.object('index', meaning.schema, node.idxname ?? `on ${meaning.name}`, 'create');
   if (meaning.relations.length === 0) judge.object('table', meaning.schema, meaning.name, 'alter');
   for (const relation of meaning.relations) judge.relation(relation, 'alter');
-  walk(judge, node.indexParams);
-  walk(judge, node.whereClause);
-  for (const element of node.indexParams ?? []) {
-    if (!('IndexElem' in element) || element.IndexElem.opclass === undefined) continue;
-    // An operator class of a user's: which of a name is not told apart.
-    for (const opclass of judge.catalog?.classes.values() ?? []) {
-      for (const code of opclass.functions) absorbFunction(judge, code, ['operator class']);
+  const compute = (inner: Judge) => {
+    walk(inner, node.indexParams);
+    walk(inner, node.whereClause);
+    for (const element of node.indexParams ?? []) {
+      if (!('IndexElem' in element) || element.IndexElem.opclass === undefined) continue;
+      // An operator class of a user's: which of a name is not told apart.
+      for (const opclass of judge.catalog?.classes.values() ?? []) {
+        for (const code of opclass.functions) absorbFunction(inner, code, ['operator class']);
+      }
     }
-  }
+  };
+  compute(judge);
+  // So does every new row, and looking for one compares.
+  const later = runBy(judge, compute);
+  altered(judge, meaning, always(later), later);
   for (const relation of meaning.relations) {
     // Sorting into the index compares by the functions of the columns' types.
     for (const column of relation.columns) meetType(judge, column.type, 'seen');

@@ -1,13 +1,24 @@
-// Operators, aggregates, casts, operator classes: code that runs where no call of it is written.
+// Triggers, rules, operators, aggregates, casts, operator classes: code that runs where no call of
+// it is written.
 // Invariant: until the catalog shows what is made here, whatever may run it is taken to do so.
-import type { CreateCastStmt, CreateOpClassStmt, DefineStmt, Node } from '@pgsql/types';
-import { callOperator } from './call.ts';
-import { callByName, option, runBy } from './ddl.ts';
+import type {
+  CreateCastStmt,
+  CreateOpClassStmt,
+  CreateTrigStmt,
+  DefineStmt,
+  Node,
+  RuleStmt,
+} from '@pgsql/types';
+import type { WriteEvent } from '../statement.ts';
+import { applyBuiltin, callOperator } from './call.ts';
+import { option, runBy } from './ddl.ts';
 import { DROPS, nameParts } from './drop.ts';
 import { walk } from './expression.ts';
-import type { Judge } from './judge.ts';
-import { alteredCode, alteredEverything, CASTS } from './local.ts';
-import { parts } from './names.ts';
+import { absorb, type Judge } from './judge.ts';
+import { altered, alteredCode, alteredEverything, always, CASTS, EVENTS } from './local.ts';
+import { findFunctions, findRelation, parts } from './names.ts';
+import { routineFindings, takeIn } from './routine.ts';
+import { EVENT_BIT } from './write.ts';
 
 /** What an operator or aggregate is made of: functions, and other operators. */
 const FUNCTIONS =
@@ -74,3 +85,59 @@ export function createOperatorClass(judge: Judge, node: CreateOpClassStmt): void
   });
   alteredEverything(judge, 'an operator class', effects);
 }
+
+export function createTrigger(judge: Judge, node: CreateTrigStmt): void {
+  const draft = judge.open('create', 'ddl');
+  const range = node.relation;
+  const meaning = findRelation(judge, range?.schemaname ?? null, range?.relname ?? '');
+  judge.object('trigger', meaning.schema, node.trigname ?? '', 'create');
+  judge.object('table', meaning.schema, meaning.name, 'alter');
+  const effects = runBy(judge, (inner) => {
+    callByName(inner, node.funcname);
+    walk(inner, node.whenClause);
+  });
+  judge.draft = draft;
+  const events = EVENTS.filter((event) => ((node.events ?? 0) & EVENT_BIT[event]) !== 0);
+  altered(judge, meaning, always(effects, events));
+}
+
+/** A function that will be called by what is being made. */
+export function callByName(judge: Judge, funcname: readonly Node[] | undefined): void {
+  const names = parts(funcname);
+  const name = names[names.length - 1] ?? '';
+  const schema = names.length > 1 ? (names[0] ?? null) : null;
+  const meaning = findFunctions(judge, schema, name);
+  if (meaning.builtin === null) judge.object('function', schema, name, 'execute');
+  for (const routine of meaning.routines)
+    takeIn(judge, routineFindings(judge, routine), [`function ${name}`]);
+  if (meaning.local !== null) absorb(judge, meaning.local.on_read, [`function ${name}`]);
+  if (meaning.builtin?.effect != null) applyBuiltin(judge, name, meaning.builtin.effect, []);
+  if (meaning.routines.length === 0 && meaning.local === null && meaning.builtin === null) {
+    judge.opaque(`function ${names.join('.')} is not in the catalog`);
+  }
+}
+
+export function createRule(judge: Judge, node: RuleStmt): void {
+  const draft = judge.open('create', 'ddl');
+  const meaning = findRelation(
+    judge,
+    node.relation?.schemaname ?? null,
+    node.relation?.relname ?? '',
+  );
+  judge.object('rule', meaning.schema, node.rulename ?? '', 'create');
+  judge.object('table', meaning.schema, meaning.name, 'alter');
+  const effects = runBy(judge, (inner) => {
+    walk(inner, node.whereClause);
+    walk(inner, node.actions);
+  });
+  judge.draft = draft;
+  const event = RULE_EVENTS[node.event ?? 'CMD_SELECT'];
+  // A rule on SELECT makes the table a view.
+  altered(judge, meaning, event === undefined ? undefined : always(effects, [event]));
+}
+
+const RULE_EVENTS: { readonly [command: string]: WriteEvent } = {
+  CMD_INSERT: 'insert',
+  CMD_UPDATE: 'update',
+  CMD_DELETE: 'delete',
+};

@@ -4,8 +4,9 @@ import type { DropStmt, Node, ObjectType } from '@pgsql/types';
 import type { EffectClass, ObjectKind } from '../../effect/effect.ts';
 import type { Routine } from '../catalog/snapshot.ts';
 import { type Draft, type Judge, objectKind } from './judge.ts';
-import { alteredKeys } from './local.ts';
+import { altered, alteredEverything, alteredKeys } from './local.ts';
 import { findFunctions, findRelation, findTypes, isOwnTable, parts } from './names.ts';
+import { isEventful } from './type.ts';
 
 type Line = readonly [kind: ObjectKind, effect: EffectClass];
 
@@ -140,6 +141,10 @@ function resolve(
     for (const relation of meaning.relations) judge.relation(relation, 'drop');
     if (meaning.relations.length === 0) judge.object(kind, meaning.schema, name, 'drop');
     // From here on its name may mean what it hid.
+    const known = meaning.relations.length;
+    const others = (judge.catalog?.relations_named.get(name)?.length ?? 0) > known;
+    if (others && known + meaning.locals.length > 0 && meaning.schema !== 'pg_temp')
+      altered(judge, { schema: null, name });
     if (meaning.relations.some((relation) => relation.temporary) || meaning.schema === 'pg_temp')
       judge.change({ kind: 'temporary', name: '*' });
     return meaning.relations.map((relation) => `pg_class ${relation.oid}`);
@@ -154,6 +159,7 @@ function resolve(
   }
   if (type === 'OBJECT_TYPE' || type === 'OBJECT_DOMAIN') {
     const types = findTypes(judge, names);
+    if (isEventful(judge, names)) alteredEverything(judge, name);
     judge.object('type', types[0]?.schema ?? schema, name, 'drop');
     return types.map((found) => `pg_type ${found.oid}`);
   }

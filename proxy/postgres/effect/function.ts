@@ -6,7 +6,7 @@ import { option, optionText, runBy } from './ddl.ts';
 import { nameParts } from './drop.ts';
 import { walk } from './expression.ts';
 import type { Judge } from './judge.ts';
-import { alteredCode, alteredEverything } from './local.ts';
+import { alteredCode } from './local.ts';
 import { creationSchema, parts } from './names.ts';
 import { blockStatement, judgePlpgsql } from './plpgsql.ts';
 import { foreignBody, sqlBody } from './routine.ts';
@@ -26,11 +26,6 @@ export function createFunction(judge: Judge, node: CreateFunctionStmt): void {
     functionBody(inner, language, body, node, name);
   });
   judge.draft = draft;
-  // What was made before in this transaction may call it, and is remembered with what it did then.
-  if (node.replace === true && judge.root.session.local.size > 0) {
-    const changes = effects.filter((effect) => effect.class !== 'read');
-    alteredEverything(judge, `function ${name}`, changes);
-  }
   alteredCode(judge, 'function', name, effects);
 }
 

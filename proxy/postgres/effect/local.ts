@@ -43,6 +43,10 @@ export interface Place {
   readonly name: string;
 }
 
+export function placeOf(range: { schemaname?: string; relname?: string } | undefined): Place {
+  return { schema: range?.schemaname ?? null, name: range?.relname ?? '' };
+}
+
 /**
  * A relation was changed so that using it may do more than the catalog says: what writing to it
  * sets off besides is given, and what reading it runs. `unknown` when nothing is given.

@@ -10,10 +10,11 @@ import type {
 } from '@pgsql/types';
 import type { Relation } from '../catalog/snapshot.ts';
 import { ParseFailure, parse } from '../parser.ts';
+import type { LocalObject } from '../statement.ts';
 import { option, optionText } from './ddl.ts';
 import { walk } from './expression.ts';
-import type { Judge } from './judge.ts';
-import { DEPARSED_PATH, findRelation } from './names.ts';
+import { absorb, type Judge } from './judge.ts';
+import { counts, DEPARSED_PATH, findRelation } from './names.ts';
 import { label } from './relation.ts';
 import { indexExpressions } from './write.ts';
 
@@ -30,13 +31,21 @@ function touch(judge: Judge, range: RangeVar | undefined, computes = true): void
     if (computes) indexExpressions(judge, relation);
     if (computes && relation.kind === 'm') query(judge, relation);
   }
+  for (const local of meaning.locals) if (computes) computed(judge, local);
   if (meaning.relations.length === 0) judge.object('table', meaning.schema, meaning.name, 'alter');
+}
+
+/** Index expressions, or a query, that the catalog does not show yet. */
+function computed(judge: Judge, local: LocalObject): void {
+  for (const { effects } of local.on_write) absorb(judge, effects, [`table ${local.name}`]);
 }
 
 function everyTable(judge: Judge, schema: string | null): void {
   for (const relation of judge.catalog?.relations.values() ?? []) {
     if (schema === null || relation.schema === schema) indexExpressions(judge, relation);
   }
+  for (const local of judge.root.session.local.values())
+    if (counts(judge, local)) computed(judge, local);
 }
 
 function query(judge: Judge, view: Relation): void {

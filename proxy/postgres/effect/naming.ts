@@ -3,7 +3,8 @@
 import type { Node, RoleSpec } from '@pgsql/types';
 import type { Access, EffectClass, ObjectKind } from '../../effect/effect.ts';
 import type { Relation } from '../catalog/snapshot.ts';
-import { callByName, runBy } from './ddl.ts';
+import { runBy } from './ddl.ts';
+import { callByName } from './define.ts';
 import { DROPS, nameParts } from './drop.ts';
 import type { Judge } from './judge.ts';
 import { altered, alteredCode, alteredEverything, alteredKeys } from './local.ts';

@@ -4,18 +4,17 @@
 import type { Node } from '@pgsql/types';
 import { alterTable } from './alter.ts';
 import {
+  createForeignTable,
   createIndex,
-  createRule,
   createSchema,
   createTable,
   createTableAs,
-  createTrigger,
   createType,
   createView,
   option,
   runBy,
 } from './ddl.ts';
-import { createCast, createOperatorClass, define } from './define.ts';
+import { createCast, createOperatorClass, createRule, createTrigger, define } from './define.ts';
 import {
   copyStatement,
   deleteStatement,
@@ -29,20 +28,10 @@ import { fireEventTriggers } from './event-trigger.ts';
 import { type BodyOf, type NodeKind, walk } from './expression.ts';
 import { alterFunction, createFunction, doBlock } from './function.ts';
 import { absorb, type Judge } from './judge.ts';
-import { ANYTHING, altered, alteredEverything, always } from './local.ts';
+import { ANYTHING, altered, alteredEverything, always, placeOf } from './local.ts';
 import { maintainCluster, maintainReindex, maintainVacuum, refreshView } from './maintenance.ts';
 import { findTypes, localNamed, parts } from './names.ts';
-import {
-  about,
-  foreignClass,
-  moved,
-  named,
-  one,
-  ownedBy,
-  renamed,
-  roleName,
-  roles,
-} from './naming.ts';
+import { about, moved, named, one, ownedBy, renamed, roleName, roles } from './naming.ts';
 import { alone, select, selectStatement } from './select.ts';
 import {
   closeCursor,
@@ -111,19 +100,7 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
 
   // Things made.
   CreateStmt: createTable,
-  CreateForeignTableStmt: (judge, node) => {
-    judge.open(
-      'create',
-      node.servername === undefined ? 'ddl' : foreignClass(judge, node.servername),
-    );
-    judge.object(
-      'foreign-table',
-      node.base?.relation?.schemaname ?? null,
-      node.base?.relation?.relname ?? '',
-      'create',
-    );
-    judge.object('server', null, node.servername ?? '', 'use');
-  },
+  CreateForeignTableStmt: createForeignTable,
   ViewStmt: createView,
   IndexStmt: createIndex,
   CreateFunctionStmt: createFunction,
@@ -162,7 +139,11 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     judge.object('statistics', null, parts(node.defnames).at(-1) ?? '', 'create');
     for (const item of node.relations ?? [])
       if ('RangeVar' in item) about(judge, item.RangeVar, 'alter');
-    walk(judge, node.exprs);
+    const compute = (inner: Judge) => walk(inner, node.exprs);
+    compute(judge);
+    const later = always(runBy(judge, compute));
+    for (const item of node.relations ?? [])
+      if ('RangeVar' in item) altered(judge, placeOf(item.RangeVar), later);
   },
 
   // Things changed.
@@ -289,8 +270,7 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     about(judge, node.table, 'alter');
     judge.object('policy', null, node.policy_name ?? '', 'create');
     const effects = runBy(judge, (inner) => walk(inner, [node.qual, node.with_check]));
-    const { schemaname: schema = null, relname: name = '' } = node.table ?? {};
-    altered(judge, { schema, name }, always(effects), effects);
+    altered(judge, placeOf(node.table), always(effects), effects);
   },
   AlterPolicyStmt: (judge, node) => {
     judge.open('alter', 'admin');
@@ -335,6 +315,7 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     judge.open('create', 'ddl');
     judge.object('schema', null, node.local_schema ?? '', 'alter');
     judge.object('server', null, node.server_name ?? '', 'use');
+    alteredEverything(judge, 'a foreign schema');
   },
   CreatePublicationStmt: one('create', 'admin', 'publication', 'create', (n) => n.pubname),
   AlterPublicationStmt: one('alter', 'admin', 'publication', 'alter', (n) => n.pubname),
