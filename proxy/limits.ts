@@ -143,6 +143,8 @@ export const EFFECT_LIMITS = {
   /** Judged texts that are kept, and as many shapes; their bytes, roughly, in all. */
   cache_answers: 16_384,
   cache_bytes: 32 * 1024 * 1024,
+  /** Functions, views, changes of tables … of one catalog whose findings are kept. */
+  cache_found: 20_000,
   /** Longer texts are judged each time. */
   cache_text: 64 * 1024,
   /** Distinct session contexts that share what was judged for any of them. */

@@ -4,7 +4,6 @@ declare module 'libpg-query/wasm/libpg-query.js' {
   export interface GrammarModule {
     /** Another array when the memory has grown. */
     readonly HEAPU8: Uint8Array<ArrayBuffer>;
-    getValue(pointer: number, type: 'i32'): number;
     _malloc(size: number): number;
     _free(pointer: number): void;
     _wasm_parse_query_raw(text: number): number;

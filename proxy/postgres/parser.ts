@@ -177,9 +177,9 @@ function run<T>(text: string, work: (instance: Instance, pointer: number) => T):
 
 /** Layout of PgQueryError: message, function, file, line, cursor; each four bytes. */
 function failure(instance: Instance, pointer: number): ParseFailure {
-  const { grammar } = instance;
-  const message = grammar.getValue(pointer, 'i32');
-  const cursor = grammar.getValue(pointer + 16, 'i32');
+  const memory = bytesOf(instance);
+  const message = memory.readInt32LE(pointer);
+  const cursor = memory.readInt32LE(pointer + 16);
   // It quotes the text where it went wrong, however long that is.
   const text = message === 0 ? 'syntax error' : read(instance, message).slice(0, 300);
   return new ParseFailure('syntax', text, cursor > 0 ? cursor - 1 : null);
@@ -224,8 +224,9 @@ function treeOf(text: string): ParseResult {
     const result = grammar._wasm_parse_query_raw(pointer);
     if (result === 0) throw new Error('out of memory');
     // Layout of PgQueryParseResult: tree, stderr, error; each a pointer.
-    const tree = grammar.getValue(result, 'i32');
-    const error = grammar.getValue(result + 8, 'i32');
+    const memory = bytesOf(instance);
+    const tree = memory.readInt32LE(result);
+    const error = memory.readInt32LE(result + 8);
     let json: string | ParseFailure;
     if (error !== 0) json = failure(instance, error);
     else if (tree === 0) throw new Error('no tree');

@@ -215,8 +215,8 @@ export function judgeText(
     // Each statement is judged in the context that those before it leave.
     let at = context;
     let nodes = 0;
-    stmts.forEach((raw, index) => {
-      if (raw.stmt === undefined) return;
+    for (const [index, { stmt }] of stmts.entries()) {
+      if (stmt === undefined) continue;
       const findings = noFindings();
       const root: Root = {
         session: at,
@@ -229,14 +229,14 @@ export function judgeText(
         personal: false,
         literal: false,
       };
-      judgeStatement(newJudge(root, at, findings), raw.stmt);
+      judgeStatement(newJudge(root, at, findings), stmt);
       nodes = root.nodes;
       personal ||= root.personal;
       literal ||= root.literal;
-      const [node] = kindOf(raw.stmt);
+      const [node] = kindOf(stmt);
       statements.push(statementOf(texts[index] ?? text, node, findings));
       if (stmts.length > 1) at = afterwards(at, findings.changes);
-    });
+    }
     const [only] = statements;
     const shaped = statements.length === 1 && SHAPED.has(only?.node ?? '') && !literal && !personal;
     return { parsed: new Outcome(text, statements, version), personal, shaped };

@@ -75,7 +75,10 @@ export function remembered(
   if (cut.delete(key)) for (const draft of findings.effects) draft.rows_max = null;
   // What was found inside a cycle lacks what the cycle's outer part does: whole answers are kept
   // for others, such a part for this judgement only.
-  if (cut.size === 0) memo?.set(key, findings);
+  if (cut.size === 0 && memo !== null) {
+    if (memo.size >= EFFECT_LIMITS.cache_found) memo.clear();
+    memo.set(key, findings);
+  }
   progress.found.set(key, { findings, cut });
   for (const open of cut) outer.add(open);
   root.nodes = Math.min(root.nodes, nodes + 1000);
