@@ -2,7 +2,7 @@
 // Invariant: arms take turns in every round, so that a busy machine slows all of them alike;
 // medians count.
 //
-//   npm run bench              about four minutes
+//   npm run bench              about six minutes
 //   npm run bench -- --quick   less than one
 
 import { execFile } from 'node:child_process';
@@ -229,6 +229,10 @@ async function main(): Promise<void> {
       effect: async () => {
         say('judging beside parsing');
         await import('./effect.ts');
+      },
+      catalog: async () => {
+        say('');
+        await import('./catalog.ts');
       },
     };
     for (const [name, part] of Object.entries(parts)) {
