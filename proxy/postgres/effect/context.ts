@@ -222,7 +222,7 @@ function applied(context: SessionContext, change: SessionChange): SessionContext
       const key = localKey(change.object.kind, change.object.name);
       const local = new Map(context.local).set(key, merged(context.local.get(key), change.object));
       for (const [other, object] of context.local)
-        if (other !== key && reaches(object, change.object.name))
+        if (other !== key && reaches(object).has(change.object.name))
           local.set(other, extended(object, change.object));
       return { ...context, local };
     }
@@ -247,14 +247,22 @@ function merged(before: LocalObject | undefined, object: LocalObject): LocalObje
   };
 }
 
-/** What was remembered of an object names something else: it does what that does from now on. */
-function reaches(object: LocalObject, name: string): boolean {
-  const effects = [...object.on_read, ...object.on_write.flatMap((write) => write.effects)];
-  return effects.some(({ objects }) =>
-    objects.some((o) => o.name === name || o.via.some((via) => via.split(/[ .]/).includes(name))),
-  );
+const reached = new WeakMap<LocalObject, ReadonlySet<string>>();
+
+/** Names of all that using an object comes by, as far as its effects tell. */
+function reaches(object: LocalObject): ReadonlySet<string> {
+  let names = reached.get(object);
+  if (names === undefined) {
+    const effects = [...object.on_read, ...object.on_write.flatMap((write) => write.effects)];
+    const found = effects.flatMap(({ objects }) =>
+      objects.flatMap((o) => [o.name, ...o.via.flatMap((via) => via.split(/[ .]/))]),
+    );
+    reached.set(object, (names = new Set(found)));
+  }
+  return names;
 }
 
+/** What was remembered of an object comes by another, which does more now. */
 function extended(object: LocalObject, by: LocalObject): LocalObject {
   return {
     ...object,
