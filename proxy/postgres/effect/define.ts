@@ -50,13 +50,17 @@ export function define(judge: Judge, node: DefineStmt): void {
     const arg = option(node.definition, name)?.arg;
     return arg === undefined ? [] : [nameParts(arg)];
   });
+  const made = option(node.definition, 'stype')?.arg;
   const effects = runBy(judge, (inner) => {
+    walk(inner, made);
     for (const name of FUNCTIONS) byName(inner, option(node.definition, name)?.arg);
     for (const names of others) operatorNamed(inner, names);
   });
-  // An aggregate's first value is converted to its type.
-  if (node.kind === 'OBJECT_AGGREGATE') walk(judge, option(node.definition, 'stype')?.arg);
-  if (node.kind === 'OBJECT_AGGREGATE') return alteredCode(judge, 'function', last, effects);
+  // An aggregate's first value is converted to its type, here and whenever it is used.
+  if (node.kind === 'OBJECT_AGGREGATE') {
+    walk(judge, made);
+    return alteredCode(judge, 'function', last, effects);
+  }
   // Planning may put an operator in the place of the one that it is the negator or commutator of.
   for (const name of [last, ...others.map((names) => names.at(-1) ?? '')])
     alteredCode(judge, 'operator', name, effects);

@@ -79,10 +79,7 @@ export function alteredCode(
   remember(judge, { kind, schema: null, name, on_read: effects, on_write: [], fresh: false });
 }
 
-/**
- * Casts, operator classes, event triggers, schemas: any later statement may run what was changed.
- * With nothing to run there is nothing to remember.
- */
+/** What any later statement may run: the name that it is kept under. */
 export const ANYTHING = '*';
 
 /** A cast was made: the name that says so. */
@@ -102,6 +99,10 @@ export function keysStand(judge: Judge, relation: string): boolean {
   );
 }
 
+/**
+ * Casts, operator classes, event triggers, schemas: any later statement may run what was changed.
+ * With nothing to run there is nothing to remember.
+ */
 export function alteredEverything(
   judge: Judge,
   what: string,
