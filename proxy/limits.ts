@@ -111,7 +111,7 @@ export const PARSER_LIMITS = {
   statement_characters: 1_000_000,
   /** Brackets open at once; the grammar's own stack ends somewhat later. */
   nesting: 500,
-  /** Commas, semicolons and operator signs: what parsing time grows with. */
+  /** Commas, semicolons, subscripts and operator signs: what parsing time grows with. */
   marks: 150_000,
   /** Longest text whose comments are looked for when it does not parse. */
   scanned_characters: 65_536,

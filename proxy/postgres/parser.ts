@@ -4,6 +4,7 @@
 import type { ParseResult } from '@pgsql/types';
 import createGrammar, { type GrammarModule } from 'libpg-query/wasm/libpg-query.js';
 import { PARSER_LIMITS } from '../limits.ts';
+import { excessOf } from './bounds.ts';
 
 export type ParseFailureKind = 'syntax' | 'limit' | 'trap' | 'unready';
 
@@ -89,52 +90,6 @@ export function trimParser(): void {
   if (active !== null && active.grammar.HEAPU8.length > PARSER_LIMITS.memory_bytes) replace();
 }
 
-/**
- * Refuses what the grammar would misread (NUL ends a C string) or can't survive, before it is given
- * to it.
- */
-function refuse(text: string): void {
-  if (text.length > PARSER_LIMITS.statement_characters) {
-    const most = PARSER_LIMITS.statement_characters;
-    throw new ParseFailure(
-      'limit',
-      `statement of ${text.length} characters, more than ${most}`,
-      null,
-    );
-  }
-  if (text.includes('\0')) throw new ParseFailure('limit', 'statement holds a NUL byte', null);
-  if (text.length > PARSER_LIMITS.nesting) refuseDeep(text);
-}
-
-/**
- * Deepest run of open brackets, and marks that separate tokens; quotes are not looked at, so both
- * are upper bounds.
- */
-function refuseDeep(text: string): void {
-  let marks = 0;
-  let depth = 0;
-  let deepest = 0;
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    if (c === 40 || c === 91) {
-      depth += 1;
-      if (depth > deepest) deepest = depth;
-    } else if (c === 41 || c === 93) {
-      if (depth > 0) depth -= 1;
-    } else if ((c > 32 && c < 48 && c !== 39) || (c > 57 && c < 64)) marks += 1;
-  }
-  if (marks > PARSER_LIMITS.marks) {
-    throw new ParseFailure('limit', `more than ${PARSER_LIMITS.marks} commas and operators`, null);
-  }
-  if (deepest > PARSER_LIMITS.nesting) {
-    throw new ParseFailure(
-      'limit',
-      `more than ${PARSER_LIMITS.nesting} brackets are open at once`,
-      null,
-    );
-  }
-}
-
 function trapped(error: unknown): never {
   replace();
   throw new ParseFailure(
@@ -153,7 +108,8 @@ function read(instance: Instance, pointer: number): string {
 
 /** Runs `work` on the text as a C string of the instance. */
 function run<T>(text: string, work: (instance: Instance, pointer: number) => T): T {
-  refuse(text);
+  const excess = excessOf(text);
+  if (excess !== null) throw new ParseFailure('limit', excess, null);
   const instance = active;
   if (instance === null) throw new ParseFailure('unready', 'the grammar is not loaded', null);
   try {

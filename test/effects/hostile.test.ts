@@ -39,6 +39,7 @@ const REFUSED: readonly (readonly [what: string, text: string])[] = [
   ['1 MB of string', `select '${'x'.repeat(MEGABYTE)}'`],
   ['1 MB of list', `select 1 where 1 in (${'1,'.repeat(524_288)}1)`],
   ['1 MB of statements', 'select 1;'.repeat(110_000)],
+  ['1 MB of subscripts', `select a${'[1]'.repeat(200_000)}`],
   ['1 MB of casts', `select 1${'::int'.repeat(70_000)}`],
   ['an EXECUTE in a long text', `${' '.repeat(20_000)} execute p`],
   ['a NUL', 'select 1\0; delete from users'],
@@ -57,8 +58,15 @@ const LONG: readonly (readonly [what: string, text: string, found?: string])[] =
   ['a long list', `delete from users where id in (${'1,'.repeat(8_000)}1)`, 'destructive'],
   ['many rows', `insert into t (a, b) values ${"(1,'a'),".repeat(4_000)}(1,'a')`, 'write'],
   ['many statements', `${"select 'abc';".repeat(998)} drop table users`, 'destructive'],
+  ['semicolons that end nothing', quotedSemicolons(), 'destructive'],
   ['joins', `delete from t using ${names(500)} where ${'a1.x = t.x and '.repeat(900)} a2.x=1`],
 ];
+
+function quotedSemicolons(): string {
+  const many = ';'.repeat(2_000);
+  const quoted = [`'${many}''${many}'`, `E'\\'${many}'`, `$a$${many}$$$a$`, `"${many}"`];
+  return `delete from t where (${quoted}) = 1 /* /* ' */ ${many} */ -- ${many}\n; select f$1$`;
+}
 
 function names(count: number): string {
   return Array.from({ length: count }, (_, i) => `t a${i}`).join(',');

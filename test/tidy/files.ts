@@ -62,6 +62,7 @@ export const EXTRA: { readonly [path: string]: string } = {
   'postgres/settings-reader': 'search_path, role and the like are asked of the server itself',
   'postgres/schema-change': 'DDL seen on the way makes the catalog snapshot stale',
   'postgres/parser': "PostgreSQL's own grammar as WASM, replaced when it traps",
+  'postgres/bounds': 'what the grammar would not survive is found before it is parsed',
   'postgres/libpg-query.d': 'types that the npm package does not bring',
   'postgres/catalogs': 'one catalog snapshot for each database, shared by its sessions',
 };
