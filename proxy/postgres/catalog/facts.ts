@@ -82,7 +82,8 @@ export const FACT_QUERIES = {
 
   triggers: `select t.tgrelid::int8::text as relation, t.tgname as name, t.tgenabled as enabled,
       t.tgtype::int as type, t.tgfoid::int8::text as function, t.tgattr::int2[]::int[] as columns,
-      case when t.tgqual is not null then pg_get_triggerdef(t.oid) end as definition
+      case when t.tgqual is not null then pg_get_triggerdef(t.oid) end as definition,
+      array_remove(array[t.tgoldtable, t.tgnewtable]::text[], null) as tables
     from pg_trigger t where not t.tgisinternal or t.tgfoid >= ${USER}`,
 
   rules: `select r.ev_class::int8::text as relation, r.rulename as name, r.ev_type as event,

@@ -22,6 +22,8 @@ export interface Trigger {
   readonly function: string;
   readonly columns: readonly number[];
   readonly definition: string | null;
+  /** Names of its transition tables. */
+  readonly tables: readonly string[];
 }
 
 export interface Rule {

@@ -4,7 +4,7 @@ import type { Predicate } from '../../effect/effect.ts';
 import type { Judge } from './judge.ts';
 import { baseType } from './operand.ts';
 import type { References, Target } from './reference.ts';
-import { fromRows } from './times.ts';
+import { steadyRows } from './times.ts';
 import { uniqueRows } from './unique.ts';
 
 /**
@@ -78,7 +78,9 @@ export class Bounds {
   get feeding(): number | null {
     if (this.#feeding === undefined) {
       const { from } = this.#target;
-      this.#feeding = from === undefined ? null : fromRows(this.#judge, from);
+      // What is computed anew may be other rows for each of the target's.
+      const fixed = from?.every((item) => this.#names.dependence(item) === 'none') ?? false;
+      this.#feeding = fixed ? steadyRows(this.#judge, from) : null;
     }
     return this.#feeding;
   }

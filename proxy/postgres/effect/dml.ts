@@ -10,6 +10,7 @@ import type {
   SelectStmt,
   TruncateStmt,
   UpdateStmt,
+  WithClause,
 } from '@pgsql/types';
 import type { EffectClass } from '../../effect/effect.ts';
 import type { Relation } from '../catalog/snapshot.ts';
@@ -118,6 +119,20 @@ function rest(judge: Judge, draft: Draft, ...nodes: readonly unknown[]): void {
   judge.draft = draft;
 }
 
+/**
+ * A change of rows, in a scope of its own. What is computed for each row may follow a setting, and
+ * a statement that changes settings as it goes meets any number of rows so.
+ */
+function changing(judge: Judge, clause: WithClause | undefined, work: () => void): void {
+  const { changes, effects } = judge.findings;
+  const before = changes.length;
+  judge.computed = false;
+  scoped(judge, clause, work);
+  if (!judge.computed) return;
+  const sets = changes.slice(before).some(({ kind }) => /^(set|reset|unsettled)/.test(kind));
+  if (sets) for (const effect of effects) effect.rows_max = null;
+}
+
 /** How the condition narrows the change, and how often it is made. */
 function narrowed(judge: Judge, draft: Draft, where: Node | undefined, target: Target): Narrowing {
   const found = narrowing(judge, where, target);
@@ -129,7 +144,7 @@ function narrowed(judge: Judge, draft: Draft, where: Node | undefined, target: T
 export function deleteStatement(judge: Judge, node: DeleteStmt): void {
   const changed = target(judge, node.relation);
   const draft = begin(judge, 'delete', 'destructive');
-  scoped(judge, node.withClause, () => {
+  changing(judge, node.withClause, () => {
     judge.draft = draft;
     addTarget(judge, changed);
     rest(judge, draft, node.usingClause, node.whereClause, node.returningClause);
@@ -157,7 +172,7 @@ function updateClass(found: Narrowing): EffectClass {
 export function updateStatement(judge: Judge, node: UpdateStmt): void {
   const changed = target(judge, node.relation);
   const draft = begin(judge, 'update', 'write');
-  scoped(judge, node.withClause, () => {
+  changing(judge, node.withClause, () => {
     judge.draft = draft;
     addTarget(judge, changed);
     rest(judge, draft, node.fromClause, node.targetList, node.whereClause, node.returningClause);
@@ -194,7 +209,7 @@ export function insertStatement(judge: Judge, node: InsertStmt): void {
     node.selectStmt !== undefined && 'SelectStmt' in node.selectStmt
       ? node.selectStmt.SelectStmt
       : undefined;
-  scoped(judge, node.withClause, () => {
+  changing(judge, node.withClause, () => {
     judge.draft = draft;
     if (judge.scope !== null) judge.scope.feeds = source;
     rest(judge, draft, node.selectStmt);
@@ -216,7 +231,7 @@ export function insertStatement(judge: Judge, node: InsertStmt): void {
 export function mergeStatement(judge: Judge, node: MergeStmt): void {
   const changed = target(judge, node.relation);
   const draft = begin(judge, 'merge', 'write');
-  scoped(judge, node.withClause, () => {
+  changing(judge, node.withClause, () => {
     judge.draft = draft;
     rest(judge, draft, node.sourceRelation);
     const source = node.sourceRelation;

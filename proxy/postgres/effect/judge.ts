@@ -135,6 +135,8 @@ export class Judge {
   constants: Candidates = NO_CONSTANTS;
   /** Variables and parameters of the body at hand, with the types that each may have. */
   variables: ReadonlyMap<string, readonly string[]> = NO_VARIABLES;
+  /** A bound rests on a value that is computed as the statement runs. */
+  computed = false;
   /** What fired the trigger function at hand: TG_OP. */
   operation: string | null = null;
 
@@ -328,13 +330,14 @@ export function multiplied(rows: number | null, times: number | null): number | 
 
 /**
  * Adds what something reached (a body, a view, a stored statement) does to the one that reaches it,
- * at most so many times.
+ * at most so many times. `together`: how rows of the same effect count, reached in two ways.
  */
 export function absorb(
   judge: Judge,
   effects: readonly Effect[],
   via: readonly string[],
   times: number | null = null,
+  together: (a: number, b: number) => number = (a, b) => a + b,
 ): void {
   const prefix = [...judge.via, ...via];
   for (const effect of effects) {
@@ -360,7 +363,8 @@ export function absorb(
         known.objects.every((object, index) => sameObject(object, objects[index])),
     );
     if (same === undefined) judge.add({ ...effect, objects, rows_max: rows });
-    else same.rows_max = same.rows_max === null || rows === null ? null : same.rows_max + rows;
+    else if (same.rows_max !== null)
+      same.rows_max = rows === null ? null : together(same.rows_max, rows);
   }
 }
 

@@ -1,9 +1,12 @@
 // What stands on the other side of `=`: whether comparing with it leaves a column as it is.
 // Invariant: where a value's type is not sure, it may be one that converts the column.
-import type { Node, SelectStmt } from '@pgsql/types';
-import type { Column, Type } from '../catalog/snapshot.ts';
+import type { A_Expr, FuncCall, Node, SelectStmt } from '@pgsql/types';
+import type { Column, Routine, Type } from '../catalog/snapshot.ts';
+import { ParseFailure, parse } from '../parser.ts';
+import { builtinNamed } from './builtins.ts';
 import type { Judge } from './judge.ts';
-import { parts } from './names.ts';
+import { isRedefined, parts } from './names.ts';
+import { hasNode } from './reference.ts';
 
 /** The type that a domain stands for. */
 export function baseType(judge: Judge, oid: string): Type | null {
@@ -37,6 +40,47 @@ export function isExact(
   if (type === null) return false;
   const converting = CONVERTING[type.name];
   return converting === undefined || !new Operand(judge, converting, from).mayBe(value);
+}
+
+/**
+ * The same value for every row that it is compared with, although it may be computed for each. That
+ * a function is labelled stable does not make it so.
+ */
+export function isSteady(judge: Judge, value: Node): boolean {
+  const node = 'TypeCast' in value ? (value.TypeCast.arg ?? value) : value;
+  if ('A_Const' in node || 'ParamRef' in node || 'ColumnRef' in node) return true;
+  // A query that does not look at the row is run once.
+  if ('SubLink' in node) return true;
+  judge.computed = true;
+  return !hasNode(node, (kind, body) => {
+    if (kind === 'A_Expr') return isRedefined(judge, parts((body as A_Expr).name).at(-1) ?? '');
+    if (kind === 'A_Indirection') return true;
+    return kind === 'FuncCall' && !isTrusted(judge, (body as FuncCall).funcname);
+  });
+}
+
+function isTrusted(judge: Judge, funcname: readonly Node[] | undefined): boolean {
+  const named = judge.catalog?.routines_named.get(parts(funcname).at(-1) ?? '') ?? [];
+  return named.every((routine) => {
+    if (routine.volatility === 'v') return false;
+    return routine.extension !== null || isPlainSql(judge, routine);
+  });
+}
+
+/** One that consists of built-in functions, none of them volatile. */
+function isPlainSql(judge: Judge, { language, body, source }: Routine): boolean {
+  if (language !== 'sql' || body !== null) return false;
+  try {
+    return !hasNode(parse(source).stmts, (kind, node) => {
+      const name = kind === 'FuncCall' ? (parts((node as FuncCall).funcname).at(-1) ?? '') : null;
+      if (name === null) return /^(Insert|Update|Delete|Merge)Stmt$|^A_Indirection$/.test(kind);
+      const known = judge.catalog?.routines_named.has(name) ? undefined : builtinNamed(name);
+      return known === undefined || known.volatility === 'v';
+    });
+  } catch (error) {
+    if (error instanceof ParseFailure) return false;
+    throw error;
+  }
 }
 
 /** Built-in functions that give back one of their arguments. */
@@ -82,9 +126,21 @@ class Operand {
     }
     if ('FuncCall' in node) {
       const name = parts(node.FuncCall.funcname).at(-1) ?? '';
-      return !GIVES_BACK.test(name) || this.#any(node.FuncCall.args);
+      return GIVES_BACK.test(name) ? this.#any(node.FuncCall.args) : this.#result(name);
     }
     return !('SubLink' in node) || this.#query(node.SubLink.subselect);
+  }
+
+  /** What a function of this name gives, whichever it is. */
+  #result(name: string): boolean {
+    const routines = this.#judge.catalog?.routines_named.get(name) ?? [];
+    const builtin = builtinNamed(name);
+    if (routines.length === 0 && builtin === undefined) return true;
+    const given = builtin === undefined ? '' : (builtin.result ?? 'any');
+    // A polymorphic one may be of any type.
+    if (given.startsWith('any') || this.#types.includes(given)) return true;
+    const { types } = this.#judge.catalog ?? {};
+    return routines.some(({ result }) => types?.get(result)?.kind === 'p' || this.#isType(result));
   }
 
   #any(nodes: readonly Node[] | undefined): boolean {

@@ -7,7 +7,7 @@ import { type Bound, Bounds, type Narrowing, narrowingOf, plain } from './bound.
 import { constant } from './fold.ts';
 import type { Judge } from './judge.ts';
 import { findRelation, findTypes, isRedefined, isShadowed, parts } from './names.ts';
-import { baseType, isExact, SHADOWING } from './operand.ts';
+import { baseType, isExact, isSteady, SHADOWING } from './operand.ts';
 import {
   makesRows,
   queriesIn,
@@ -170,10 +170,10 @@ class Conditions {
 
   /** Whether a unique index on the column holds for its comparison with the other side. */
   #isExact(column: string, side: Node, other: Node): boolean {
-    return (
-      this.#names.isPlain(side) &&
-      isExact(this.#judge, this.#names.columnFact(column), other, this.#target.from)
-    );
+    if (!isSteady(this.#judge, other)) return false;
+    if (column === 'ctid') return true;
+    const fact = this.#names.columnFact(column);
+    return this.#names.isPlain(side) && isExact(this.#judge, fact, other, this.#target.from);
   }
 
   #rows(left: readonly Node[], right: readonly Node[]): Bound {
@@ -188,10 +188,11 @@ class Conditions {
     if (SYSTEM_COLUMNS.has(column) && column !== 'ctid') return plain('open');
     const dependence = value !== null ? 'none' : this.#names.dependence(other);
     if (dependence === 'target') return plain('open');
+    if (this.#bounds.size(column, false) === 1) return plain('open');
     const fed = dependence === 'others';
     // Where the others are known to be few, each of their rows is as good as a value.
     if (fed && this.#bounds.feeding === null) return plain(this.#joins(other) ? 'join' : 'open');
-    const exact = column === 'ctid' || this.#isExact(column, side, other);
+    const exact = this.#isExact(column, side, other);
     return this.#key(column, 1, { exact, fed, boolish: !fed && isBoolish(other) });
   }
 
@@ -230,7 +231,7 @@ class Conditions {
   #among(column: string, side: Node, items: readonly Node[]): Bound {
     if (items.some((item) => this.#names.dependence(item) !== 'none')) return plain('open');
     if (this.#isWhole(column, side, items)) return plain('all');
-    const exact = column === 'ctid' || items.every((item) => this.#isExact(column, side, item));
+    const exact = items.every((item) => this.#isExact(column, side, item));
     const boolish = items.some(isBoolish);
     return this.#bounds.several(
       column,

@@ -310,8 +310,9 @@ export function takeIn(
   findings: Findings,
   via: readonly string[],
   times: number | null = null,
+  together?: (a: number, b: number) => number,
 ): void {
-  absorb(judge, findings.effects, via, times);
+  absorb(judge, findings.effects, via, times, together);
   for (const change of findings.changes) {
     if (!judge.findings.changes.includes(change)) judge.findings.changes.push(change);
   }

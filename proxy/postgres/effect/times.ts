@@ -150,12 +150,19 @@ function itemRows(judge: Judge, item: Node, where: Node | undefined): number | n
   if (schemaname === undefined)
     for (let scope = judge.scope; scope !== null; scope = scope.parent)
       if (scope.ctes.has(name)) return scope.ctes.get(name)?.rows ?? null;
-  if (where === undefined) return null;
+  if (where === undefined || (judge.body && isTransition(judge, name))) return null;
   const { relations, locals } = findRelation(judge, schemaname ?? null, name);
   const relation = relations.length === 1 && locals.length === 0 ? (relations[0] ?? null) : null;
   if (relation === null || alias?.colnames !== undefined) return null;
   const target = { alias: alias?.aliasname ?? name, name, relation, others: [] };
   return narrowing(judge, where, target).rows_max;
+}
+
+/** In a trigger the rows of its statement may stand under a name that hides a table's. */
+function isTransition(judge: Judge, name: string): boolean {
+  for (const { triggers } of judge.catalog?.relations.values() ?? [])
+    if (triggers.some(({ tables }) => tables.includes(name))) return true;
+  return false;
 }
 
 /** The most rows that a CTE gives, where it gives the same ones whenever it is read. */
@@ -180,9 +187,22 @@ export function keptRows(
 
 /** The most rows of a query that gives the same ones each time that it is evaluated. */
 export function sameRows(judge: Judge, query: SelectStmt): number | null {
-  const { fromClause: from, valuesLists } = query;
-  const fixed = from?.every((item) => 'RangeVar' in item) ?? true;
-  if (valuesLists === undefined && (!fixed || query.limitCount !== undefined)) return null;
-  const { whereClause: _, ...whole } = query;
-  return rowsOf(judge, whole);
+  const { fromClause: from, valuesLists, limitCount, whereClause: _, ...whole } = query;
+  if (valuesLists !== undefined) return rowsOf(judge, query);
+  if (limitCount !== undefined || steadyRows(judge, from) === null) return null;
+  return rowsOf(judge, { ...whole, ...(from === undefined ? {} : { fromClause: from }) });
+}
+
+/** The most rows of a FROM list whose parts give the same ones each time. */
+export function steadyRows(judge: Judge, from: readonly Node[] | undefined): number | null {
+  let rows: number | null = 1;
+  for (const item of from ?? []) {
+    const query = 'RangeSubselect' in item ? item.RangeSubselect.subquery : undefined;
+    const steady =
+      query !== undefined && 'SelectStmt' in query
+        ? sameRows(judge, query.SelectStmt)
+        : itemRows(judge, item, undefined);
+    rows = multiplied(rows, steady);
+  }
+  return rows;
 }

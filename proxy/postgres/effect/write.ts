@@ -2,11 +2,12 @@
 // defaults, index expressions.
 // Invariant: everything that hangs on a relation and runs when its rows change is either judged or
 // `unknown`.
-import type { ForeignKey, Relation, Trigger } from '../catalog/snapshot.ts';
+import type { Relation, Trigger } from '../catalog/snapshot.ts';
 import { ParseFailure, parse } from '../parser.ts';
 import type { Lead, LocalObject, WriteEvent } from '../statement.ts';
 import { walk } from './expression.ts';
-import { absorb, type Judge } from './judge.ts';
+import { followKeys } from './foreign-key.ts';
+import { absorb, type Findings, type Judge, noFindings } from './judge.ts';
 import {
   DEPARSED_PATH,
   findRelation,
@@ -18,7 +19,7 @@ import {
 import { descendants, foreign, label, loopback, readFindings, texts } from './relation.ts';
 import { absorbFunction, apart, expressionText, pathKey, remembered, takeIn } from './routine.ts';
 import { meetType } from './type.ts';
-import { behindView, uniqueRows } from './unique.ts';
+import { behindView } from './unique.ts';
 
 /** How a change reaches a relation. */
 export interface Write {
@@ -99,36 +100,56 @@ export function writeRelation(judge: Judge, relation: Relation, write: Write): v
   const columns = write.columns === null ? [] : [...write.columns];
   judge.relation(relation, write.event, { columns, via: write.via });
   if (judge.planning) return;
-  run(judge, relation, write, write.via);
+  if (relation.triggers.some((trigger) => !isForEachRow(trigger)))
+    takeIn(judge, statementFindings(judge, relation, write), write.via, judge.times);
   setOffBy(judge, relation, write);
+  if (relation.kind === 'p') {
+    partitioned(judge, relation, write);
+    return;
+  }
+  takeIn(judge, writeFindings(judge, relation, write), write.via, write.rows);
   if (relation.kind === 'v') {
     viewWrite(judge, relation, write);
     return;
   }
   if (relation.kind === 'f') foreignWrite(judge, relation, write);
-  if (write.only && relation.kind !== 'p') return;
+  if (write.only) return;
   for (const child of descendants(judge, relation)) {
-    const via = [
-      ...write.via,
-      `${child.is_partition ? 'partition of' : 'child of'} ${label(relation)}`,
-    ];
-    judge.relation(child, write.event, { columns, via });
-    run(judge, child, write, via);
-    setOffBy(judge, child, { ...write, via });
-    if (child.kind === 'f') foreignWrite(judge, child, write);
-    if (write.event === 'update' && relation.kind === 'p' && movesRows(relation, write)) {
-      // A row that leaves its partition is deleted there and inserted elsewhere.
-      takeIn(judge, triggersOnly(judge, child, 'delete'), via, write.rows);
-      takeIn(judge, triggersOnly(judge, child, 'insert'), via, write.rows);
-    }
+    const via = part(judge, child, relation, write);
+    takeIn(judge, writeFindings(judge, child, write), via, write.rows);
   }
 }
 
-/** What the change runs: for each row, and for the statement as a whole. */
-function run(judge: Judge, relation: Relation, write: Write, via: readonly string[]): void {
-  takeIn(judge, writeFindings(judge, relation, write), via, write.rows);
-  if (relation.triggers.some((trigger) => !isForEachRow(trigger)))
-    takeIn(judge, statementFindings(judge, relation, write), via, judge.times);
+/** A part of what is written to: its triggers for whole statements are not fired. */
+function part(judge: Judge, child: Relation, relation: Relation, write: Write): readonly string[] {
+  const kind = child.is_partition ? 'partition of' : 'child of';
+  const via = [...write.via, `${kind} ${label(relation)}`];
+  const columns = write.columns === null ? [] : [...write.columns];
+  judge.relation(child, write.event, { columns, via });
+  setOffBy(judge, child, { ...write, via });
+  if (child.kind === 'f') foreignWrite(judge, child, write);
+  return via;
+}
+
+/**
+ * A row is in one partition: what it sets off there counts once, in whichever that is. One that
+ * leaves its partition is deleted there and inserted elsewhere.
+ */
+function partitioned(judge: Judge, relation: Relation, write: Write): void {
+  const moves = write.event === 'update' && movesRows(relation, write);
+  const [rows, gone, come] = [noFindings(), noFindings(), noFindings()];
+  const into = (findings: Findings, found: Findings, via: readonly string[]) =>
+    takeIn(judge.inside({ findings }), found, via, write.rows, Math.max);
+  into(rows, writeFindings(judge, relation, write), write.via);
+  for (const child of descendants(judge, relation)) {
+    const via = part(judge, child, relation, write);
+    into(rows, writeFindings(judge, child, write), via);
+    if (!moves) continue;
+    into(gone, triggersOnly(judge, child, 'delete'), via);
+    into(come, triggersOnly(judge, child, 'insert'), via);
+  }
+  const bare = judge.inside({ via: [] });
+  for (const found of [rows, gone, come]) takeIn(bare, found, [], 1);
 }
 
 function movesRows(relation: Relation, write: Write): boolean {
@@ -249,53 +270,6 @@ function applyRules(judge: Judge, relation: Relation, event: WriteEvent): void {
       inner.opaque(`${via} can't be parsed`);
     }
   }
-}
-
-const ACTIONS: { readonly [action: string]: string } = {
-  c: 'cascade',
-  n: 'set null',
-  d: 'set default',
-};
-
-function followKeys(judge: Judge, relation: Relation, write: Write): void {
-  for (const key of relation.keys_in) {
-    const action = write.event === 'delete' ? key.on_delete : key.on_update;
-    const words = ACTIONS[action];
-    const child = judge.catalog?.relations.get(key.relation);
-    if (words === undefined || child === undefined || !touches(relation, key, write)) continue;
-    const via = [`foreign key ${key.name} on ${write.event} ${words}`];
-    const cascades = write.event === 'delete' && action === 'c';
-    const before = judge.draft;
-    const draft = judge.open(
-      cascades ? 'delete' : 'update',
-      cascades || action !== 'c' ? 'destructive' : 'write',
-    );
-    draft.predicate = 'filter';
-    const names = child.columns.filter((c) => key.columns.includes(c.number)).map((c) => c.name);
-    const columns = new Set(names);
-    // One row here is the parent of any number there, unless the key that refers is unique.
-    draft.rows_max = uniqueRows(
-      judge,
-      child,
-      new Map(names.map((name) => [name, 1])),
-      child.kind !== 'p',
-    );
-    writeRelation(judge, child, {
-      event: cascades ? 'delete' : 'update',
-      columns: cascades ? null : columns,
-      via,
-      only: false,
-      rows: draft.rows_max,
-    });
-    judge.draft = before;
-  }
-}
-
-function touches(relation: Relation, key: ForeignKey, write: Write): boolean {
-  if (write.event === 'delete' || write.columns === null) return true;
-  return relation.columns.some(
-    (c) => key.referenced_columns.includes(c.number) && write.columns?.has(c.name),
-  );
 }
 
 /** Expressions that a new or changed row is put through. */

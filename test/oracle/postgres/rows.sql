@@ -100,3 +100,12 @@ CREATE VIEW v_instead AS SELECT id, n FROM totals; CREATE TRIGGER i INSTEAD OF U
 CREATE TABLE ruled (id int PRIMARY KEY, n int); INSERT INTO ruled VALUES (1, 1), (2, 2); CREATE RULE r AS ON UPDATE TO ruled DO ALSO INSERT INTO log (what) SELECT v::text FROM big;
 CREATE TABLE diverted (id int PRIMARY KEY, n int); INSERT INTO diverted VALUES (1, 1), (2, 2), (3, 3); CREATE RULE r AS ON DELETE TO diverted DO INSTEAD UPDATE diverted SET n = 0 RETURNING diverted.*;
 CREATE TABLE jobs (id bigserial PRIMARY KEY, state text NOT NULL DEFAULT 'ready', n int); INSERT INTO jobs (n) SELECT g FROM generate_series(1, 8) g;
+CREATE FUNCTION next_id() RETURNS int LANGUAGE plpgsql STABLE AS $$ DECLARE v int := current_setting('app.n')::int; BEGIN PERFORM set_config('app.n', (v + 1)::text, false); RETURN v; END $$;
+CREATE FUNCTION my_id() RETURNS int LANGUAGE sql STABLE AS $$ SELECT current_setting('app.n')::int $$;
+CREATE TABLE spread (id int, k int, n int, PRIMARY KEY (id, k)) PARTITION BY LIST (k);
+CREATE TABLE spread_1 PARTITION OF spread FOR VALUES IN (1); CREATE TABLE spread_2 PARTITION OF spread FOR VALUES IN (2); CREATE TABLE spread_3 PARTITION OF spread FOR VALUES IN (3);
+INSERT INTO spread SELECT i, k, 0 FROM generate_series(1, 3) i, generate_series(1, 3) k;
+CREATE TRIGGER a AFTER INSERT OR UPDATE OR DELETE ON spread FOR EACH ROW EXECUTE FUNCTION one(); CREATE TRIGGER b AFTER UPDATE ON spread_2 FOR EACH ROW EXECUTE FUNCTION two();
+CREATE FUNCTION seeing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO log (what) SELECT 'seen' FROM acc WHERE id = 3; RETURN NULL; END $$;
+CREATE TABLE t_seen (id bigint); CREATE TRIGGER a AFTER INSERT ON t_seen REFERENCING NEW TABLE AS acc FOR EACH STATEMENT EXECUTE FUNCTION seeing();
+CREATE TYPE single AS ENUM ('only'); CREATE TABLE singles (id int, s single, n int); INSERT INTO singles VALUES (1, 'only', 1), (2, 'only', 2), (3, 'only', 3);
