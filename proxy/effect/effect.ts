@@ -109,8 +109,8 @@ export interface Effect {
   /** false: nothing narrows a change: no predicate, a tautology, a truncate, a drop of data. */
   readonly scoped: boolean;
   /**
-   * An upper bound in rows that the statement itself proves (unique key bound, limit, literal
-   * rows).
+   * The most rows that it changes, each as often as it is changed: proven by a unique key, literal
+   * rows, and how often what sets it off runs. null: no number is proven.
    */
   readonly rows_max: number | null;
   readonly reversible: boolean;
