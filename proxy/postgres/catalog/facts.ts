@@ -81,7 +81,8 @@ export const FACT_QUERIES = {
     where contype in ('c', 'f') and (oid >= ${USER} or conrelid >= ${USER})`,
 
   triggers: `select t.tgrelid::int8::text as relation, t.tgname as name, t.tgenabled as enabled,
-      t.tgtype::int as type, t.tgfoid::int8::text as function, t.tgattr::int2[]::int[] as columns,
+      t.tgtype::int as type, t.tgdeferrable as deferrable, t.tgfoid::int8::text as function,
+      t.tgattr::int2[]::int[] as columns,
       case when t.tgqual is not null then pg_get_triggerdef(t.oid) end as definition,
       array_remove(array[t.tgoldtable, t.tgnewtable]::text[], null) as tables
     from pg_trigger t where not t.tgisinternal or t.tgfoid >= ${USER}`,

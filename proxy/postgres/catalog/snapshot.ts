@@ -19,6 +19,7 @@ export interface Trigger {
   readonly name: string;
   readonly enabled: string;
   readonly type: number;
+  readonly deferrable: boolean;
   readonly function: string;
   readonly columns: readonly number[];
   readonly definition: string | null;

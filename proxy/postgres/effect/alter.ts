@@ -11,8 +11,9 @@ import type {
 } from '@pgsql/types';
 import type { EffectClass } from '../../effect/effect.ts';
 import type { Column, Relation } from '../catalog/snapshot.ts';
+import { indexExpressions } from './computed.ts';
 import { joined, references, runBy } from './ddl.ts';
-import { cascade } from './drop.ts';
+import { cascade, cascadeAny } from './drop.ts';
 import { walk } from './expression.ts';
 import type { Draft, Judge } from './judge.ts';
 import { altered, alteredEverything, alteredKeys, always } from './local.ts';
@@ -20,7 +21,7 @@ import { DEPARSED_PATH, findRelation, findTypes, parts, type RelationMeaning } f
 import { descendants, label, readMeaning } from './relation.ts';
 import { expressionText } from './routine.ts';
 import { meetType, meetTypeName } from './type.ts';
-import { conditionOf, indexExpressions } from './write.ts';
+import { conditionOf } from './write.ts';
 
 /** `attaches`: what a row set off may be different afterwards. */
 type Line = readonly [effect: EffectClass, attaches?: 'attaches'];
@@ -179,6 +180,8 @@ function subcommand(
       alteredKeys(judge);
       if (cmd.behavior === 'DROP_CASCADE')
         judge.object('constraint', meaning.schema, cmd.name ?? '', 'drop');
+      // Views may group by a key.
+      if (cmd.behavior === 'DROP_CASCADE') cascadeAny(judge, draft, 'pg_constraint');
       break;
     default:
   }
@@ -239,7 +242,8 @@ function runs(judge: Judge, relation: Relation | null, cmd: AlterTableCmd): void
     for (const check of relation?.checks ?? [])
       expressionText(inner, conditionOf(check.definition));
   }
-  if (cmd.subtype === 'AT_AlterColumnType' && relation !== null) indexExpressions(judge, relation);
+  // A table that is written anew, or joins another, has its indexes built again.
+  if (relation !== null) indexExpressions(judge, relation);
   if (def === undefined || 'PartitionCmd' in def) return;
   if ('ColumnDef' in def) {
     meetTypeName(judge, def.ColumnDef.typeName);

@@ -144,7 +144,7 @@ function newJudge(root: Root, context: SessionContext, findings: Findings): Judg
   }
   return new Judge(root, {
     path,
-    runtime: path,
+    runtime: root.moving ? null : path,
     via: [],
     findings,
     planning: false,
@@ -217,7 +217,6 @@ export function judgeText(
     let nodes = 0;
     for (const [index, { stmt }] of stmts.entries()) {
       if (stmt === undefined) continue;
-      const findings = noFindings();
       const root: Root = {
         session: at,
         catalog,
@@ -228,8 +227,15 @@ export function judgeText(
         progress: null,
         personal: false,
         literal: false,
+        moving: false,
       };
+      let findings = noFindings();
       judgeStatement(newJudge(root, at, findings), stmt);
+      if (findings.moves) {
+        root.moving = true;
+        findings = noFindings();
+        judgeStatement(newJudge(root, at, findings), stmt);
+      }
       nodes = root.nodes;
       personal ||= root.personal;
       literal ||= root.literal;

@@ -16,6 +16,7 @@ import type {
 } from '@pgsql/types';
 import { type Effect, unknownEffect } from '../../effect/effect.ts';
 import type { Consequence, WriteEvent } from '../statement.ts';
+import { indexExpressions } from './computed.ts';
 import { fireEventTriggers } from './event-trigger.ts';
 import { walk } from './expression.ts';
 import { absorb, type Findings, type Judge, noFindings } from './judge.ts';
@@ -27,7 +28,7 @@ import { absorbFunction, apart } from './routine.ts';
 import { select } from './select.ts';
 import { judgeStatement } from './statements.ts';
 import { meetType, meetTypeName } from './type.ts';
-import { expressionsOf, indexExpressions } from './write.ts';
+import { expressionsOf } from './write.ts';
 
 function isTemporary(range: RangeVar | undefined): boolean {
   return range?.relpersistence === 't' || range?.schemaname === 'pg_temp';
@@ -36,9 +37,8 @@ function isTemporary(range: RangeVar | undefined): boolean {
 /** What some work finds, kept apart from the statement that is being judged. */
 function foundBy(judge: Judge, work: (inner: Judge) => void): Findings {
   const findings = noFindings();
-  const inner = apart(judge, findings, judge.path);
-  inner.scope = null;
-  work(inner);
+  // When it runs, names in bodies may mean something else.
+  work(apart(judge, findings, judge.path).inside({ runtime: null }));
   return findings;
 }
 
@@ -48,7 +48,10 @@ function worth(findings: Findings): readonly Effect[] {
 
 /** What something that is made here will run once it is used. */
 export function runBy(judge: Judge, work: (inner: Judge) => void): readonly Effect[] {
-  return worth(foundBy(judge, work));
+  const found = foundBy(judge, work);
+  const effects = worth(found);
+  if (found.on_parse) absorb(judge, effects, []);
+  return effects;
 }
 
 function madeRelation(
@@ -131,6 +134,7 @@ export function createTable(judge: Judge, node: CreateStmt): void {
   const draft = judge.open('create', isTemporary(node.relation) ? 'session' : 'ddl');
   // Defaults and checks run when rows come; a partition bound runs now.
   const writes = runBy(judge, (inner) => {
+    meetTypeName(inner, node.ofTypename);
     walk(inner, node.tableElts);
     walk(inner, node.constraints);
     walk(inner, node.partspec);

@@ -109,12 +109,27 @@ export function dropStatement(judge: Judge, node: DropStmt): void {
       if (cascades) cascade(judge, draft, found, 0);
       else belongings(judge, draft, found);
     }
+    const catalog = CATALOGS[type];
+    if (cascades && catalog !== undefined) cascadeAny(judge, draft, catalog);
     if (cascades && judge.catalog === null && type !== 'OBJECT_TRIGGER' && type !== 'OBJECT_RULE') {
       judge.worsen(draft, 'destructive');
       draft.scoped = false;
     }
   }
 }
+
+/** Kinds that are not looked up by name: columns of a collation go with it, and the like. */
+const CATALOGS: { readonly [T in ObjectType]?: string } = {
+  OBJECT_OPERATOR: 'pg_operator',
+  OBJECT_OPCLASS: 'pg_opclass',
+  OBJECT_OPFAMILY: 'pg_opfamily',
+  OBJECT_CAST: 'pg_cast',
+  OBJECT_COLLATION: 'pg_collation',
+  OBJECT_TSCONFIGURATION: 'pg_ts_config',
+  OBJECT_TSDICTIONARY: 'pg_ts_dict',
+  OBJECT_TSPARSER: 'pg_ts_parser',
+  OBJECT_TSTEMPLATE: 'pg_ts_template',
+};
 
 /** Temporary tables alone: they are the session's own, and so is all that hangs on them. */
 function isOwn(judge: Judge, node: DropStmt): boolean {
@@ -192,6 +207,12 @@ function belongings(judge: Judge, draft: Draft, start: string): void {
 /** Follows pg_depend from an object (or one column of it) and adds the data that goes with it. */
 export function cascade(judge: Judge, draft: Draft, start: string, column: number): void {
   follow(judge, draft, start, column, () => true);
+}
+
+/** What depends on things of a kind; on which of them is not told apart. */
+export function cascadeAny(judge: Judge, draft: Draft, kind: string): void {
+  for (const place of judge.catalog?.dependents.keys() ?? [])
+    if (place.startsWith(`${kind} `)) cascade(judge, draft, place, 0);
 }
 
 function follow(

@@ -36,9 +36,11 @@ function functionBody(
   node: CreateFunctionStmt,
   name: string,
 ): void {
+  // Its names are looked up when it runs.
+  const later = judge.inside({ path: null });
   if (node.sql_body !== undefined) walk(judge, node.sql_body);
-  else if (language === 'sql') sqlBody(judge, null, body);
-  else if (language === 'plpgsql') judgeLoose(judge, body, node, `function ${name}`);
+  else if (language === 'sql') sqlBody(later, null, body);
+  else if (language === 'plpgsql') judgeLoose(later, body, node, `function ${name}`);
   else {
     // AS 'library', 'symbol'.
     const as = option(node.options, 'as')?.arg;
@@ -104,6 +106,7 @@ export function doBlock(judge: Judge, args: readonly Node[] | undefined): void {
     return;
   }
   const { times } = judge;
-  const inner = judge.inside({ via: [...judge.via, 'DO block'], body: true, times });
+  const path = judge.root.moving ? null : judge.path;
+  const inner = judge.inside({ via: [...judge.via, 'DO block'], body: true, times, path });
   judgePlpgsql(inner, blockStatement(body), 'a DO block');
 }

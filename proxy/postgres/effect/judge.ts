@@ -55,6 +55,10 @@ export interface Findings {
   readonly types: Set<string>;
   needs_read_write: boolean;
   own_transaction: boolean;
+  /** Settings that names go by change while it runs: see {@link Root.moving}. */
+  moves: boolean;
+  /** Something runs as soon as its text is parsed: a literal of a type with checks in it. */
+  on_parse: boolean;
   highest_parameter: number;
   /** Parameters that a bound on rows rests on: with some types it would not hold. */
   compared: Set<number> | null;
@@ -67,6 +71,8 @@ export function noFindings(): Findings {
     types: new Set(),
     needs_read_write: false,
     own_transaction: false,
+    moves: false,
+    on_parse: false,
     highest_parameter: 0,
     compared: null,
   };
@@ -86,6 +92,8 @@ export interface Root {
   personal: boolean;
   /** A literal's value mattered: the answer is not that of the shape. */
   literal: boolean;
+  /** search_path changes while the statement runs: names in bodies may mean anything. */
+  moving: boolean;
 }
 
 /** What one judgement has found so far of things that reach themselves. */

@@ -11,12 +11,13 @@ import type {
 import type { Relation } from '../catalog/snapshot.ts';
 import { ParseFailure, parse } from '../parser.ts';
 import type { LocalObject } from '../statement.ts';
+import { indexExpressions } from './computed.ts';
 import { option, optionText } from './ddl.ts';
 import { walk } from './expression.ts';
 import { absorb, type Judge } from './judge.ts';
 import { counts, DEPARSED_PATH, findRelation } from './names.ts';
 import { label } from './relation.ts';
-import { indexExpressions } from './write.ts';
+import { meetType } from './type.ts';
 
 function isOn(node: VacuumStmt, name: string): boolean {
   const found = option(node.options, name);
@@ -28,11 +29,17 @@ function touch(judge: Judge, range: RangeVar | undefined, computes = true): void
   const meaning = findRelation(judge, range.schemaname ?? null, range.relname ?? '');
   for (const relation of meaning.relations) {
     judge.relation(relation, 'alter');
-    if (computes) indexExpressions(judge, relation);
+    if (computes) compute(judge, relation);
     if (computes && relation.kind === 'm') query(judge, relation);
   }
   for (const local of meaning.locals) if (computes) computed(judge, local);
   if (meaning.relations.length === 0) judge.object('table', meaning.schema, meaning.name, 'alter');
+}
+
+/** What indexes and statistics hold; values are sorted for both. */
+function compute(judge: Judge, relation: Relation): void {
+  indexExpressions(judge, relation);
+  for (const column of relation.columns) meetType(judge, column.type, 'seen');
 }
 
 /** Index expressions, or a query, that the catalog does not show yet. */
@@ -42,7 +49,7 @@ function computed(judge: Judge, local: LocalObject): void {
 
 function everyTable(judge: Judge, schema: string | null): void {
   for (const relation of judge.catalog?.relations.values() ?? []) {
-    if (schema === null || relation.schema === schema) indexExpressions(judge, relation);
+    if (schema === null || relation.schema === schema) compute(judge, relation);
   }
   for (const local of judge.root.session.local.values())
     if (counts(judge, local)) computed(judge, local);

@@ -213,9 +213,7 @@ export function findFunctions(judge: Judge, schema: string | null, name: string)
   if (schema !== null) {
     const system = schema === 'pg_catalog';
     return {
-      routines: named.filter(
-        (r) => r.schema === schema || (schema === 'pg_temp' && r.schema.startsWith('pg_temp')),
-      ),
+      routines: named.filter((r) => isIn(r, schema)),
       builtin: system ? (builtinNamed(name) ?? null) : null,
       local,
       schema,
@@ -235,7 +233,7 @@ export function findOperators(
 ): readonly Operator[] {
   const named = judge.catalog?.operators_named.get(name);
   if (named === undefined) return [];
-  if (schema !== null) return named.filter((o) => o.schema === schema);
+  if (schema !== null) return named.filter((o) => isIn(o, schema));
   const path = judge.path;
   return path === null ? named : named.filter((o) => path.includes(o.schema));
 }
@@ -264,6 +262,11 @@ export function isRedefined(judge: Judge, operator: string): boolean {
   );
 }
 
+/** `pg_temp` is a schema of the session's own, by whatever number. */
+function isIn(thing: { readonly schema: string }, schema: string): boolean {
+  return thing.schema === schema || (schema === 'pg_temp' && thing.schema.startsWith('pg_temp_'));
+}
+
 const SPELLINGS: { readonly [name: string]: string } = {
   int: 'int4',
   integer: 'int4',
@@ -281,14 +284,16 @@ export function findTypes(judge: Judge, names: readonly string[]): readonly Type
   const last = names[names.length - 1] ?? '';
   const schema = names.length > 1 ? (names[names.length - 2] ?? null) : null;
   const named = catalog.types_named.get(SPELLINGS[last] ?? last) ?? [];
-  if (schema !== null) return named.filter((t) => t.schema === schema);
+  if (schema !== null) return named.filter((t) => isIn(t, schema));
   const path = judge.path;
   if (path === null) return named;
+  // A temporary table's row type comes first, if it is this session's.
+  const own = named.filter((t) => isIn(t, 'pg_temp'));
   for (const wanted of path) {
     const found = named.find((t) => t.schema === wanted);
-    if (found !== undefined) return [found];
+    if (found !== undefined) return own.length === 0 ? [found] : [...own, found];
   }
-  return [];
+  return own;
 }
 
 export function namesakesOf(judge: Judge, name: string): readonly Namesake[] {

@@ -5,7 +5,7 @@ import type { Node } from '@pgsql/types';
 import { ParseFailure, parse, parsePlpgsql } from '../parser.ts';
 import { walk } from './expression.ts';
 import { constantText } from './fold.ts';
-import { type Judge, noFindings } from './judge.ts';
+import { type Draft, type Judge, noFindings } from './judge.ts';
 import { findRelation, findTypes, isShadowed } from './names.ts';
 import { SHADOWING } from './operand.ts';
 import {
@@ -186,7 +186,9 @@ function judgeNode(judge: Judge, kind: string, node: unknown, what: string): voi
 /** OPEN: what the cursor runs is judged here, and again when somebody fetches from it. */
 function opened(judge: Judge, node: Tree, what: string): void {
   const findings = noFindings();
-  const inner = judge.inside({ findings, draft: { ...judge.draft, objects: [], class: 'read' } });
+  const draft: Draft = { ...judge.draft, objects: [], class: 'read' };
+  // It is fetched from later, when names in bodies may mean something else.
+  const inner = judge.inside({ findings, draft, runtime: null });
   const query =
     isTree(node.query) && isTree(node.query.PLpgSQL_expr) ? node.query.PLpgSQL_expr : null;
   if (query === null) inner.opaque(`a cursor opened in ${what} whose query is not looked at`);

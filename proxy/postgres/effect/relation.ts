@@ -81,7 +81,7 @@ export function readFindings(
   judge: Judge,
   relation: Relation,
 ): ReturnType<typeof remembered> | null {
-  if (relation.kind === 'S' || relation.kind === 'm') return null;
+  if (relation.kind === 'S') return null;
   const key = `r${relation.oid} ${judge.planning ? 'p' : ''} ${pathKey(judge.runtime)}`;
   const found = remembered(judge, key, (findings) => {
     const inner = apart(judge, findings, judge.runtime).inside({ planning: judge.planning });

@@ -138,6 +138,7 @@ export function labelOf(routine: Routine): string {
 }
 
 function bodyPath(judge: Judge, routine: Routine): readonly string[] | null {
+  if (judge.root.moving) return null;
   const setting = routine.settings?.find((s) => s.startsWith('search_path='));
   const { session } = judge.root;
   const owner = routine.owner.replace(/^"(.*)"$/, '$1');
@@ -318,6 +319,8 @@ export function takeIn(
   }
   if (findings.types.size > 0) meetAgain(judge, findings.types);
   if (findings.needs_read_write) judge.findings.needs_read_write = true;
+  if (findings.moves) judge.findings.moves = true;
+  if (findings.on_parse) judge.findings.on_parse = true;
   if (findings.own_transaction) judge.findings.own_transaction = true;
 }
 

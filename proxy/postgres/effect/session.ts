@@ -81,7 +81,8 @@ export function transaction(judge: Judge, node: TransactionStmt): void {
       judge.change({ kind: 'rollback-to', name });
       return;
     case 'TRANS_STMT_PREPARE':
-      judge.open('prepare', 'session');
+      // It goes on without the session, locks and all, until somebody ends it.
+      judge.open('prepare', 'write');
       judge.object('other', null, node.gid ?? '', 'create');
       judge.change({ kind: 'commit', chain: false });
       return;
@@ -116,6 +117,7 @@ export function prepare(judge: Judge, node: PrepareStmt): void {
     walk(judge.inside({ findings, draft, body: true }), node.argtypes);
     const statement = asStatement(node.query, findings, node.argtypes);
     judge.change({ kind: 'prepare', name, statement });
+    if (findings.on_parse) absorb(judge, findings.effects, [`prepared statement ${name}`]);
   }
   judge.draft = draft;
 }
@@ -137,6 +139,7 @@ interface Today {
   readonly session: SessionContext;
   readonly catalog: CatalogSnapshot | null;
   readonly planning: boolean;
+  readonly moving: boolean;
   readonly findings: Findings;
   /** From what it was said to do when it was made. */
   readonly differs: boolean;
@@ -148,7 +151,8 @@ function today(judge: Judge, statement: Statement, query: Node): Today {
   const { session, catalog } = judge.root;
   const known = todays.get(statement);
   const { planning } = judge;
-  const same = known?.session === session && known.catalog === catalog;
+  const same =
+    known?.session === session && known.catalog === catalog && known.moving === judge.root.moving;
   // In a body, names are looked up by its own path.
   const top = judge.via.length === 0;
   if (top && same && known.planning === planning) return known;
@@ -156,7 +160,8 @@ function today(judge: Judge, statement: Statement, query: Node): Today {
   inner.variables = declared(statement.types);
   const findings = judgedApart(inner, query, false);
   const differs = JSON.stringify(findings.effects) !== JSON.stringify(statement.effects);
-  const found: Today = { session, catalog, planning, findings, differs };
+  const { moving } = judge.root;
+  const found: Today = { session, catalog, planning, moving, findings, differs };
   if (top) todays.set(statement, found);
   return found;
 }
@@ -179,6 +184,7 @@ function run(
     const { findings, differs } = today(judge, statement, statement.query);
     if (differs) absorb(judge, findings.effects, [what], times);
     if (findings.needs_read_write) judge.findings.needs_read_write = true;
+    if (findings.moves) judge.findings.moves = true;
   }
   if (statement.needs_read_write) judge.findings.needs_read_write = true;
   if (statement.own_transaction) judge.findings.own_transaction = true;
@@ -211,7 +217,9 @@ export function declareCursor(judge: Judge, node: DeclareCursorStmt): void {
   judge.object('cursor', null, name, 'create');
   const hold = ((node.options ?? 0) & HOLD) !== 0;
   if (node.query !== undefined) {
-    const findings = judgedApart(judge, node.query, false);
+    // It may run as late as COMMIT, when names in bodies mean something else.
+    const runner = hold ? judge.inside({ runtime: null }) : judge;
+    const findings = judgedApart(runner, node.query, false);
     judge.change({ kind: 'declare', name, statement: asStatement(node.query, findings), hold });
     // A held cursor runs to its end by itself, at once or at COMMIT; any other is only planned now.
     const now = hold ? findings : judgedApart(judge, node.query, true);

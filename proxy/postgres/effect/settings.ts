@@ -30,6 +30,9 @@ const ADMIN = new Set([
   'max_stack_depth',
 ]);
 
+/** Settings that the meaning of names rests on. */
+const MEANING = new Set(['search_path', 'role', 'session_authorization']);
+
 /** Settings of trusted languages that name code to run at the next call: `plperl.on_init`, …. */
 const STARTS_CODE = /^(?:plperl\w*|pltcl\w*|plpython\w*|plv8|pljava|plr)\./;
 
@@ -44,6 +47,8 @@ export function applySetting(
   local: boolean,
   called: boolean,
 ): void {
+  // Names in what runs after it, in this very statement, may mean something else.
+  if ((called || judge.body) && MEANING.has(name)) judge.findings.moves = true;
   const privileged = ADMIN.has(name) || STARTS_CODE.test(name) || AUDITS.test(name);
   const effect = privileged ? 'admin' : 'session';
   if (called) {
@@ -114,6 +119,7 @@ export function variableSet(judge: Judge, node: VariableSetStmt): void {
     case 'VAR_RESET_ALL':
       judge.open('reset', 'session');
       judge.change({ kind: 'reset-all' });
+      if (judge.body) judge.findings.moves = true;
       return;
     case 'VAR_SET_MULTI':
       if (node.name === 'TRANSACTION SNAPSHOT') {

@@ -4,6 +4,7 @@
 import type { Node } from '@pgsql/types';
 import { ParseFailure, parse } from '../parser.ts';
 import type { RunsText } from './builtins.ts';
+import { indexExpressions } from './computed.ts';
 import { walk } from './expression.ts';
 import { constant } from './fold.ts';
 import { absorb, type Judge } from './judge.ts';
@@ -12,7 +13,6 @@ import { readMeaning } from './relation.ts';
 import { statementsText } from './routine.ts';
 import { applySetting } from './settings.ts';
 import { meetEveryType, meetJson, meetText } from './type.ts';
-import { indexExpressions } from './write.ts';
 
 function text(judge: Judge, node: Node | undefined): string | null {
   const value = constant(node);

@@ -93,7 +93,8 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     judge.object('channel', null, node.conditionname ?? '', 'use');
   },
   LockStmt: (judge, node) => {
-    judge.open('lock', 'session');
+    // SHARE and what is stronger stop the changes of all others, the strongest their reads too.
+    judge.open('lock', (node.mode ?? ACCESS_EXCLUSIVE) < SHARE ? 'session' : 'write');
     for (const item of node.relations ?? [])
       if ('RangeVar' in item) about(judge, item.RangeVar, 'lock');
   },
@@ -328,6 +329,10 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
   SetOperationStmt: notSql,
   PLAssignStmt: notSql,
 };
+
+/** Modes of LOCK, of the server's lockdefs.h. */
+const SHARE = 5;
+const ACCESS_EXCLUSIVE = 8;
 
 // Typed line by line above; looked up by a key that is only known when it runs.
 const handlers = new Map<string, (judge: Judge, node: unknown) => void>(

@@ -3,8 +3,8 @@
 // wherever the value comes from.
 import type { TypeName } from '@pgsql/types';
 import type { Cast, CatalogSnapshot } from '../catalog/snapshot.ts';
-import type { Judge } from './judge.ts';
-import { DEPARSED_PATH, findTypes, parts } from './names.ts';
+import { absorb, type Judge } from './judge.ts';
+import { DEPARSED_PATH, findTypes, localNamed, parts } from './names.ts';
 import { absorbFunction, apart, expressionText, pathKey, remembered, takeIn } from './routine.ts';
 
 /** Types from here on were made by users. */
@@ -19,7 +19,12 @@ export type Meeting = 'seen' | 'made';
 /** A type is named: something is converted to it. */
 export function meetTypeName(judge: Judge, node: TypeName | undefined): void {
   const { catalog } = judge;
-  if (node === undefined || catalog === null || eventful(catalog).size === 0) return;
+  if (node === undefined) return;
+  // A row of a table made a moment ago: what is put in it is what an INSERT would check.
+  const own = localNamed(judge, 'relation', parts(node.names).at(-1) ?? '');
+  for (const { on, effects } of own?.on_write ?? [])
+    if (on.includes('insert')) absorb(judge, effects, ['type of a new table']);
+  if (catalog === null || eventful(catalog).size === 0) return;
   ambientCasts(judge, catalog);
   for (const type of findTypes(judge, parts(node.names))) meetType(judge, type.oid, 'made');
 }
@@ -130,7 +135,12 @@ function runType(
   const type = catalog.types.get(oid);
   const label = `type ${type?.schema ?? '?'}.${type?.name ?? oid}`;
   if (first) takeIn(judge, comparing(judge, catalog, oid), [label]);
-  if (meeting === 'made') takeIn(judge, making(judge, catalog, oid), [label]);
+  if (meeting === 'made') {
+    const made = making(judge, catalog, oid);
+    // Literals of it, or of arrays and rows of it, are converted when their text is parsed.
+    if (made.effects.some((effect) => effect.class !== 'read')) judge.findings.on_parse = true;
+    takeIn(judge, made, [label]);
+  }
   runCasts(judge, catalog, oid);
 }
 

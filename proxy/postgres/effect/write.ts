@@ -5,6 +5,7 @@
 import type { Relation, Trigger } from '../catalog/snapshot.ts';
 import { ParseFailure, parse } from '../parser.ts';
 import type { Lead, LocalObject, WriteEvent } from '../statement.ts';
+import { indexExpressions, partitionKey } from './computed.ts';
 import { walk } from './expression.ts';
 import { followKeys } from './foreign-key.ts';
 import { absorb, type Findings, type Judge, noFindings } from './judge.ts';
@@ -17,7 +18,7 @@ import {
   type RelationMeaning,
 } from './names.ts';
 import { descendants, foreign, label, loopback, readFindings, texts } from './relation.ts';
-import { absorbFunction, apart, expressionText, pathKey, remembered, takeIn } from './routine.ts';
+import { absorbFunction, apart, pathKey, remembered, takeIn } from './routine.ts';
 import { meetType } from './type.ts';
 import { behindView } from './unique.ts';
 
@@ -232,7 +233,9 @@ function fireTriggers(judge: Judge, relation: Relation, write: Write, each: bool
   for (const trigger of relation.triggers) {
     if (isForEachRow(trigger) !== each || !fires(relation, trigger, write)) continue;
     const via = `trigger ${trigger.name} on ${label(relation)}`;
-    absorbFunction(judge, trigger.function, [via], write.event.toUpperCase(), 1);
+    // One that is deferred runs when names in its body may mean something else.
+    const runner = trigger.deferrable ? judge.inside({ runtime: null }) : judge;
+    absorbFunction(runner, trigger.function, [via], write.event.toUpperCase(), 1);
     if (trigger.definition !== null) whenClause(judge, trigger.definition, via);
   }
 }
@@ -283,6 +286,10 @@ export function expressionsOf(
     const found = [policy.reads, policy.writes].filter((text) => text !== null);
     texts(judge, found, `policy ${policy.name} on ${on}`);
   }
+  // The rows are looked up first: what reading runs, runs.
+  const read =
+    relation.kind === 'v' || relation.kind === 'f' ? null : readFindings(judge, relation);
+  if (read !== null) takeIn(judge, read, []);
   if (event === 'delete') return;
   for (const check of relation.checks) {
     texts(judge, [conditionOf(check.definition)], `check ${check.name} on ${on}`);
@@ -301,45 +308,6 @@ export function expressionsOf(
 /** The condition of a CHECK as the server writes it out. */
 export function conditionOf(definition: string): string {
   return definition.replace(/^CHECK\s*/, '').replace(/\s+(NO INHERIT|NOT VALID|NOT ENFORCED)/g, '');
-}
-
-/** What ANALYZE, REINDEX and every new row compute. */
-export function indexExpressions(judge: Judge, relation: Relation): void {
-  const via = `index on ${label(relation)}`;
-  const inner = judge.inside({ path: DEPARSED_PATH, via: [...judge.via, via] });
-  for (const index of relation.indexes) {
-    for (const opclass of index.classes) {
-      for (const code of judge.catalog?.classes.get(opclass)?.functions ?? [])
-        absorbFunction(judge, code, [via]);
-    }
-    if (index.definition === null) continue;
-    try {
-      const statement = parse(index.definition).stmts?.[0]?.stmt;
-      if (statement === undefined || !('IndexStmt' in statement)) continue;
-      walk(inner, statement.IndexStmt.indexParams);
-      walk(inner, statement.IndexStmt.whereClause);
-    } catch (error) {
-      if (!(error instanceof ParseFailure)) throw error;
-      inner.opaque(`an index on ${label(relation)} can't be parsed`);
-    }
-  }
-  for (const expression of relation.statistics) expressionText(inner, expression);
-}
-
-function partitionKey(judge: Judge, relation: Relation): void {
-  const inner = judge.inside({
-    path: DEPARSED_PATH,
-    via: [...judge.via, `partition key of ${label(relation)}`],
-  });
-  try {
-    const statement = parse(`create table t () partition by ${relation.partition_key ?? ''}`)
-      .stmts?.[0]?.stmt;
-    if (statement !== undefined && 'CreateStmt' in statement)
-      walk(inner, statement.CreateStmt.partspec?.partParams);
-  } catch (error) {
-    if (!(error instanceof ParseFailure)) throw error;
-    inner.opaque(`the partition key of ${label(relation)} can't be parsed`);
-  }
 }
 
 /** An updatable view hands the change on to its table, unless a trigger or a rule takes it. */

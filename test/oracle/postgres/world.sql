@@ -150,6 +150,18 @@ CREATE FUNCTION "merge_action"() RETURNS text LANGUAGE plpgsql AS $$ BEGIN DELET
 CREATE VIEW catalogued AS SELECT oid, relname, reltuples FROM pg_class;
 CREATE FUNCTION listed_moods() RETURNS int LANGUAGE plpgsql AS $$ DECLARE found mood; n int; BEGIN SELECT m, 1 INTO found, n FROM moods; RETURN n; END $$;
 CREATE AGGREGATE middle(float8 ORDER BY anyelement) (SFUNC = ordered_set_transition, STYPE = internal, FINALFUNC = percentile_disc_final, FINALFUNC_EXTRA);
+CREATE SCHEMA calm; CREATE FUNCTION calm.helper() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION evil.helper() RETURNS int LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.victims; RETURN 1; END $$;
+CREATE FUNCTION uses_helper() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN helper(); END $$;
+CREATE FUNCTION tf_helper() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM helper(); RETURN NEW; END $$;
+CREATE FUNCTION moves() RETURNS int LANGUAGE plpgsql AS $$ BEGIN SET LOCAL search_path = evil; RETURN 1; END $$;
+CREATE FUNCTION moves_itself() RETURNS int LANGUAGE plpgsql SET search_path = calm AS $$ BEGIN PERFORM set_config('search_path', 'evil', true); RETURN helper(); END $$;
+CREATE FUNCTION opens_helper() RETURNS refcursor LANGUAGE plpgsql AS $$ DECLARE c refcursor := 'k'; BEGIN OPEN c FOR SELECT uses_helper(); RETURN c; END $$;
+CREATE TABLE later (a int); CREATE CONSTRAINT TRIGGER th AFTER INSERT ON later DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tf_helper();
+CREATE COLLATION kept FROM "C"; CREATE TABLE worded (id int, word text COLLATE kept); INSERT INTO worded VALUES (1, 'a');
+CREATE TABLE ranged (s span); INSERT INTO ranged SELECT span(i, i + 2) FROM generate_series(1, 40) i; CREATE MATERIALIZED VIEW ranges AS SELECT s FROM ranged;
+CREATE TABLE indexed (id int, n int); CREATE INDEX indexed_i ON indexed (purge_imm(id)); INSERT INTO indexed VALUES (1, 1);
+CREATE TABLE keyed (id int PRIMARY KEY, n text); CREATE MATERIALIZED VIEW grouped AS SELECT id, n FROM keyed GROUP BY id;
 CREATE TABLE loose (id int PRIMARY KEY, email text UNIQUE, big bigint UNIQUE, num numeric UNIQUE, at timestamp UNIQUE);
 INSERT INTO loose VALUES (1,'a',9007199254740992,1.1,'2024-01-01 10:00'),(2,'b',9007199254740993,1.2,'2024-01-01 11:00'),(3,NULL,5,3,NULL),(4,NULL,6,4,NULL);
 CREATE TABLE halves (k int, n int) PARTITION BY LIST (k);
