@@ -88,9 +88,9 @@ export class Bounds {
   key(columns: ReadonlyMap<string, Binding>, more?: { boolish?: boolean; fed?: boolean }): Bound {
     const exact = new Map<string, number | null>();
     for (const [name, { values, exact: asIs }] of columns) exact.set(name, asIs ? values : null);
-    const { relation, only } = this.#target;
+    const { relation, only, given } = this.#target;
     const { boolish = false, fed = false } = more ?? {};
-    const unique = uniqueRows(this.#judge, relation, exact, only);
+    const unique = uniqueRows(this.#judge, relation, exact, only, given);
     const times = fed ? this.feeding : 1;
     const rows = unique === null || times === null ? null : unique * times;
     return { reach: 'key', columns, rows, boolish, fed };

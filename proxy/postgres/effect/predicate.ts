@@ -8,6 +8,7 @@ import { constant } from './fold.ts';
 import type { Judge } from './judge.ts';
 import { findRelation, findTypes, isRedefined, isShadowed, parts } from './names.ts';
 import { baseType, isExact, isSteady, SHADOWING } from './operand.ts';
+import { withGiven } from './partial.ts';
 import {
   makesRows,
   queriesIn,
@@ -38,7 +39,7 @@ export function narrowing(judge: Judge, where: Node | undefined, target: Target)
     return { predicate: 'key', scoped: true, rows_max: 1, joined: false };
   // Any name may mean a variable.
   if (judge.variables.has(SHADOWING)) return narrowingOf(plain('open'));
-  return narrowingOf(new Conditions(judge, target).reach(where));
+  return narrowingOf(new Conditions(judge, withGiven(judge, where, target)).reach(where));
 }
 
 class Conditions {

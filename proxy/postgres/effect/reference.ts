@@ -19,6 +19,8 @@ export interface Target {
   readonly outer?: readonly string[];
   /** Written with ONLY. */
   readonly only?: boolean;
+  /** What its condition says of every row, in the words of partial.ts. */
+  readonly given?: ReadonlySet<string>;
 }
 
 export const SYSTEM_COLUMNS = new Set(['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid']);

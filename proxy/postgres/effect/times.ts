@@ -145,6 +145,8 @@ function itemRows(judge: Judge, item: Node, where: Node | undefined): number | n
       ? rowsOf(judge, subquery.SelectStmt)
       : null;
   }
+  // A function in FROM that gives no set gives one row.
+  if ('RangeFunction' in item) return makesRows(judge, item) ? null : 1;
   if (!('RangeVar' in item)) return null;
   const { schemaname, relname: name = '', alias } = item.RangeVar;
   if (schemaname === undefined)

@@ -8,6 +8,7 @@ import type { Judge } from './judge.ts';
 import { keysStand } from './local.ts';
 import { findRelation, parts, type RelationMeaning } from './names.ts';
 import { baseType } from './operand.ts';
+import { covers } from './partial.ts';
 import { makesRows } from './times.ts';
 
 /** Column → how many values it equals; null: an unknown number. */
@@ -19,6 +20,7 @@ export function uniqueRows(
   relation: Relation | null,
   columns: Bindings,
   only = false,
+  given?: ReadonlySet<string>,
 ): number | null {
   if (relation === null || !keysStand(judge, relation.name)) return null;
   if (relation.kind === 'v') return rowsBehind(judge, relation, columns);
@@ -28,7 +30,8 @@ export function uniqueRows(
   if (!alone && relation.kind !== 'p') return null;
   let best: number | null = null;
   for (const index of relation.indexes) {
-    if (!index.is_unique || !index.immediate || !index.valid || index.computed) continue;
+    if (!index.is_unique || !index.immediate || !index.valid) continue;
+    if (index.computed && !covers(judge, relation, index, given)) continue;
     const rows = indexRows(judge, relation, index, columns);
     if (rows !== null && (best === null || rows < best)) best = rows;
   }
