@@ -4,10 +4,19 @@ import { LIMITS } from '../limits.ts';
 import type { Refusal } from '../session/flow.ts';
 import type { Named, Parse } from './client-message.ts';
 import type { Conversation } from './conversation.ts';
+import { typesRun } from './effect/analyze.ts';
 import type { Judgement } from './judgement.ts';
 import { badName, type Prepared } from './names.ts';
 import { DESCRIBE } from './owed-reply.ts';
 import type { Step } from './requests.ts';
+
+/** What the server would convert, by users' code, before there is a verdict. */
+const CONVERTED = {
+  code: 'not_understood',
+  hint: 'Send the statement as a simple query, with its values in the text.',
+} as const;
+const LITERAL = 'A type in it has checks that change something, and literals are checked by Parse.';
+const PARAMETER = 'A parameter is of a type with checks or casts that change something.';
 
 /** Parse: the text is understood now and judged with its values at Bind. null: it may go. */
 export function parse(
@@ -22,10 +31,15 @@ export function parse(
     return { code: 'limit', detail: 'Too many prepared statements are open.' };
   }
   if (!conversation.meaning.isKnown(message.text)) return 'stay';
+  const parsed = conversation.meaning.of(message.text, message.types);
+  const { catalog } = conversation;
+  if (parsed.statements.some(({ on_parse }) => on_parse)) return { ...CONVERTED, detail: LITERAL };
+  if (typesRun(message.types, state.context, catalog.current()))
+    return { ...CONVERTED, detail: PARAMETER };
   const prepared: Prepared = {
     name: message.statement,
     text: Buffer.from(message.text),
-    parsed: conversation.meaning.of(message.text, message.types),
+    parsed,
     understood: state.stamp,
     types: message.types,
     unit,

@@ -142,6 +142,8 @@ export interface Statement {
    * Parse analysis and Describe of it can run no user code. Planning may: see Bind in README.md.
    */
   readonly highest_parameter: number;
+  /** A literal in it is converted, and checked by users' code, as soon as it is parsed. */
+  readonly on_parse?: true;
   /** Parameters that a bound on rows rests on: it does not hold for all types of them. */
   readonly compared?: readonly number[];
 }

@@ -22,6 +22,10 @@ const start = marked({
     create view public.named as select id from denied_t;
     create function public.empty_denied() returns int language sql
       as 'delete from denied_t returning 1';
+    create function public.check_denied(i int) returns bool language plpgsql immutable
+      as 'begin perform public.empty_denied(); return true; end';
+    create domain public.checked as int check (public.check_denied(value));
+    create type public.holder as (c checked);
     create table harmless.source (i int);
     create view public.source as select public.empty_denied() as i;
     create function public.read_source() returns bigint language plpgsql
@@ -80,6 +84,21 @@ describe('what was prepared', () => {
       ...[[1, execute('p'), sync()] as const, one('commit')],
     );
     assert.match(seen, /ZH010 portal "p" was judged before/);
+  });
+
+  test('a literal that is checked as it is parsed', async () => {
+    const parsed: [number, Buffer, Buffer] = [1, parse("select '(1)'::holder"), sync()];
+    assert.match(await attack(one('begin'), parsed, one('commit')), /ZH006/);
+    const prepared = "prepare p as select '(1)'::holder";
+    assert.match(await attack(one('begin'), one(prepared), one('commit')), /ZH002/);
+  });
+
+  test('a parameter whose type is checked as it is bound', async () => {
+    const { behind } = await start();
+    const { rows } = await behind.query("select 'checked'::regtype::oid::int as oid");
+    const parsed = parse('select $1', '', [rows[0].oid]);
+    const bound: [number, ...Buffer[]] = [1, parsed, bind(['1']), execute(), sync()];
+    assert.match(await attack(one('begin'), bound, one('commit')), /ZH006/);
   });
 
   test('a portal of which nothing has changed goes on, whatever else was set', async () => {

@@ -13,6 +13,7 @@ import { applyChange } from './context.ts';
 import { Budget, type Findings, Judge, noFindings, type Root } from './judge.ts';
 import { searchPath } from './names.ts';
 import { judgeStatement, kindOf } from './statements.ts';
+import { meetGiven } from './type.ts';
 
 export { loadParser } from '../parser.ts';
 export { applyChange, initialContext } from './context.ts';
@@ -163,6 +164,36 @@ function newJudge(root: Root, context: SessionContext, findings: Findings): Judg
   });
 }
 
+function newRoot(session: SessionContext, catalog: CatalogSnapshot | null): Root {
+  return {
+    session,
+    catalog,
+    nodes: 0,
+    most: EFFECT_LIMITS.own_nodes,
+    depth: 0,
+    progress: null,
+    personal: false,
+    literal: false,
+    moving: false,
+  };
+}
+
+/** Types from here on were made by users. */
+const USER = 16384;
+
+/** Values of these types, given as parameters, may be checked or cast by code that changes more. */
+export function typesRun(
+  types: readonly number[],
+  context: SessionContext,
+  catalog: CatalogSnapshot | null,
+): boolean {
+  if (catalog === null || types.every((type) => type < USER)) return false;
+  const findings = noFindings();
+  const judge = newJudge(newRoot(context, catalog), context, findings);
+  for (const type of types) meetGiven(judge, String(type));
+  return findings.effects.some((effect) => effect.class !== 'read');
+}
+
 /** Too long to be judged while others wait; longer ones still are refused before they are read. */
 export function isLong({ length }: string): boolean {
   return length > EFFECT_LIMITS.here_characters && length <= PARSER_LIMITS.statement_characters;
@@ -217,18 +248,10 @@ export function judgeText(
     let nodes = 0;
     for (const [index, { stmt }] of stmts.entries()) {
       if (stmt === undefined) continue;
-      const root: Root = {
-        session: at,
-        catalog,
-        nodes,
-        // In a session, long texts are judged where nobody waits for them.
-        most: isLong(text) ? EFFECT_LIMITS.nodes : EFFECT_LIMITS.own_nodes,
-        depth: 0,
-        progress: null,
-        personal: false,
-        literal: false,
-        moving: false,
-      };
+      const root = newRoot(at, catalog);
+      root.nodes = nodes;
+      // In a session, long texts are judged where nobody waits for them.
+      if (isLong(text)) root.most = EFFECT_LIMITS.nodes;
       let findings = noFindings();
       judgeStatement(newJudge(root, at, findings), stmt);
       if (findings.moves) {
@@ -273,6 +296,7 @@ function statementOf(text: string, node: string, findings: Findings): Statement 
     own_transaction: findings.own_transaction,
     needs_read_write: findings.needs_read_write,
     highest_parameter: findings.highest_parameter,
+    ...(findings.on_parse ? { on_parse: true } : {}),
     ...(findings.compared === null ? {} : { compared: [...findings.compared] }),
   };
 }

@@ -84,7 +84,7 @@ export interface Root {
   readonly catalog: CatalogSnapshot | null;
   nodes: number;
   /** The most nodes outside what the catalog brings. */
-  readonly most: number;
+  most: number;
   depth: number;
   /** How far functions and relations have been looked into; null before the first. */
   progress: Progress | null;

@@ -152,6 +152,13 @@ function runCasts(judge: Judge, catalog: CatalogSnapshot, oid: string): void {
   }
 }
 
+/** A value of the type comes from outside: whatever it may be cast to is not looked at. */
+export function meetGiven(judge: Judge, oid: string): void {
+  meetType(judge, oid, 'made');
+  for (const cast of judge.catalog?.casts ?? [])
+    if (judge.findings.types.has(cast.source)) absorbFunction(judge, cast.function, []);
+}
+
 /** What sorting and comparing values of the type runs. */
 function comparing(judge: Judge, catalog: CatalogSnapshot, oid: string) {
   return remembered(judge, `o${oid} ${pathKey(judge.runtime)}`, (findings) => {
