@@ -23,7 +23,7 @@ export function callTimes(judge: Judge, call: FuncCall | undefined): number | nu
 function places(judge: Judge, query: SelectStmt): readonly unknown[] {
   if (query.valuesLists !== undefined) return isFixed(judge, query) ? query.valuesLists : [];
   const from = query.fromClause;
-  if (from === undefined) return makesRows(judge, query.targetList) ? [] : (query.targetList ?? []);
+  if (from === undefined) return multiplies(judge, query) ? [] : (query.targetList ?? []);
   // A function that is all there is in FROM is called once, whatever is done with its rows.
   const [only] = from;
   return from.length === 1 && only !== undefined && 'RangeFunction' in only
@@ -81,7 +81,8 @@ export function makesRows(judge: Judge, value: unknown): boolean {
 }
 
 /** VALUES gives as many rows as are written: a single one may stand for what a function gives. */
-function isFixed(judge: Judge, { valuesLists = [] }: SelectStmt): boolean {
+function isFixed(judge: Judge, { valuesLists = [], sortClause }: SelectStmt): boolean {
+  if (makesRows(judge, sortClause)) return false;
   return valuesLists.length > 1 || !makesRows(judge, valuesLists);
 }
 
@@ -96,6 +97,13 @@ function isSet(judge: Judge, funcname: readonly Node[]): boolean {
   return routines.some(
     ({ kind, result_text: text }) => kind !== 'p' && /^(SETOF|TABLE)\b/i.test(text ?? 'SETOF'),
   );
+}
+
+/** The query may give more rows than those of its FROM: by grouping sets, or by a set somewhere. */
+export function multiplies(judge: Judge, query: SelectStmt): boolean {
+  const { targetList, sortClause, groupClause, distinctClause, windowClause } = query;
+  if (groupClause?.some((item) => 'GroupingSet' in item)) return true;
+  return makesRows(judge, [targetList, sortClause, groupClause, distinctClause, windowClause]);
 }
 
 /** The most rows that one evaluation of the query gives. */
@@ -116,9 +124,7 @@ function unlimited(judge: Judge, query: SelectStmt): number | null {
     const right = left === null ? null : rowsOf(judge, query.rarg);
     return left === null || right === null ? null : left + right;
   }
-  // Grouping sets give more rows than there were.
-  if (query.groupClause?.some((item) => 'GroupingSet' in item)) return null;
-  if (makesRows(judge, query.targetList)) return null;
+  if (multiplies(judge, query)) return null;
   const rows = fromRows(judge, query.fromClause, query.whereClause);
   // An aggregate gives a row even for none.
   return rows === null ? null : Math.max(rows, 1);

@@ -9,7 +9,7 @@ import { keysStand } from './local.ts';
 import { findRelation, parts, type RelationMeaning } from './names.ts';
 import { baseType } from './operand.ts';
 import { covers } from './partial.ts';
-import { makesRows } from './times.ts';
+import { multiplies } from './times.ts';
 
 /** Column → how many values it equals; null: an unknown number. */
 export type Bindings = ReadonlyMap<string, number | null>;
@@ -78,7 +78,7 @@ function rowsBehind(judge: Judge, view: Relation, columns: Bindings): number | n
   if (behind === null) return null;
   const { targetList = [], larg, groupClause, valuesLists, withClause } = behind.query;
   const plain = [larg, groupClause, valuesLists, withClause].every((part) => part === undefined);
-  if (!plain || makesRows(judge, targetList)) return null;
+  if (!plain || multiplies(judge, behind.query)) return null;
   const named = new Map<string, number | null>();
   for (const item of targetList) {
     if (!('ResTarget' in item) || item.ResTarget.val === undefined) continue;

@@ -111,3 +111,4 @@ CREATE TABLE t_seen (id bigint); CREATE TRIGGER a AFTER INSERT ON t_seen REFEREN
 CREATE TYPE single AS ENUM ('only'); CREATE TABLE singles (id int, s single, n int); INSERT INTO singles VALUES (1, 'only', 1), (2, 'only', 2), (3, 'only', 3);
 CREATE TABLE picky (k text, state varchar(10), at date, n int); CREATE UNIQUE INDEX ON picky (k) WHERE state = 'live' AND at IS NULL;
 INSERT INTO picky VALUES ('a', 'live', NULL, 1), ('a', 'live', '2024-01-01', 2), ('a', 'dead', NULL, 3), ('a', 'Live', NULL, 4), ('a', 'Live', NULL, 5), ('a', 'live', '2024-01-02', 6);
+CREATE VIEW v_sorted AS SELECT id FROM t_skip ORDER BY generate_series(1, 3); CREATE TRIGGER i INSTEAD OF UPDATE ON v_sorted FOR EACH ROW EXECUTE FUNCTION one();
