@@ -162,6 +162,11 @@ export function* buildSnapshotInSteps(facts: FactRows, version: number): Steps<C
     schemas: new Map(
       rows<{ oid: string; name: string }>(facts, 'schemas').map((s) => [s.name, s.oid]),
     ),
+    closed_schemas: new Set(
+      rows<{ name: string; usable: boolean }>(facts, 'schemas')
+        .filter((s) => !s.usable)
+        .map((s) => s.name),
+    ),
     relations,
     relations_named: yield* group(relations.values(), (r) => r.name),
     system_relations: yield* schemasByName(facts),

@@ -21,7 +21,8 @@ export const FACT_QUERIES = {
     current_setting('port') as port,
     exists (select from pg_collation where not collisdeterministic) as folds`,
 
-  schemas: `select oid::int8::text as oid, nspname as name from pg_namespace`,
+  schemas: `select oid::int8::text as oid, nspname as name,
+      has_schema_privilege(oid, 'USAGE') as usable from pg_namespace`,
 
   relations: `select c.oid::int8::text as oid, n.nspname as schema, c.relname as name,
       concat_ws('.', c.oid, (select string_agg(r.xmin::text, '.' order by r.oid)

@@ -206,6 +206,8 @@ export interface CatalogSnapshot {
   readonly database: string;
   readonly port: string;
   readonly schemas: ReadonlyMap<string, string>;
+  /** Schemas that the target's role may not use: the server looks past them. */
+  readonly closed_schemas: ReadonlySet<string>;
   readonly relations: ReadonlyMap<string, Relation>;
   readonly relations_named: ReadonlyMap<string, readonly Relation[]>;
   /** Schemas of the system's relations of a name. */

@@ -6,7 +6,14 @@ import type { Namesake, Routine } from '../catalog/snapshot.ts';
 import { builtinNamed } from './builtins.ts';
 import type { Judge, Scope, Source } from './judge.ts';
 import { CASTS } from './local.ts';
-import { type FunctionMeaning, findTypes, localNamed, namesakesOf, parts } from './names.ts';
+import {
+  type FunctionMeaning,
+  findTypes,
+  isOpen,
+  localNamed,
+  namesakesOf,
+  parts,
+} from './names.ts';
 
 /** A quoted literal or NULL: PostgreSQL gives it whatever type fits. */
 export const LITERAL = 'literal';
@@ -165,7 +172,7 @@ export function overloads(
   const wanted = given.map((type) => (type === LITERAL ? text : type));
   const exact = routines.filter((r) => same(r.arguments, wanted));
   const twin = twins.some((t) => same(t.arguments, wanted));
-  if (exact.length === 0 && !twin) return { routines, builtin };
+  if (!twin && !exact.some((r) => isOpen(judge, r.schema))) return { routines, builtin };
   if (twin && exact.every((r) => rank('pg_catalog') <= rank(r.schema)))
     return { routines: [], builtin: true };
   return { routines: exact, builtin: twin };

@@ -133,13 +133,15 @@ function onPath(judge: Judge, path: readonly string[], name: string): RelationMe
   const systems = catalog?.system_relations.get(name);
   const named = catalog?.relations_named.get(name) ?? [];
   if (systems !== undefined || named.length > 0) {
+    const found: Relation[] = [];
     for (const schema of path) {
-      if (systems?.includes(schema)) return { ...plain(schema, name, []), system: true };
-      for (const relation of named) {
-        if (relation.schema === schema && !relation.temporary)
-          return withLocal(judge, plain(schema, name, [relation]), path);
-      }
+      if (systems?.includes(schema)) return { ...plain(schema, name, found), system: true };
+      const here = named.filter((r) => r.schema === schema && !r.temporary);
+      found.push(...here);
+      if (here.length > 0 && isOpen(judge, schema)) break;
     }
+    const [first] = found;
+    if (first !== undefined) return withLocal(judge, plain(first.schema, name, found), path);
   }
   if (catalog === null && /^(pg_[a-z_]+)$/.test(name))
     return { ...plain('pg_catalog', name, []), system: true };
@@ -151,12 +153,20 @@ function onPath(judge: Judge, path: readonly string[], name: string): RelationMe
   );
 }
 
+/** What is found in the schema surely hides what comes later: the server looks past others. */
+export function isOpen(judge: Judge, schema: string): boolean {
+  const { session, catalog } = judge.root;
+  // Which schemas another role may use is not asked.
+  if (session.role !== null) return isSystemSchema(schema);
+  return catalog?.closed_schemas.has(schema) !== true;
+}
+
 /** The schema that a new unqualified object goes to. */
 export function existing(judge: Judge, path: readonly string[]): string | null {
   const { catalog } = judge.root;
-  return (
-    path.find((s) => !isSystemSchema(s) && (catalog === null || catalog.schemas.has(s))) ?? null
-  );
+  const there = (s: string) =>
+    catalog === null || (catalog.schemas.has(s) && !catalog.closed_schemas.has(s));
+  return path.find((s) => !isSystemSchema(s) && there(s)) ?? null;
 }
 
 export function creationSchema(judge: Judge): string | null {
@@ -291,7 +301,9 @@ export function findTypes(judge: Judge, names: readonly string[]): readonly Type
   const own = named.filter((t) => isIn(t, 'pg_temp'));
   for (const wanted of path) {
     const found = named.find((t) => t.schema === wanted);
-    if (found !== undefined) return own.length === 0 ? [found] : [...own, found];
+    if (found === undefined) continue;
+    if (isOpen(judge, wanted)) return own.length === 0 ? [found] : [...own, found];
+    own.push(found);
   }
   return own;
 }

@@ -1,0 +1,51 @@
+// Schemas on the search_path that the target's role may not use: the server looks past them.
+// Invariant: what is judged of a name is true of the table that the server really takes.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import pg from 'pg';
+import { openCatalog } from '../../proxy/postgres/catalog.ts';
+import { analyze, initialContext, loadParser } from '../../proxy/postgres/effect/analyze.ts';
+import { skipWithoutPostgres, startPostgres } from '../setup/postgres.ts';
+
+const WORLD = `
+  create role app login password 'app';
+  create schema closed; create schema opened;
+  create table closed.t (id int primary key, n int);
+  create table public.t (id int, n int); insert into public.t values (1, 1), (1, 2);
+  create function closed.f(int) returns int language sql as 'select 1';
+  create function public.f(bigint) returns int language plpgsql
+    as 'begin delete from t; return 1; end';
+  create table opened.u (id int primary key); create table public.u (id int);
+  grant usage on schema opened to app;
+  grant all on all tables in schema public, opened, closed to app;`;
+
+test('a table in a schema that may not be used hides nothing', {
+  skip: skipWithoutPostgres(18),
+}, async () => {
+  await loadParser();
+  const server = await startPostgres({ version: 18 });
+  try {
+    const database = await server.createDatabase(WORLD);
+    const url = new URL(server.url(database));
+    url.username = 'app';
+    url.password = 'app';
+    const reader = await openCatalog(url.href);
+    const catalog = reader.current();
+    await reader.close();
+    const context = initialContext({ user: 'app', search_path: 'closed, opened, public' });
+    const judged = (text: string) => analyze(text, context, catalog);
+    const update = 'update t set n = 5 where id = 1';
+    assert.equal(judged(update).effects[0]?.rows_max, null);
+    assert.equal(judged('select f(1)').class, 'destructive');
+    assert.equal(judged('delete from u where id = 1').effects[0]?.rows_max, 1);
+    const client = new pg.Client({ connectionString: url.href });
+    await client.connect();
+    await client.query('set search_path = closed, opened, public');
+    assert.equal((await client.query(update)).rowCount, 2);
+    await client.query('select f(1)');
+    assert.equal((await client.query('select from public.t')).rowCount, 0);
+    await client.end();
+  } finally {
+    await server.stop();
+  }
+});
