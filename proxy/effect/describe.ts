@@ -1,7 +1,7 @@
 // An effect as an English sentence for a person who must decide about it.
 // Invariant: nothing in an effect that could change the decision is left out: what, to what, how
 // narrowed, through what, how sure.
-import type { Access, Effect, EffectObject } from './effect.ts';
+import type { Access, Effect, EffectObject, ObjectKind } from './effect.ts';
 
 const VERBS: { readonly [A in Access]: string } = {
   read: 'reads',
@@ -33,7 +33,11 @@ function list(items: readonly string[]): string {
   return `${items.slice(0, -1).join(', ')} and ${items[items.length - 1]}`;
 }
 
+/** Things that have no rows to speak of. */
+const ROWLESS: ReadonlySet<ObjectKind> = new Set(['sequence', 'channel']);
+
 function rows(effect: Effect): string {
+  if (effect.objects.every(({ kind }) => ROWLESS.has(kind)) && effect.scoped) return '';
   const most = effect.rows_max;
   if (most !== null)
     return most === 0 ? ', no row' : most === 1 ? ', at most one row' : `, at most ${most} rows`;

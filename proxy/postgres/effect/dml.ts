@@ -15,8 +15,9 @@ import type {
 import type { EffectClass } from '../../effect/effect.ts';
 import type { Relation } from '../catalog/snapshot.ts';
 import type { WriteEvent } from '../statement.ts';
+import { multiplied } from './count.ts';
 import { walk } from './expression.ts';
-import { type Draft, type Judge, multiplied, predicateOf, type Source } from './judge.ts';
+import { type Draft, type Judge, predicateOf, type Source } from './judge.ts';
 import { findRelation, isOwnTable, type RelationMeaning } from './names.ts';
 import { type Narrowing, narrowing, type Target } from './predicate.ts';
 import { columnNames } from './relation.ts';

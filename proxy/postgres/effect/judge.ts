@@ -16,6 +16,7 @@ import {
 import { EFFECT_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot, Relation } from '../catalog/snapshot.ts';
 import type { SessionChange, SessionContext } from '../statement.ts';
+import { multiplied, predicateFor } from './count.ts';
 import type { Candidates } from './plpgsql-constants.ts';
 
 /** An effect while it is being put together. */
@@ -330,12 +331,6 @@ export function objectKind(relation: Relation): ObjectKind {
   return KINDS[relation.kind];
 }
 
-/** So many rows, so many times; null is any number. */
-export function multiplied(rows: number | null, times: number | null): number | null {
-  if (rows === 0 || times === 0) return 0;
-  return rows === null || times === null ? null : rows * times;
-}
-
 /**
  * Adds what something reached (a body, a view, a stored statement) does to the one that reaches it,
  * at most so many times. `together`: how rows of the same effect count, reached in two ways.
@@ -359,6 +354,7 @@ export function absorb(
       continue;
     }
     const rows = multiplied(effect.rows_max, times);
+    const predicate = predicateFor(effect.predicate, rows);
     const same = judge.findings.effects.find(
       (known) =>
         known !== judge.draft &&
@@ -366,11 +362,11 @@ export function absorb(
         known.verb === effect.verb &&
         known.opaque === effect.opaque &&
         known.scoped === effect.scoped &&
-        known.predicate === effect.predicate &&
+        known.predicate === predicate &&
         known.objects.length === objects.length &&
         known.objects.every((object, index) => sameObject(object, objects[index])),
     );
-    if (same === undefined) judge.add({ ...effect, objects, rows_max: rows });
+    if (same === undefined) judge.add({ ...effect, objects, predicate, rows_max: rows });
     else if (same.rows_max !== null)
       same.rows_max = rows === null ? null : together(same.rows_max, rows);
   }
@@ -392,7 +388,7 @@ export function predicateOf(
   scoped: boolean,
   rows: number | null,
 ): void {
-  draft.predicate = predicate;
+  draft.predicate = predicateFor(predicate, rows);
   draft.scoped = scoped;
   draft.rows_max = rows;
 }

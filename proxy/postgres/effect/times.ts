@@ -2,8 +2,9 @@
 // Invariant: a number is never less than what can happen; what is not sure is null.
 import type { CommonTableExpr, FuncCall, Node, RangeVar, SelectStmt } from '@pgsql/types';
 import { builtinNamed } from './builtins.ts';
+import { multiplied } from './count.ts';
 import { constant } from './fold.ts';
-import { type Draft, type Judge, multiplied } from './judge.ts';
+import type { Draft, Judge } from './judge.ts';
 import { findRelation, localNamed, parts } from './names.ts';
 import { narrowing } from './predicate.ts';
 import { hasNode } from './reference.ts';
