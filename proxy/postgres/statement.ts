@@ -143,7 +143,7 @@ export interface Statement {
    */
   readonly highest_parameter: number;
   /** A literal in it is converted, and checked by users' code, as soon as it is parsed. */
-  readonly on_parse?: true;
+  readonly on_parse?: boolean;
   /** Parameters that a bound on rows rests on: it does not hold for all types of them. */
   readonly compared?: readonly number[];
 }

@@ -280,6 +280,8 @@ function afterwards(context: SessionContext, changes: readonly SessionChange[]):
   return at;
 }
 
+const NO_PARAMETERS: readonly number[] = [];
+
 function statementOf(text: string, node: string, findings: Findings): Statement {
   // The first effect is the statement's own; a later one that only reads and names nothing says
   // nothing.
@@ -296,8 +298,8 @@ function statementOf(text: string, node: string, findings: Findings): Statement 
     own_transaction: findings.own_transaction,
     needs_read_write: findings.needs_read_write,
     highest_parameter: findings.highest_parameter,
-    ...(findings.on_parse ? { on_parse: true } : {}),
-    ...(findings.compared === null ? {} : { compared: [...findings.compared] }),
+    on_parse: findings.on_parse,
+    compared: findings.compared === null ? NO_PARAMETERS : [...findings.compared],
   };
 }
 

@@ -5,7 +5,7 @@ import type { Judge } from './judge.ts';
 import { baseType } from './operand.ts';
 import type { References, Target } from './reference.ts';
 import { steadyRows } from './times.ts';
-import { uniqueRows } from './unique.ts';
+import { type Binding, uniqueRows } from './unique.ts';
 
 /**
  * `all`: true for every row, or null. `none`: true for no row. `open`: may be true for all. `key`:
@@ -13,14 +13,6 @@ import { uniqueRows } from './unique.ts';
  * `join`: equality with another relation's column.
  */
 export type Reach = 'all' | 'none' | 'open' | 'key' | 'join';
-
-/** What a column equals. */
-export interface Binding {
-  /** How many values; null: an unknown number. */
-  readonly values: number | null;
-  /** Compared as it is: a unique index on it holds. */
-  readonly exact: boolean;
-}
 
 export interface Bound {
   readonly reach: Reach;
@@ -86,11 +78,9 @@ export class Bounds {
   }
 
   key(columns: ReadonlyMap<string, Binding>, more?: { boolish?: boolean; fed?: boolean }): Bound {
-    const exact = new Map<string, number | null>();
-    for (const [name, { values, exact: asIs }] of columns) exact.set(name, asIs ? values : null);
     const { relation, only, given } = this.#target;
     const { boolish = false, fed = false } = more ?? {};
-    const unique = uniqueRows(this.#judge, relation, exact, only, given);
+    const unique = uniqueRows(this.#judge, relation, columns, only, given);
     const times = fed ? this.feeding : 1;
     const rows = unique === null || times === null ? null : unique * times;
     return { reach: 'key', columns, rows, boolish, fed };

@@ -32,7 +32,7 @@ export function followKeys(judge: Judge, relation: Relation, write: Write): void
     draft.rows_max = uniqueRows(
       judge,
       child,
-      new Map(names.map((name) => [name, 1])),
+      new Map(names.map((name) => [name, { values: 1, exact: true }])),
       child.kind !== 'p',
     );
     writeRelation(judge, child, {

@@ -58,7 +58,8 @@ class Conditions {
 
   reach(node: Node): Bound {
     const value = constant(node);
-    if (value !== null || !variesByRow(node)) this.#judge.root.literal = true;
+    const { root } = this.#judge;
+    root.literal ||= value !== null || !variesByRow(node);
     if (value !== null && !isShadowed(this.#judge, node)) {
       if (value.kind === 'boolean') return plain(value.value ? 'all' : 'none');
       return plain(value.kind === 'null' ? 'none' : 'open');

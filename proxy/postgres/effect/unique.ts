@@ -11,8 +11,15 @@ import { baseType } from './operand.ts';
 import { covers } from './partial.ts';
 import { multiplies } from './times.ts';
 
-/** Column → how many values it equals; null: an unknown number. */
-export type Bindings = ReadonlyMap<string, number | null>;
+/** What a column equals. */
+export interface Binding {
+  /** How many values; null: an unknown number. */
+  readonly values: number | null;
+  /** Compared as it is: a unique index on it holds. */
+  readonly exact: boolean;
+}
+
+export type Bindings = ReadonlyMap<string, Binding>;
 
 /** The most rows that a unique index lets these bindings reach. */
 export function uniqueRows(
@@ -26,7 +33,8 @@ export function uniqueRows(
   if (relation.kind === 'v') return rowsBehind(judge, relation, columns);
   // Children have keys of their own; a partitioned table's indexes span its partitions.
   const alone = relation.children.length === 0 || only;
-  if (columns.has('ctid') && alone && relation.kind === 'r') return columns.get('ctid') ?? null;
+  const place = columns.get('ctid');
+  if (place !== undefined && alone && relation.kind === 'r') return countOf(place);
   if (!alone && relation.kind !== 'p') return null;
   let best: number | null = null;
   for (const index of relation.indexes) {
@@ -48,12 +56,16 @@ function indexRows(
   for (let key = 0; key < index.keys; key++) {
     const number = index.columns[key];
     const column = relation.columns.find((c) => c.number === number);
-    const values = column === undefined ? undefined : columns.get(column.name);
-    if (column === undefined || values == null) return null;
+    const values = column === undefined ? null : countOf(columns.get(column.name));
+    if (column === undefined || values === null) return null;
     if (!comparesAlike(judge, column, index.classes[key] ?? '0')) return null;
     rows *= values;
   }
   return rows;
+}
+
+function countOf(binding: Binding | undefined): number | null {
+  return binding?.exact === true ? binding.values : null;
 }
 
 /** Types from here on were made by users. */
@@ -79,13 +91,13 @@ function rowsBehind(judge: Judge, view: Relation, columns: Bindings): number | n
   const { targetList = [], larg, groupClause, valuesLists, withClause } = behind.query;
   const plain = [larg, groupClause, valuesLists, withClause].every((part) => part === undefined);
   if (!plain || multiplies(judge, behind.query)) return null;
-  const named = new Map<string, number | null>();
+  const named = new Map<string, Binding>();
   for (const item of targetList) {
     if (!('ResTarget' in item) || item.ResTarget.val === undefined) continue;
     const { name, val } = item.ResTarget;
     const base = 'ColumnRef' in val ? parts(val.ColumnRef.fields).at(-1) : undefined;
-    const count = columns.get(name ?? base ?? '');
-    if (base !== undefined && count !== undefined) named.set(base, count);
+    const binding = columns.get(name ?? base ?? '');
+    if (base !== undefined && binding !== undefined) named.set(base, binding);
   }
   const { relations, locals } = behind.meaning;
   const relation = relations.length === 1 && locals.length === 0 ? (relations[0] ?? null) : null;
