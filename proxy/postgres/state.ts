@@ -186,7 +186,8 @@ export class State {
       ...this.context,
       ...more,
       search_path: searchPath === null ? null : splitNames(searchPath),
-      role,
+      // The server's word for a session that acts as the user it logged in as.
+      role: role === 'none' ? null : role,
     };
     this.#view({ search_path: searchPath ?? '', role: role ?? '' });
   }
