@@ -136,8 +136,10 @@ export const EFFECT_LIMITS = {
   depth: 40,
   /** Statements of one message. */
   statements: 1_000,
-  /** Prepared statements, and cursors, whose meaning a session is known by. */
+  /** Prepared statements, cursors, and objects just made, whose meaning a session is known by. */
   names: 1_000,
+  /** How often what a transaction made is worked out again, before it counts as unknown. */
+  rounds: 8,
   /** Distinct effects of one message. */
   effects: 256,
   /** Judged texts that are kept, and as many shapes; their bytes, roughly, in all. */

@@ -216,7 +216,7 @@ export class Conversation implements Listener {
         if (run !== null) this.#outcomes.notRun(run, 'not executed');
       }
     }
-    this.state.ready(status);
+    this.state.ready(status, this.catalog.version);
     this.#outcomes.ready(status);
     if (status === 'I') {
       if (this.#schemaChanged) this.catalog.invalidate();

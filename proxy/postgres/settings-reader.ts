@@ -78,8 +78,10 @@ export class SettingsReader {
   #refresh(): void {
     if (this.#refreshing) return;
     this.#refreshing = true;
-    void this.#conversation.catalog.refresh().then(() => {
+    const { state, catalog } = this.#conversation;
+    void catalog.refresh().then(() => {
       this.#refreshing = false;
+      if (catalog.current() !== null) state.catalogRead();
       this.#resume();
     });
   }

@@ -86,9 +86,7 @@ export class State {
         if (failed && change.kind === 'temporary') this.#temporaryUnknown();
         if (index >= run.completed) continue;
         this.#applyOne(
-          change.kind === 'commit' && rolledBack
-            ? { kind: 'rollback', chain: change.chain }
-            : change,
+          change.kind === 'commit' && rolledBack ? { ...change, kind: 'rollback' } : change,
         );
       }
     });
@@ -236,7 +234,16 @@ export class State {
     if (this.#unsettledInTransaction || this.context.temporary.size > 0) this.dirty = true;
   }
 
-  ready(status: TransactionStatus): void {
+  /** The catalog has been read since: it shows what was committed. */
+  catalogRead(): void {
+    const local = new Map([...this.context.local].filter(([, object]) => !object.committed));
+    if (local.size === this.context.local.size) return;
+    this.context = { ...this.context, local };
+    this.stamp++;
+  }
+
+  /** `catalog_version`: of the newest snapshot; none yet shows what has just ended. */
+  ready(status: TransactionStatus, catalog_version: number): void {
     if (status !== 'I') this.asker.transaction_began ??= Date.now();
     if (status === 'I') {
       if (this.asker.transaction_began !== null || this.#failed || this.provisional) {
@@ -245,7 +252,7 @@ export class State {
       this.asker.transaction_began = null;
       // What an implicit transaction made is committed now, or gone.
       const end = this.#failed ? 'rollback' : 'commit';
-      if (this.context.local.size > 0) this.#applyOne({ kind: end, chain: false });
+      if (this.context.local.size > 0) this.#applyOne({ kind: end, chain: false, catalog_version });
       this.#unsettledInTransaction = false;
     }
     this.#failed = false;

@@ -59,8 +59,16 @@ export interface LocalObject {
    * true: it stands alone (a new table); false: it adds to what the catalog says of the same name.
    */
   readonly fresh: boolean;
+  /** Judged again when other things have changed: by then it may do more. */
+  readonly said: readonly SaidBy[];
   readonly committed: boolean;
   readonly catalog_version: number;
+}
+
+/** A statement that made or changed something, and the schemas in force then. */
+export interface SaidBy {
+  readonly node: Node;
+  readonly path: readonly string[] | null;
 }
 
 export type WriteEvent = 'insert' | 'update' | 'delete' | 'truncate';
@@ -99,8 +107,11 @@ export type SessionChange =
   | { readonly kind: 'reset'; readonly name: string }
   | { readonly kind: 'reset-all' }
   | { readonly kind: 'begin'; readonly read_only: boolean | null }
-  | { readonly kind: 'commit'; readonly chain: boolean }
-  | { readonly kind: 'rollback'; readonly chain: boolean }
+  | {
+      readonly kind: 'commit' | 'rollback';
+      readonly chain: boolean;
+      readonly catalog_version: number;
+    }
   | { readonly kind: 'savepoint' | 'release' | 'rollback-to'; readonly name: string }
   | { readonly kind: 'prepare'; readonly name: string; readonly statement: Statement }
   | { readonly kind: 'deallocate'; readonly name: string | null }

@@ -8,6 +8,7 @@ import { EFFECT_LIMITS, PARSER_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import { fingerprint, normalize, ParseFailure, parse } from '../parser.ts';
 import type { Parsed, SessionChange, SessionContext, Statement } from '../statement.ts';
+import { renew } from './again.ts';
 import { remembered } from './cache.ts';
 import { applyChange } from './context.ts';
 import { Budget, type Findings, Judge, noFindings, type Root } from './judge.ts';
@@ -248,10 +249,14 @@ export function judgeText(
     let nodes = 0;
     for (const [index, { stmt }] of stmts.entries()) {
       if (stmt === undefined) continue;
-      const root = newRoot(at, catalog);
+      let root = newRoot(at, catalog);
       root.nodes = nodes;
       // In a session, long texts are judged where nobody waits for them.
       if (isLong(text)) root.most = EFFECT_LIMITS.nodes;
+      if (at.local.size > 0) {
+        const session = renew(newJudge(root, at, noFindings()));
+        root = { ...root, session };
+      }
       let findings = noFindings();
       judgeStatement(newJudge(root, at, findings), stmt);
       if (findings.moves) {

@@ -2,6 +2,7 @@
 // move it on.
 // Invariant: contexts are immutable; a change that does not alter meaning gives back the very same
 // object.
+import { unknownEffect } from '../../effect/effect.ts';
 import { EFFECT_LIMITS } from '../../limits.ts';
 import {
   type LocalObject,
@@ -9,7 +10,7 @@ import {
   type SessionChange,
   type SessionContext,
 } from '../statement.ts';
-import { always } from './local.ts';
+import { ANYTHING } from './local.ts';
 
 const DEFAULT_PATH: readonly string[] = ['$user', 'public'];
 const NONE: ReadonlySet<string> = new Set();
@@ -111,13 +112,20 @@ function samePath(a: readonly string[] | null, b: readonly string[] | null): boo
   return a.every((name, index) => name === b[index]);
 }
 
-function settle(context: SessionContext, keep: boolean): SessionContext {
-  const open = [...context.local.values()].some((object) => !object.committed);
-  if (!open && (keep || context.cursors.size === 0)) return context;
+/**
+ * What the open transaction made is committed, or gone. No snapshot up to `version` shows it, and
+ * what was committed before is in that one.
+ */
+function settle(context: SessionContext, keep: boolean, version: number): SessionContext {
+  if (context.local.size === 0 && (keep || context.cursors.size === 0)) return context;
   const local = new Map<string, LocalObject>();
   for (const [key, object] of context.local) {
-    if (object.committed) local.set(key, object);
-    else if (keep) local.set(key, { ...object, committed: true });
+    if (object.committed) {
+      if (object.catalog_version >= version) local.set(key, object);
+    } else if (keep) {
+      const catalog_version = Math.max(object.catalog_version, version);
+      local.set(key, { ...object, committed: true, catalog_version });
+    }
   }
   return { ...context, local, cursors: keep ? context.cursors : NOTHING };
 }
@@ -190,9 +198,8 @@ function applied(context: SessionContext, change: SessionChange): SessionContext
     case 'release':
       return context;
     case 'commit':
-      return reverted(settle(context, true), true);
     case 'rollback':
-      return reverted(settle(context, false), true);
+      return reverted(settle(context, change.kind === 'commit', change.catalog_version), true);
     case 'rollback-to':
       return reverted(context, false);
     case 'prepare':
@@ -218,19 +225,36 @@ function applied(context: SessionContext, change: SessionChange): SessionContext
     case 'temporary':
       if (context.temporary.has(change.name)) return context;
       return { ...context, temporary: new Set([...context.temporary, change.name]) };
-    case 'object': {
-      const key = localKey(change.object.kind, change.object.name);
-      const local = new Map(context.local).set(key, merged(context.local.get(key), change.object));
-      for (const [other, object] of context.local)
-        if (other !== key && reaches(object).has(change.object.name))
-          local.set(other, extended(object, change.object));
-      return { ...context, local };
-    }
+    case 'object':
+      return { ...context, local: withObject(context.local, change.object) };
     case 'discard':
       return discarded(context, change.what);
     case 'unsettled':
       return unsettled(context);
   }
+}
+
+/** Past the bound nothing is remembered, and what runs code is not understood. */
+export function withObject(
+  local: SessionContext['local'],
+  object: LocalObject,
+  lost: string | null = null,
+): ReadonlyMap<string, LocalObject> {
+  const key = localKey(object.kind, object.name);
+  const all = merged(local.get(key), object);
+  const few = local.size < EFFECT_LIMITS.names && all.said.length < EFFECT_LIMITS.names;
+  if (lost === null && few) return new Map(local).set(key, all);
+  const why = lost ?? 'this transaction changed more things than are remembered';
+  const anything: LocalObject = {
+    ...object,
+    kind: 'operator',
+    schema: null,
+    name: ANYTHING,
+    on_read: [unknownEffect(why)],
+    on_write: [],
+    said: [],
+  };
+  return new Map([[localKey('operator', ANYTHING), anything]]);
 }
 
 /** Two things said of one name (a table, then a trigger on it) both hold. */
@@ -243,31 +267,7 @@ function merged(before: LocalObject | undefined, object: LocalObject): LocalObje
     fresh: before.fresh || object.fresh,
     on_read: [...before.on_read, ...object.on_read],
     on_write: [...before.on_write, ...object.on_write],
-    committed: false,
-  };
-}
-
-const reached = new WeakMap<LocalObject, ReadonlySet<string>>();
-
-/** Names of all that using an object comes by, as far as its effects tell. */
-function reaches(object: LocalObject): ReadonlySet<string> {
-  let names = reached.get(object);
-  if (names === undefined) {
-    const effects = [...object.on_read, ...object.on_write.flatMap((write) => write.effects)];
-    const found = effects.flatMap(({ objects }) =>
-      objects.flatMap((o) => [o.name, ...o.via.flatMap((via) => via.split(/[ .]/))]),
-    );
-    reached.set(object, (names = new Set(found)));
-  }
-  return names;
-}
-
-/** What was remembered of an object comes by another, which does more now. */
-function extended(object: LocalObject, by: LocalObject): LocalObject {
-  return {
-    ...object,
-    on_read: [...object.on_read, ...by.on_read],
-    on_write: [...object.on_write, ...always(by.on_read), ...by.on_write],
+    said: [...before.said, ...object.said],
     committed: false,
   };
 }

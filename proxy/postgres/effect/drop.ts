@@ -4,7 +4,7 @@ import type { DropStmt, Node, ObjectType } from '@pgsql/types';
 import type { EffectClass, ObjectKind } from '../../effect/effect.ts';
 import type { Routine } from '../catalog/snapshot.ts';
 import { type Draft, type Judge, objectKind } from './judge.ts';
-import { altered, alteredEverything, alteredKeys } from './local.ts';
+import { altered, alteredCode, alteredEverything, alteredKeys, CASTS, remember } from './local.ts';
 import { findFunctions, findRelation, findTypes, isOwnTable, parts } from './names.ts';
 import { isEventful } from './type.ts';
 
@@ -101,10 +101,12 @@ export function dropStatement(judge: Judge, node: DropStmt): void {
   if (type === 'OBJECT_TABLE') draft.scoped = false;
   const cascades = node.behavior === 'DROP_CASCADE';
   if (cascades || type === 'OBJECT_INDEX') alteredKeys(judge);
+  if (cascades || ROUTINES.has(type)) alteredCode(judge, 'operator', CASTS, []);
   for (const item of node.objects ?? []) {
     const names = nameParts(item);
     const name = names[names.length - 1] ?? '';
     const schema = names.length > 1 ? (names[names.length - 2] ?? null) : null;
+    if (type === 'OBJECT_RULE' || type === 'OBJECT_TRIGGER') uncovered(judge, names);
     for (const found of resolve(judge, type, kind, schema, name, names)) {
       if (cascades) cascade(judge, draft, found, 0);
       else belongings(judge, draft, found);
@@ -130,6 +132,12 @@ const CATALOGS: { readonly [T in ObjectType]?: string } = {
   OBJECT_TSPARSER: 'pg_ts_parser',
   OBJECT_TSTEMPLATE: 'pg_ts_template',
 };
+
+/** What a rule or trigger took is done to its view from now on. */
+function uncovered(judge: Judge, names: readonly string[]): void {
+  const [name = '', schema = null] = names.slice(0, -1).reverse();
+  remember(judge, { kind: 'relation', schema, name, on_read: [], on_write: [], fresh: false });
+}
 
 /** Temporary tables alone: they are the session's own, and so is all that hangs on them. */
 function isOwn(judge: Judge, node: DropStmt): boolean {

@@ -1,7 +1,12 @@
 // Event triggers: functions that run when a schema changes, whatever the statement.
 // Invariant: a statement that event triggers can answer to gets the effects of all of them that may
 // fire.
-import type { Judge } from './judge.ts';
+import type { AlterEventTrigStmt, CreateEventTrigStmt } from '@pgsql/types';
+import { runBy } from './ddl.ts';
+import { callByName } from './define.ts';
+import { absorb, type Judge } from './judge.ts';
+import { alteredCode, DDL } from './local.ts';
+import { localNamed } from './names.ts';
 import { absorbFunction } from './routine.ts';
 
 /** Kinds that never fire an event trigger: rows, sessions, and objects that all databases share. */
@@ -21,8 +26,11 @@ const SILENT = new Set(
 );
 
 export function fireEventTriggers(judge: Judge, kind: string): void {
-  const triggers = judge.catalog?.event_triggers;
-  if (triggers === undefined || triggers.length === 0 || SILENT.has(kind) || judge.planning) return;
+  const triggers = judge.catalog?.event_triggers ?? [];
+  const local = localNamed(judge, 'operator', DDL);
+  if (triggers.length === 0 && local === null) return;
+  if (SILENT.has(kind) || judge.planning) return;
+  if (local !== null) absorb(judge, local.on_read, ['event trigger']);
   for (const trigger of triggers) {
     // Tags name commands (`DROP TABLE`); which kind gives which tag is told by its first word only.
     const first = kind.startsWith('Drop') ? 'DROP' : null;
@@ -36,4 +44,17 @@ export function fireEventTriggers(judge: Judge, kind: string): void {
       continue;
     absorbFunction(judge, trigger.function, [`event trigger ${trigger.name}`]);
   }
+}
+
+export function createEventTrigger(judge: Judge, node: CreateEventTrigStmt): void {
+  judge.open('create', 'admin');
+  judge.object('event-trigger', null, node.trigname ?? '', 'create');
+  const runs = runBy(judge, (inner) => callByName(inner, node.funcname));
+  alteredCode(judge, 'operator', DDL, runs);
+}
+
+export function alterEventTrigger(judge: Judge, node: AlterEventTrigStmt): void {
+  judge.open('alter', 'admin');
+  judge.object('event-trigger', null, node.trigname ?? '', 'alter');
+  alteredCode(judge, 'operator', DDL);
 }

@@ -165,7 +165,9 @@ export function overloads(
   const builtin =
     meaning.builtin !== null &&
     (twins.length === 0 || twins.some((t) => fits(judge, t, given, flexible)));
-  if (flexible || given.length === 0 || given.some((type) => type === null))
+  // A function or a cast that was there may be gone, or a new cast may be there.
+  const sure = localNamed(judge, 'operator', CASTS) === null;
+  if (!sure || flexible || given.length === 0 || given.some((type) => type === null))
     return { routines, builtin };
   // Of several types that a literal could take, text is the one that is preferred.
   const text = given.includes(LITERAL) ? named(judge, 'text') : null;
@@ -173,7 +175,7 @@ export function overloads(
   const exact = routines.filter((r) => same(r.arguments, wanted));
   const twin = twins.some((t) => same(t.arguments, wanted));
   if (!twin && !exact.some((r) => isOpen(judge, r.schema))) return { routines, builtin };
-  if (twin && exact.every((r) => rank('pg_catalog') <= rank(r.schema)))
+  if (twin && path !== null && exact.every((r) => rank('pg_catalog') <= rank(r.schema)))
     return { routines: [], builtin: true };
   return { routines: exact, builtin: twin };
 }

@@ -2,6 +2,7 @@
 // would run.
 // Invariant: until the catalog shows it, a changed object is either remembered with its effects or
 // `unknown`.
+import type { Node } from '@pgsql/types';
 import { type Effect, unknownEffect } from '../../effect/effect.ts';
 import type { Consequence, Lead, LocalObject, WriteEvent } from '../statement.ts';
 import type { Judge } from './judge.ts';
@@ -10,12 +11,22 @@ import { localNamed } from './names.ts';
 /** Remembers an object that other connections may not see yet. */
 export function remember(
   judge: Judge,
-  object: Omit<LocalObject, 'committed' | 'catalog_version'>,
+  object: Omit<LocalObject, 'said' | 'committed' | 'catalog_version'>,
 ): void {
   judge.change({
     kind: 'object',
-    object: { ...object, committed: false, catalog_version: judge.catalog?.version ?? 0 },
+    object: { ...object, said: [], committed: false, catalog_version: judge.catalog?.version ?? 0 },
   });
+}
+
+/** What has been remembered from the `from`th change on, this statement said. */
+export function saidBy({ findings, path }: Judge, node: Node, from: number): void {
+  const { changes } = findings;
+  for (let at = from; at < changes.length; at++) {
+    const change = changes[at];
+    if (change?.kind !== 'object' || change.object.said.length > 0) continue;
+    changes[at] = { kind: 'object', object: { ...change.object, said: [{ node, path }] } };
+  }
 }
 
 function notShown(what: string): Effect {
@@ -84,6 +95,9 @@ export const ANYTHING = '*';
 
 /** A cast was made: the name that says so. */
 export const CASTS = '::';
+
+/** An event trigger was made or switched on: the name that says so. */
+export const DDL = 'ddl';
 
 /** Some key may be gone, or be of another column: the name that says so. */
 const KEYS = 'keys';

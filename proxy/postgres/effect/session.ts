@@ -54,6 +54,7 @@ function asStatement(query: Node, findings: Findings, types?: readonly Node[]): 
 export function transaction(judge: Judge, node: TransactionStmt): void {
   const name = node.savepoint_name ?? '';
   const chain = node.chain === true;
+  const catalog_version = judge.catalog?.version ?? 0;
   switch (node.kind) {
     case 'TRANS_STMT_BEGIN':
     case 'TRANS_STMT_START':
@@ -62,11 +63,11 @@ export function transaction(judge: Judge, node: TransactionStmt): void {
       return;
     case 'TRANS_STMT_COMMIT':
       judge.open('commit', 'session');
-      judge.change({ kind: 'commit', chain });
+      judge.change({ kind: 'commit', chain, catalog_version });
       return;
     case 'TRANS_STMT_ROLLBACK':
       judge.open('rollback', 'session');
-      judge.change({ kind: 'rollback', chain });
+      judge.change({ kind: 'rollback', chain, catalog_version });
       return;
     case 'TRANS_STMT_SAVEPOINT':
       judge.open('savepoint', 'session');
@@ -84,7 +85,7 @@ export function transaction(judge: Judge, node: TransactionStmt): void {
       // It goes on without the session, locks and all, until somebody ends it.
       judge.open('prepare', 'write');
       judge.object('other', null, node.gid ?? '', 'create');
-      judge.change({ kind: 'commit', chain: false });
+      judge.change({ kind: 'commit', chain: false, catalog_version });
       return;
     case 'TRANS_STMT_COMMIT_PREPARED':
     case 'TRANS_STMT_ROLLBACK_PREPARED':

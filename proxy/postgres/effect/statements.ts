@@ -24,11 +24,11 @@ import {
   updateStatement,
 } from './dml.ts';
 import { DROPS, dropStatement, nameParts } from './drop.ts';
-import { fireEventTriggers } from './event-trigger.ts';
+import { alterEventTrigger, createEventTrigger, fireEventTriggers } from './event-trigger.ts';
 import { type BodyOf, type NodeKind, walk } from './expression.ts';
 import { alterFunction, createFunction, doBlock } from './function.ts';
 import { absorb, type Judge } from './judge.ts';
-import { ANYTHING, altered, alteredEverything, always, placeOf } from './local.ts';
+import { ANYTHING, altered, alteredEverything, always, placeOf, saidBy } from './local.ts';
 import { maintainCluster, maintainReindex, maintainVacuum, refreshView } from './maintenance.ts';
 import { findTypes, localNamed, parts } from './names.ts';
 import { about, moved, named, one, ownedBy, renamed, roleName, roles } from './naming.ts';
@@ -297,12 +297,8 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
   AlterTableMoveAllStmt: one('alter', 'admin', 'tablespace', 'alter', (n) => n.orig_tablespacename),
   CreateAmStmt: one('create', 'admin', 'access-method', 'create', (n) => n.amname),
   CreatePLangStmt: one('create', 'admin', 'language', 'create', (n) => n.plname),
-  CreateEventTrigStmt: (judge, node) => {
-    judge.open('create', 'admin');
-    judge.object('event-trigger', null, node.trigname ?? '', 'create');
-    alteredEverything(judge, 'an event trigger');
-  },
-  AlterEventTrigStmt: one('alter', 'admin', 'event-trigger', 'alter', (n) => n.trigname),
+  CreateEventTrigStmt: createEventTrigger,
+  AlterEventTrigStmt: alterEventTrigger,
 
   // Other servers.
   CreateFdwStmt: one('create', 'admin', 'server', 'create', (n) => n.fdwname),
@@ -371,7 +367,9 @@ export function judgeStatement(judge: Judge, node: Node): void {
   if (kind === 'SelectStmt' && judge.scope !== null)
     select(judge, body as Parameters<typeof select>[1]);
   else {
+    const changes = judge.findings.changes.length;
     handler(judge, body);
+    if (judge.findings.changes.length > changes) saidBy(judge, node, changes);
     fireEventTriggers(judge, kind);
   }
   judge.draft = before;

@@ -67,8 +67,28 @@ function setOff(judge: Judge, local: LocalObject, write: Write): void {
 }
 
 function setOffBy(judge: Judge, relation: Relation, write: Write): void {
+  if (judge.root.session.local.size === 0) return;
   const local = localNamed(judge, 'relation', relation.name);
   if (local !== null && isOf(local, relation)) setOff(judge, local, write);
+  // What hangs on a table hangs on its partitions; its other rows are not theirs.
+  for (const ancestor of ancestors(judge, relation)) {
+    const above = localNamed(judge, 'relation', ancestor.name);
+    if (above === null || !isOf(above, ancestor)) continue;
+    const on_write = above.on_write.filter(({ lead }) => lead === null);
+    setOff(judge, { ...above, on_write }, write);
+  }
+}
+
+function ancestors(judge: Judge, relation: Relation): ReadonlySet<Relation> {
+  const found = new Set<Relation>();
+  const wait = [...relation.parents];
+  for (let oid = wait.pop(); oid !== undefined; oid = wait.pop()) {
+    const parent = judge.catalog?.relations.get(oid);
+    if (parent === undefined || found.has(parent)) continue;
+    found.add(parent);
+    wait.push(...parent.parents);
+  }
+  return found;
 }
 
 function leadOn(judge: Judge, lead: Lead, write: Write): void {
@@ -320,7 +340,8 @@ function viewWrite(judge: Judge, view: Relation, write: Write): void {
   const inner = judge.inside({ path: DEPARSED_PATH });
   const found = readFindings(judge, view);
   if (found !== null) takeIn(judge, found, write.via);
-  if (instead || ruled) return;
+  // Unless it was taken away just now.
+  if ((instead || ruled) && localNamed(judge, 'relation', view.name) === null) return;
   const base = behindView(inner, view);
   if (base === null) return;
   // ONLY is said of the view; its own FROM says whether the base's children are meant.

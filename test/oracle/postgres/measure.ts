@@ -28,6 +28,9 @@ const CATALOGS =
 const SHARED =
   'pg_authid pg_auth_members pg_db_role_setting pg_replication_origin pg_shdescription'.split(' ');
 
+/** An alias that is no column's name. */
+const ROW = 'row_of_the_oracle';
+
 /** Rows of a session's temporary objects are left out: they are the session's own. */
 const TEMPORARY: { readonly [catalog: string]: string } = {
   pg_namespace: "where nspname !~ '^pg_(toast_)?temp_'",
@@ -76,7 +79,7 @@ export async function readState(client: pg.Client): Promise<State> {
     const each = names.map(
       ({ name, oid }) =>
         `select '${oid} ${name}' as name,
-          array(select md5(record_out(x)::text) from only ${name} x order by 1) as rows`,
+          array(select md5(record_out(${ROW})::text) from only ${name} ${ROW} order by 1) as rows`,
     );
     // A table keeps its OID under whatever name; a partition counts with the others of its table.
     const { rows } = await client.query<{ name: string; rows: string[] }>(each.join(' union all '));

@@ -198,7 +198,7 @@ export class Session {
     if (!failed) {
       for (const change of parsed.statements.flatMap((statement) => statement.changes)) {
         const rolledBack = change.kind === 'commit' && tag === 'ROLLBACK';
-        const real = rolledBack ? ({ kind: 'rollback', chain: change.chain } as const) : change;
+        const real = rolledBack ? ({ ...change, kind: 'rollback' } as const) : change;
         this.#context = applyChange(this.#context, real);
       }
     }
@@ -223,7 +223,11 @@ export class Session {
     }
     await this.#own(FLUSH_COUNTERS);
     if (this.#context.local.size > 0)
-      this.#context = applyChange(this.#context, { kind: 'commit', chain: false });
+      this.#context = applyChange(this.#context, {
+        kind: 'commit',
+        chain: false,
+        catalog_version: this.#reader.current()?.version ?? 0,
+      });
     await this.#settings();
     const before = this.#reading;
     const after = await this.#counters.read();

@@ -180,4 +180,10 @@ CREATE FUNCTION shades() RETURNS TABLE (s shade) LANGUAGE sql AS $$ SELECT 'ligh
 CREATE FUNCTION checked(text) RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE FUNCTION several(int, int) RETURNS SETOF int LANGUAGE sql AS 'SELECT generate_series($1, $2)';
 CREATE OPERATOR public.<#> (LEFTARG = int, RIGHTARG = int, FUNCTION = several);
+CREATE FUNCTION ovl(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION ovl(bigint) RETURNS int LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.victims; RETURN 1; END $$;
+CREATE VIEW shielded AS SELECT v FROM victims; CREATE RULE shield AS ON DELETE TO shielded DO INSTEAD NOTHING;
+CREATE TABLE evil.stock (id int PRIMARY KEY, n int);
+CREATE TABLE evil.victims (v int);
+CREATE FUNCTION pinned() RETURNS void LANGUAGE plpgsql SET search_path = evil AS $$ BEGIN DELETE FROM victims; END $$;
 DELETE FROM victims; INSERT INTO victims VALUES (1),(2),(3);

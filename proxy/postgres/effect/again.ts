@@ -1,0 +1,99 @@
+// What was made or changed in this session, worked out again by what there is now: a function may
+// be replaced after what calls it, a table get a trigger after what writes to it.
+// Invariant: what was said of an object before still holds; more may come to it, until nothing
+// does.
+import type { Effect } from '../../effect/effect.ts';
+import { EFFECT_LIMITS } from '../../limits.ts';
+import type { CatalogSnapshot } from '../catalog/snapshot.ts';
+import {
+  type Consequence,
+  type LocalObject,
+  localKey,
+  type SaidBy,
+  type SessionContext,
+} from '../statement.ts';
+import { withObject } from './context.ts';
+import { Judge, noFindings, type Root } from './judge.ts';
+import { counts } from './names.ts';
+import { judgeStatement } from './statements.ts';
+
+const renewed = new WeakMap<
+  SessionContext,
+  { readonly catalog: CatalogSnapshot | null; readonly session: SessionContext }
+>();
+
+/** The session of a judgement that begins, with its own objects as they are by now. */
+export function renew(judge: Judge): SessionContext {
+  const { session, catalog } = judge.root;
+  const known = renewed.get(session);
+  if (known !== undefined && known.catalog === catalog) return known.session;
+  const own = [...session.local.values()].filter((object) => counts(judge, object));
+  const now = { ...session, local: worked(judge, own) };
+  renewed.set(session, { catalog, session: now });
+  return now;
+}
+
+function worked(judge: Judge, own: readonly LocalObject[]): SessionContext['local'] {
+  let { local } = judge.root.session;
+  const said = new Set(own.flatMap((object) => object.said));
+  for (let round = 0; round < EFFECT_LIMITS.rounds; round++) {
+    const before = local;
+    for (const statement of said)
+      for (const object of madeBy(judge, local, statement)) local = added(local, object);
+    if (local === before) return local;
+  }
+  const why = 'what this transaction made hangs together in too many ways';
+  const lost = own[0];
+  return lost === undefined ? local : withObject(new Map(), lost, why);
+}
+
+function madeBy(
+  judge: Judge,
+  local: SessionContext['local'],
+  { node, path }: SaidBy,
+): readonly LocalObject[] {
+  const { root } = judge;
+  const then: Root = { ...root, session: { ...root.session, local }, depth: 0, progress: null };
+  const findings = noFindings();
+  const { draft, planning, times } = judge;
+  const frame = { findings, path, runtime: path, via: [], draft, planning, body: true, times };
+  judgeStatement(new Judge(then, frame), node);
+  root.nodes = then.nodes;
+  return findings.changes.flatMap((change) => (change.kind === 'object' ? [change.object] : []));
+}
+
+/** The same map where nothing is new. */
+function added(local: SessionContext['local'], object: LocalObject): SessionContext['local'] {
+  const key = localKey(object.kind, object.name);
+  const before = local.get(key);
+  if (before === undefined) return new Map(local).set(key, object);
+  const on_read = object.on_read.filter(isNew(before.on_read, effectKey));
+  const on_write = object.on_write.filter(isNew(before.on_write, consequenceKey));
+  if (on_read.length + on_write.length === 0) return local;
+  const all = {
+    ...before,
+    on_read: [...before.on_read, ...on_read],
+    on_write: [...before.on_write, ...on_write],
+  };
+  return new Map(local).set(key, all);
+}
+
+function isNew<T>(known: readonly T[], keyOf: (item: T) => string): (item: T) => boolean {
+  const keys = new Set(known.map(keyOf));
+  return (item) => !keys.has(keyOf(item));
+}
+
+/** By which way it is reached does not matter. */
+function effectKey(effect: Effect): string {
+  const objects = effect.objects.map(({ kind, schema, name, access }) => [
+    kind,
+    schema,
+    name,
+    access,
+  ]);
+  return JSON.stringify({ ...effect, objects });
+}
+
+function consequenceKey({ on, effects, lead }: Consequence): string {
+  return JSON.stringify([on, effects.map(effectKey), lead]);
+}
