@@ -123,8 +123,9 @@ function runRoutine(
     const effects = routineFindings(judge, routine);
     // With the arguments at hand, the file or slot that it names can be told.
     const known = judge.inside({ via: [...judge.via, `function ${labelOf(routine)}`] });
-    if (args.length > 0 && describeForeign(known, routine, args)) typesOf(judge, routine);
-    else takeIn(judge, effects, [`function ${labelOf(routine)}`]);
+    if (args.length === 0 || !describeForeign(known, routine, args))
+      takeIn(judge, effects, [`function ${labelOf(routine)}`]);
+    typesOf(judge, routine);
     return;
   }
   // Planning may call what is not volatile, any number of times.

@@ -163,7 +163,8 @@ export function routineFindings(
     inner.operation = operation;
     inner.variables = parametersOf(judge, routine);
     judgeBody(inner, routine);
-    typesOf(inner, routine);
+    // Those in C are what types are compared and converted by: theirs are looked at in calls alone.
+    if (routine.language !== 'c' && routine.language !== 'internal') typesOf(inner, routine);
     const own = routine.settings ?? [];
     if (own.length > 0) dropOwnSettings(findings, own);
     if (routine.support !== '0') absorbFunction(inner, routine.support, []);
