@@ -157,7 +157,7 @@ export class Bounds {
 
   /** How many values a column can have, where they are few. */
   size(name: string, boolish: boolean): number | null {
-    const column = this.#names.columnFact(name.replace(/\(\)$/, ''));
+    const column = this.#names.columnFact(name.endsWith('()') ? name.slice(0, -2) : name);
     if (column === null) {
       this.#judge.root.literal = true;
       return boolish ? 2 : null;

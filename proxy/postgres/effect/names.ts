@@ -81,7 +81,7 @@ function temporaryMeaning(judge: Judge, name: string): RelationMeaning {
 function temporaryFirst(judge: Judge): boolean {
   const { path } = judge;
   if (judge.root.session.temporary.has('*') || path === null) return false;
-  return !path.slice(1).includes('pg_temp');
+  return path.indexOf('pg_temp', 1) < 0;
 }
 
 /** Surely a table of this session's own, that nobody else can see. */

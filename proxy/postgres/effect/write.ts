@@ -114,11 +114,13 @@ function leadOn(judge: Judge, lead: Lead, write: Write): void {
   progress.cut.delete(key);
 }
 
+const NO_COLUMNS: readonly string[] = [];
+
 /**
  * A change of a relation's rows, with all that it sets off. The object goes to the current effect.
  */
 export function writeRelation(judge: Judge, relation: Relation, write: Write): void {
-  const columns = write.columns === null ? [] : [...write.columns];
+  const columns = write.columns === null ? NO_COLUMNS : [...write.columns];
   judge.relation(relation, write.event, { columns, via: write.via });
   if (judge.planning) return;
   if (relation.triggers.some((trigger) => !isForEachRow(trigger)))
