@@ -48,6 +48,8 @@ const EFFECTS: readonly Line[] = [
   ['pg_prewarm', /^autoprewarm/, { class: 'admin', verb: 'configure' }],
   ['pg_buffercache', /evict|mark_dirty/, { class: 'admin', verb: 'alter' }],
   ['pg_trgm', /^set_limit$/, { class: 'session', verb: 'set' }],
+  // They select from what is named, which may be a view.
+  ['dblink', /^dblink_build_sql_(insert|update)$/, { runs: 'relation' }],
   [
     'dblink',
     /^dblink_(get_pkey|build_sql_|current_query|get_connections|error_message|fdw_validator)/,
