@@ -2,6 +2,7 @@
 // be replaced after what calls it, a table get a trigger after what writes to it.
 // Invariant: what was said of an object before still holds; more may come to it, until nothing
 // does.
+import type { Node } from '@pgsql/types';
 import type { Effect } from '../../effect/effect.ts';
 import { EFFECT_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
@@ -14,13 +15,26 @@ import {
 } from '../statement.ts';
 import { withObject } from './context.ts';
 import { Judge, noFindings, type Root } from './judge.ts';
+import { DDL } from './local.ts';
 import { counts } from './names.ts';
-import { judgeStatement } from './statements.ts';
+import { judgeStatement, kindOf } from './statements.ts';
 
 const renewed = new WeakMap<
   SessionContext,
   { readonly catalog: CatalogSnapshot | null; readonly session: SessionContext }
 >();
+
+/** Statements that only say what there is from now on: nothing of the session's own runs. */
+const DEFINES =
+  /^(Create(?!TableAs|Stmt)|View|Rule|Define|Rename|Comment|Grant|Composite|Drop|Transaction|Variable)/;
+
+/** Whether a statement may run what was made in this session. */
+export function mayRunOwn({ local }: SessionContext, statement: Node): boolean {
+  if (local.size === 0) return false;
+  if (local.has(localKey('operator', DDL))) return true;
+  if ('CreateStmt' in statement) return statement.CreateStmt.partbound !== undefined;
+  return !DEFINES.test(kindOf(statement)[0]);
+}
 
 /** The session of a judgement that begins, with its own objects as they are by now. */
 export function renew(judge: Judge): SessionContext {
@@ -34,13 +48,14 @@ export function renew(judge: Judge): SessionContext {
 }
 
 function worked(judge: Judge, own: readonly LocalObject[]): SessionContext['local'] {
-  let { local } = judge.root.session;
+  const local = new Map(judge.root.session.local);
   const said = new Set(own.flatMap((object) => object.said));
   for (let round = 0; round < EFFECT_LIMITS.rounds; round++) {
-    const before = local;
+    let changed = false;
     for (const statement of said)
-      for (const object of madeBy(judge, local, statement)) local = added(local, object);
-    if (local === before) return local;
+      for (const object of madeBy(judge, local, statement))
+        if (add(judge, local, object)) changed = true;
+    if (!changed) return local;
   }
   const why = 'what this transaction made hangs together in too many ways';
   const lost = own[0];
@@ -62,20 +77,28 @@ function madeBy(
   return findings.changes.flatMap((change) => (change.kind === 'object' ? [change.object] : []));
 }
 
-/** The same map where nothing is new. */
-function added(local: SessionContext['local'], object: LocalObject): SessionContext['local'] {
+/** Comparing an effect costs about as much as judging so many nodes. */
+const NODES_AN_EFFECT = 5;
+
+/** true: it was not all there. */
+function add(judge: Judge, local: Map<string, LocalObject>, object: LocalObject): boolean {
   const key = localKey(object.kind, object.name);
   const before = local.get(key);
-  if (before === undefined) return new Map(local).set(key, object);
+  if (before === undefined) {
+    local.set(key, object);
+    return true;
+  }
+  const count = [before, object].reduce((n, o) => n + o.on_read.length + o.on_write.length, 0);
+  judge.visit(count * NODES_AN_EFFECT);
   const on_read = object.on_read.filter(isNew(before.on_read, effectKey));
   const on_write = object.on_write.filter(isNew(before.on_write, consequenceKey));
-  if (on_read.length + on_write.length === 0) return local;
-  const all = {
+  if (on_read.length + on_write.length === 0) return false;
+  local.set(key, {
     ...before,
     on_read: [...before.on_read, ...on_read],
     on_write: [...before.on_write, ...on_write],
-  };
-  return new Map(local).set(key, all);
+  });
+  return true;
 }
 
 function isNew<T>(known: readonly T[], keyOf: (item: T) => string): (item: T) => boolean {

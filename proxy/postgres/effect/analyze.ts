@@ -8,7 +8,7 @@ import { EFFECT_LIMITS, PARSER_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import { fingerprint, normalize, ParseFailure, parse } from '../parser.ts';
 import type { Parsed, SessionChange, SessionContext, Statement } from '../statement.ts';
-import { renew } from './again.ts';
+import { mayRunOwn, renew } from './again.ts';
 import { remembered } from './cache.ts';
 import { applyChange } from './context.ts';
 import { Budget, type Findings, Judge, noFindings, type Root } from './judge.ts';
@@ -253,7 +253,7 @@ export function judgeText(
       root.nodes = nodes;
       // In a session, long texts are judged where nobody waits for them.
       if (isLong(text)) root.most = EFFECT_LIMITS.nodes;
-      if (at.local.size > 0) {
+      if (mayRunOwn(at, stmt)) {
         const session = renew(newJudge(root, at, noFindings()));
         root = { ...root, session };
       }
