@@ -25,8 +25,10 @@ const renewed = new WeakMap<
 >();
 
 /** Statements that only say what there is from now on: nothing of the session's own runs. */
-const DEFINES =
-  /^(Create(?!TableAs|Stmt)|View|Rule|Define|Rename|Comment|Grant|Composite|Drop|Transaction|Variable)/;
+const DEFINES = new RegExp(
+  '^(Create(?!TableAs|Stmt)|View|Rule|Define|Rename|Comment|Grant|Composite|Drop' +
+    '|Transaction|Variable)',
+);
 
 /** Whether a statement may run what was made in this session. */
 export function mayRunOwn({ local }: SessionContext, statement: Node): boolean {
