@@ -11,7 +11,7 @@ import type {
 } from '@pgsql/types';
 import type { EffectClass } from '../../effect/effect.ts';
 import type { Column, Relation } from '../catalog/snapshot.ts';
-import { indexExpressions } from './computed.ts';
+import { conditionOf, indexExpressions } from './computed.ts';
 import { joined, references, runBy } from './ddl.ts';
 import { cascade, cascadeAny } from './drop.ts';
 import { walk } from './expression.ts';
@@ -21,7 +21,6 @@ import { DEPARSED_PATH, findRelation, findTypes, parts, type RelationMeaning } f
 import { descendants, label, readMeaning } from './relation.ts';
 import { expressionText } from './routine.ts';
 import { meetType, meetTypeName } from './type.ts';
-import { conditionOf } from './write.ts';
 
 /** `attaches`: what a row set off may be different afterwards. */
 type Line = readonly [effect: EffectClass, attaches?: 'attaches'];

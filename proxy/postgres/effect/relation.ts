@@ -6,6 +6,7 @@ import type { RangeVar } from '@pgsql/types';
 import type { Access } from '../../effect/effect.ts';
 import type { Relation } from '../catalog/snapshot.ts';
 import { ParseFailure, parse } from '../parser.ts';
+import { planned } from './computed.ts';
 import { walk } from './expression.ts';
 import { absorb, type Judge, type Source } from './judge.ts';
 import { DEPARSED_PATH, findRelation, type RelationMeaning } from './names.ts';
@@ -97,7 +98,10 @@ export function readFindings(
         texts(inner, [column.expression], `generated column ${label(relation)}.${column.name}`);
       }
     }
-    for (const each of [relation, ...descendants(judge, relation)]) searched(inner, each);
+    for (const each of [relation, ...descendants(judge, relation)]) {
+      searched(inner, each);
+      planned(inner, each);
+    }
     for (const child of descendants(judge, relation)) {
       if (child.kind === 'f') {
         inner.relation(child, 'read', { via: [`partition of ${label(relation)}`] });

@@ -5,7 +5,7 @@
 import type { Relation, Trigger } from '../catalog/snapshot.ts';
 import { ParseFailure, parse } from '../parser.ts';
 import type { Lead, LocalObject, WriteEvent } from '../statement.ts';
-import { indexExpressions, partitionKey } from './computed.ts';
+import { conditionOf, indexExpressions, partitionKey } from './computed.ts';
 import { walk } from './expression.ts';
 import { followKeys } from './foreign-key.ts';
 import { absorb, type Findings, type Judge, noFindings } from './judge.ts';
@@ -325,11 +325,6 @@ export function expressionsOf(
   }
   indexExpressions(judge, relation);
   if (relation.partition_key !== null) partitionKey(judge, relation);
-}
-
-/** The condition of a CHECK as the server writes it out. */
-export function conditionOf(definition: string): string {
-  return definition.replace(/^CHECK\s*/, '').replace(/\s+(NO INHERIT|NOT VALID|NOT ENFORCED)/g, '');
 }
 
 /** An updatable view hands the change on to its table, unless a trigger or a rule takes it. */
