@@ -286,6 +286,7 @@ function afterwards(context: SessionContext, changes: readonly SessionChange[]):
 }
 
 const NO_PARAMETERS: readonly number[] = [];
+const NO_CHANGES: readonly SessionChange[] = [];
 
 function statementOf(text: string, node: string, findings: Findings): Statement {
   // The first effect is the statement's own; a later one that only reads and names nothing says
@@ -294,12 +295,13 @@ function statementOf(text: string, node: string, findings: Findings): Statement 
     (e, index) => index === 0 || e.class !== 'read' || e.objects.length > 0,
   );
   // An array that was added to has room for more, which is not to be kept with the answer.
-  for (const effect of effects) effect.objects = effect.objects.slice();
+  for (const effect of effects)
+    if (effect.objects.length > 0) effect.objects = effect.objects.slice();
   return {
     text,
     node,
     effects: effects.slice(),
-    changes: findings.changes.slice(),
+    changes: findings.changes.length === 0 ? NO_CHANGES : findings.changes.slice(),
     own_transaction: findings.own_transaction,
     needs_read_write: findings.needs_read_write,
     highest_parameter: findings.highest_parameter,

@@ -15,10 +15,7 @@ interface Entry {
   readonly shelf: number;
   readonly text: string;
   readonly parsed: Parsed;
-}
-
-/** A text whose answer does not rest on its literals. Its shape is made when one is like it. */
-interface Pattern extends Entry {
+  /** The text's shape, made when there is another to compare it with. */
   shape: string | null;
 }
 
@@ -27,8 +24,8 @@ interface Pattern extends Entry {
  * makes room for a new one: nothing grows or is moved on the way in. A map would cost more than all
  * the rest of a short statement's judgement.
  */
-interface Table<T> {
-  readonly entries: (T | undefined)[];
+interface Table {
+  readonly entries: (Entry | undefined)[];
   /** Of each entry, so that others are passed over unread. */
   readonly hashes: Int32Array;
   readonly weights: Int32Array;
@@ -41,7 +38,7 @@ interface Table<T> {
 const WAYS = 4;
 const SETS = EFFECT_LIMITS.cache_answers / WAYS;
 
-function newTable<T>(): Table<T> {
+function newTable(): Table {
   return {
     entries: new Array(SETS * WAYS),
     hashes: new Int32Array(SETS * WAYS),
@@ -51,15 +48,16 @@ function newTable<T>(): Table<T> {
   };
 }
 
-const texts = newTable<Entry>();
-const patterns = newTable<Pattern>();
+const texts = newTable();
+/** Those whose answers do not rest on their literals. */
+const patterns = newTable();
 
 /** Spread over all sets, however alike the texts (Knuth's multiplicative hashing). */
 function setOf(hash: number): number {
   return (Math.imul(hash, 0x9e3779b1) >>> 16) % SETS;
 }
 
-function put<T extends Entry>(table: Table<T>, hash: number, entry: T): void {
+function put(table: Table, hash: number, entry: Entry): void {
   const { entries, hashes, weights, oldest } = table;
   const set = setOf(hash);
   const way = oldest[set] ?? 0;
@@ -174,13 +172,13 @@ export function remembered(
   const pattern = shape === null ? null : findPattern(place, shape);
   if (pattern !== null) {
     const parsed = alike(pattern, text);
-    put(texts, hash, { shelf: place.shared, text, parsed });
+    put(texts, hash, { shelf: place.shared, text, parsed, shape: null });
     return parsed;
   }
   const { parsed, personal, shaped } = work(text, context, catalog);
   if (text.length > EFFECT_LIMITS.cache_text) return parsed;
-  put(texts, hash, { shelf: personal ? place.own : place.shared, text, parsed });
-  if (shape !== null && shaped)
-    put(patterns, shape.hash, { shelf: place.shared, text, parsed, shape: null });
+  const entry = { shelf: personal ? place.own : place.shared, text, parsed, shape: null };
+  put(texts, hash, entry);
+  if (shape !== null && shaped) put(patterns, shape.hash, entry);
   return parsed;
 }
