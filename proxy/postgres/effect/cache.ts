@@ -15,7 +15,10 @@ interface Entry {
   readonly shelf: number;
   readonly text: string;
   readonly parsed: Parsed;
-  /** The text's shape, made when there is another to compare it with. */
+}
+
+/** A text whose answer does not rest on its literals. Its shape is made when one is like it. */
+interface Pattern extends Entry {
   shape: string | null;
 }
 
@@ -24,8 +27,8 @@ interface Entry {
  * makes room for a new one: nothing grows or is moved on the way in. A map would cost more than all
  * the rest of a short statement's judgement.
  */
-interface Table {
-  readonly entries: (Entry | undefined)[];
+interface Table<T> {
+  readonly entries: (T | undefined)[];
   /** Of each entry, so that others are passed over unread. */
   readonly hashes: Int32Array;
   readonly weights: Int32Array;
@@ -38,7 +41,7 @@ interface Table {
 const WAYS = 4;
 const SETS = EFFECT_LIMITS.cache_answers / WAYS;
 
-function newTable(): Table {
+function newTable<T>(): Table<T> {
   return {
     entries: new Array(SETS * WAYS),
     hashes: new Int32Array(SETS * WAYS),
@@ -48,16 +51,15 @@ function newTable(): Table {
   };
 }
 
-const texts = newTable();
-/** Those whose answers do not rest on their literals. */
-const patterns = newTable();
+const texts = newTable<Entry>();
+const patterns = newTable<Pattern>();
 
 /** Spread over all sets, however alike the texts (Knuth's multiplicative hashing). */
 function setOf(hash: number): number {
   return (Math.imul(hash, 0x9e3779b1) >>> 16) % SETS;
 }
 
-function put(table: Table, hash: number, entry: Entry): void {
+function put<T extends Entry>(table: Table<T>, hash: number, entry: T): void {
   const { entries, hashes, weights, oldest } = table;
   const set = setOf(hash);
   const way = oldest[set] ?? 0;
@@ -172,13 +174,13 @@ export function remembered(
   const pattern = shape === null ? null : findPattern(place, shape);
   if (pattern !== null) {
     const parsed = alike(pattern, text);
-    put(texts, hash, { shelf: place.shared, text, parsed, shape: null });
+    put(texts, hash, { shelf: place.shared, text, parsed });
     return parsed;
   }
   const { parsed, personal, shaped } = work(text, context, catalog);
   if (text.length > EFFECT_LIMITS.cache_text) return parsed;
-  const entry = { shelf: personal ? place.own : place.shared, text, parsed, shape: null };
-  put(texts, hash, entry);
-  if (shape !== null && shaped) put(patterns, shape.hash, entry);
+  put(texts, hash, { shelf: personal ? place.own : place.shared, text, parsed });
+  if (shape !== null && shaped)
+    put(patterns, shape.hash, { shelf: place.shared, text, parsed, shape: null });
   return parsed;
 }

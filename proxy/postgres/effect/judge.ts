@@ -344,6 +344,7 @@ export function absorb(
 ): void {
   const prefix = [...judge.via, ...via];
   for (const effect of effects) {
+    if (effect.class === 'read' && effect.opaque === null && effect.objects.length === 0) continue;
     judge.visit(effect.objects.length * NODES_AN_OBJECT);
     const objects =
       prefix.length === 0

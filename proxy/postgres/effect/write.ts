@@ -182,13 +182,34 @@ function movesRows(relation: Relation, write: Write): boolean {
 }
 
 function writeKey(judge: Judge, kind: 'w' | 'q', relation: Relation, write: Write): string {
-  const columns =
-    write.event !== 'update'
-      ? ''
-      : write.columns === null
-        ? '*'
-        : [...write.columns].sort().join(',');
-  return `${kind}${relation.oid} ${write.event} ${columns} ${pathKey(judge.runtime)}`;
+  const path = pathKey(judge.runtime);
+  if (write.event !== 'update') return rowKeys(relation, path)[kind][write.event];
+  const columns = write.columns === null ? '*' : [...write.columns].sort().join(',');
+  return `${kind}${relation.oid} update ${columns} ${path}`;
+}
+
+type RowKeys = { readonly [E in Exclude<WriteEvent, 'update'>]: string };
+interface Keys {
+  readonly path: string;
+  readonly w: RowKeys;
+  readonly q: RowKeys;
+}
+
+/** Kept, since a text made anew would be hashed anew for each statement. */
+const keysOf = new WeakMap<Relation, Keys>();
+
+function rowKeys(relation: Relation, path: string): Keys {
+  let keys = keysOf.get(relation);
+  if (keys?.path !== path) {
+    const of = (kind: 'w' | 'q'): RowKeys => ({
+      insert: `${kind}${relation.oid} insert ${path}`,
+      delete: `${kind}${relation.oid} delete ${path}`,
+      truncate: `${kind}${relation.oid} truncate ${path}`,
+    });
+    keys = { path, w: of('w'), q: of('q') };
+    keysOf.set(relation, keys);
+  }
+  return keys;
 }
 
 /** Everything that the change of one of this table's rows sets off, but for its partitions. */
