@@ -4,7 +4,7 @@
 import type { A_Expr, Node, SelectStmt } from '@pgsql/types';
 import type { Type } from '../catalog/snapshot.ts';
 import { type Bound, Bounds, type Narrowing, narrowingOf, plain } from './bound.ts';
-import { constant } from './fold.ts';
+import { type Constant, constant } from './fold.ts';
 import type { Judge } from './judge.ts';
 import { findRelation, findTypes, isRedefined, isShadowed, parts } from './names.ts';
 import { baseType, isExact, isSteady, SHADOWING } from './operand.ts';
@@ -23,8 +23,7 @@ import { rowsOf, sameRows } from './times.ts';
 export type { Narrowing } from './bound.ts';
 export type { Target } from './reference.ts';
 
-function isBoolish(node: Node): boolean {
-  const value = constant(node);
+function isBoolish(value: Constant | null): boolean {
   if (value?.kind === 'boolean') return true;
   return (
     value?.kind === 'text' &&
@@ -58,8 +57,14 @@ class Conditions {
 
   reach(node: Node): Bound {
     const value = constant(node);
-    const { root } = this.#judge;
-    root.literal ||= value !== null || !variesByRow(node);
+    const found = this.#reached(node, value);
+    // What binds a column names one.
+    const named = value === null && (found.columns.size > 0 || variesByRow(node));
+    if (!named) this.#judge.root.literal = true;
+    return found;
+  }
+
+  #reached(node: Node, value: Constant | null): Bound {
     if (value !== null && !isShadowed(this.#judge, node)) {
       if (value.kind === 'boolean') return plain(value.value ? 'all' : 'none');
       return plain(value.kind === 'null' ? 'none' : 'open');
@@ -195,7 +200,7 @@ class Conditions {
     // Where the others are known to be few, each of their rows is as good as a value.
     if (fed && this.#bounds.feeding === null) return plain(this.#joins(other) ? 'join' : 'open');
     const exact = this.#isExact(column, side, other);
-    return this.#key(column, 1, { exact, fed, boolish: !fed && isBoolish(other) });
+    return this.#key(column, 1, { exact, fed, boolish: !fed && isBoolish(value) });
   }
 
   /** A join narrows only with a relation other than the target itself. */
@@ -234,7 +239,7 @@ class Conditions {
     if (items.some((item) => this.#names.dependence(item) !== 'none')) return plain('open');
     if (this.#isWhole(column, side, items)) return plain('all');
     const exact = items.every((item) => this.#isExact(column, side, item));
-    const boolish = items.some(isBoolish);
+    const boolish = items.some((item) => isBoolish(constant(item)));
     return this.#bounds.several(
       column,
       items.map(() => ({ values: 1, exact })),
@@ -266,7 +271,8 @@ class Conditions {
     const type = baseType(this.#judge, this.#names.columnFact(column)?.type ?? '0');
     if (value?.kind === 'text' && isBuiltin(type)) {
       this.#judge.root.literal = true;
-      values = elementsOf(value.value);
+      // At least as many as there are.
+      values = value.value.split(',').length;
     } else if (query !== undefined && 'SelectStmt' in query) {
       // An array is made once; what IN compares with may be computed again for each row.
       const rows = array ? rowsOf : sameRows;
@@ -377,11 +383,6 @@ class Conditions {
     }
     return false;
   }
-}
-
-/** At least as many as `{1,2,3}` has elements. */
-function elementsOf(array: string): number {
-  return array.split(',').length;
 }
 
 /** Types of users may keep the elements of an array apart by another sign. */

@@ -90,7 +90,7 @@ export class References {
         key === 'SelectStmt'
           ? this.#dependenceOfQuery(child as SelectStmt)
           : key === 'ColumnRef'
-            ? this.#owner(child as ColumnRef)
+            ? this.#owner(parts((child as ColumnRef).fields))
             : this.dependence(child);
       if (found === 'target') return 'target';
       if (found === 'others') worst = 'others';
@@ -137,8 +137,7 @@ export class References {
     return builtin === undefined ? unknown : builtin.volatility === 'v';
   }
 
-  #owner(ref: ColumnRef): 'none' | 'others' | 'target' {
-    const names = parts(ref.fields);
+  #owner(names: readonly string[]): 'none' | 'others' | 'target' {
     for (const { aliases, columns } of this.#inner) {
       if (
         names.length > 1 ? aliases.has(names[names.length - 2] ?? '') : columns.has(names[0] ?? '')
@@ -208,7 +207,7 @@ export class References {
     if (!('ColumnRef' in node)) return null;
     const names = parts(node.ColumnRef.fields);
     if (names.length !== (node.ColumnRef.fields ?? []).length) return null;
-    return this.#owner(node.ColumnRef) === 'target' ? (names[names.length - 1] ?? null) : null;
+    return this.#owner(names) === 'target' ? (names[names.length - 1] ?? null) : null;
   }
 }
 

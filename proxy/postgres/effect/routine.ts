@@ -28,7 +28,8 @@ export function pathKey(path: readonly string[] | null): string {
   if (path === null) return '*';
   let key = paths.get(path);
   if (key === undefined) {
-    key = path.join(',');
+    // Names may hold any sign that would keep them apart.
+    key = JSON.stringify(path);
     paths.set(path, key);
   }
   return key;

@@ -21,6 +21,7 @@ import { descendants, foreign, label, loopback, readFindings, texts } from './re
 import { absorbFunction, apart, pathKey, remembered, takeIn } from './routine.ts';
 import { meetType } from './type.ts';
 import { behindView } from './unique.ts';
+import { writeKey } from './write-key.ts';
 
 /** How a change reaches a relation. */
 export interface Write {
@@ -93,7 +94,7 @@ function ancestors(judge: Judge, relation: Relation): ReadonlySet<Relation> {
 
 function leadOn(judge: Judge, lead: Lead, write: Write): void {
   const event = lead.event ?? write.event;
-  const key = `l${lead.schema}.${lead.name} ${event}`;
+  const key = `l${JSON.stringify([lead.schema, lead.name])} ${event}`;
   const progress = (judge.root.progress ??= { open: new Set(), cut: new Set(), found: new Map() });
   if (progress.open.has(key)) {
     progress.cut.add(key);
@@ -179,37 +180,6 @@ function movesRows(relation: Relation, write: Write): boolean {
   if (write.columns === null) return true;
   const key = relation.partition_key ?? '';
   return [...write.columns].some((column) => key.includes(column));
-}
-
-function writeKey(judge: Judge, kind: 'w' | 'q', relation: Relation, write: Write): string {
-  const path = pathKey(judge.runtime);
-  if (write.event !== 'update') return rowKeys(relation, path)[kind][write.event];
-  const columns = write.columns === null ? '*' : [...write.columns].sort().join(',');
-  return `${kind}${relation.oid} update ${columns} ${path}`;
-}
-
-type RowKeys = { readonly [E in Exclude<WriteEvent, 'update'>]: string };
-interface Keys {
-  readonly path: string;
-  readonly w: RowKeys;
-  readonly q: RowKeys;
-}
-
-/** Kept, since a text made anew would be hashed anew for each statement. */
-const keysOf = new WeakMap<Relation, Keys>();
-
-function rowKeys(relation: Relation, path: string): Keys {
-  let keys = keysOf.get(relation);
-  if (keys?.path !== path) {
-    const of = (kind: 'w' | 'q'): RowKeys => ({
-      insert: `${kind}${relation.oid} insert ${path}`,
-      delete: `${kind}${relation.oid} delete ${path}`,
-      truncate: `${kind}${relation.oid} truncate ${path}`,
-    });
-    keys = { path, w: of('w'), q: of('q') };
-    keysOf.set(relation, keys);
-  }
-  return keys;
 }
 
 /** Everything that the change of one of this table's rows sets off, but for its partitions. */
