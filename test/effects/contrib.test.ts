@@ -8,8 +8,8 @@ import { analyze, initialContext, loadParser } from '../../proxy/postgres/effect
 import { type PostgresServer, sharedPostgres, skipWithoutPostgres } from '../setup/postgres.ts';
 
 /** Those of Debian's postgresql-15; another build may lack some. */
-const EXTENSIONS =
-  'isn citext hstore ltree cube seg intarray pg_trgm btree_gist btree_gin pgcrypto unaccent tablefunc fuzzystrmatch';
+const EXTENSIONS = `isn citext hstore ltree cube seg intarray pg_trgm btree_gist btree_gin
+  pgcrypto unaccent tablefunc fuzzystrmatch`;
 
 const READS = [
   `select isbn('978-0-393-04002-9')`,
@@ -30,7 +30,7 @@ describe('contrib, PostgreSQL 15', { skip: skipWithoutPostgres(15) }, () => {
   before(async () => {
     await loadParser();
     server = await sharedPostgres(15);
-    const made = EXTENSIONS.split(' ').map((name) => `create extension ${name};`);
+    const made = EXTENSIONS.split(/\s+/).map((name) => `create extension ${name};`);
     const table = 'create table things (id int primary key, name text, label citext, tags int[]);';
     reader = await openCatalog(
       server.url(await server.createDatabase(`${made.join('')} ${table}`)),
