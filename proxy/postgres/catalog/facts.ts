@@ -2,9 +2,7 @@
 // Invariant: every name is qualified and search_path is empty, so nothing in the database can stand
 // in for a catalog, and the texts that the server deparses (views, rules, defaults, bodies) come
 // back with every user name qualified.
-
-/** Objects made by users have OIDs from here on (FirstNormalObjectId). */
-const USER = 16384;
+import { FIRST_USER_OID as USER } from './snapshot.ts';
 
 const SYSTEM_SCHEMAS = `('pg_catalog', 'information_schema', 'pg_toast')`;
 

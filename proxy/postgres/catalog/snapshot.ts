@@ -1,6 +1,9 @@
 // One immutable picture of a database's catalog, indexed for name resolution.
 // Invariant: nothing here is guessed; what the catalog did not say is null or absent.
 
+/** Objects from this OID on were made by users (FirstNormalObjectId). */
+export const FIRST_USER_OID = 16384;
+
 export type RelationKind = 'r' | 'v' | 'm' | 'f' | 'p' | 'S' | 'c';
 
 export interface Column {

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { type Effect, type EffectClass, severity, unknownEffect } from '../../effect/effect.ts';
 import { withoutLiterals } from '../../effect/secret.ts';
 import { EFFECT_LIMITS, PARSER_LIMITS } from '../../limits.ts';
-import type { CatalogSnapshot } from '../catalog/snapshot.ts';
+import { type CatalogSnapshot, FIRST_USER_OID } from '../catalog/snapshot.ts';
 import { fingerprint, normalize, ParseFailure, parse } from '../parser.ts';
 import type { Parsed, SessionChange, SessionContext, Statement } from '../statement.ts';
 import { mayRunOwn, renew } from './again.ts';
@@ -179,16 +179,13 @@ function newRoot(session: SessionContext, catalog: CatalogSnapshot | null): Root
   };
 }
 
-/** Types from here on were made by users. */
-const USER = 16384;
-
 /** Values of these types, given as parameters, may be checked or cast by code that changes more. */
 export function typesRun(
   types: readonly number[],
   context: SessionContext,
   catalog: CatalogSnapshot | null,
 ): boolean {
-  if (catalog === null || types.every((type) => type < USER)) return false;
+  if (catalog === null || types.every((type) => type < FIRST_USER_OID)) return false;
   const findings = noFindings();
   const judge = newJudge(newRoot(context, catalog), context, findings);
   for (const type of types) meetGiven(judge, String(type));

@@ -2,7 +2,7 @@
 // Invariant: a condition is selective only when some row of the table is sure to be told from
 // another by equality; what is not sure counts as no narrowing at all.
 import type { A_Expr, Node, SelectStmt } from '@pgsql/types';
-import type { Type } from '../catalog/snapshot.ts';
+import { FIRST_USER_OID, type Type } from '../catalog/snapshot.ts';
 import { type Bound, Bounds, type Narrowing, narrowingOf, plain } from './bound.ts';
 import { type Constant, constant } from './fold.ts';
 import type { Judge } from './judge.ts';
@@ -387,7 +387,7 @@ class Conditions {
 
 /** Types of users may keep the elements of an array apart by another sign. */
 function isBuiltin(type: Type | null): boolean {
-  return type !== null && (Number(type.oid) < 16384 || type.kind === 'e');
+  return type !== null && (Number(type.oid) < FIRST_USER_OID || type.kind === 'e');
 }
 
 function innerAlias(node: SelectStmt, name: string): string {

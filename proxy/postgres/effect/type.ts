@@ -2,13 +2,10 @@
 // Invariant: user code that PostgreSQL runs because of a value's type is found by the type,
 // wherever the value comes from.
 import type { TypeName } from '@pgsql/types';
-import type { Cast, CatalogSnapshot } from '../catalog/snapshot.ts';
+import { type Cast, type CatalogSnapshot, FIRST_USER_OID } from '../catalog/snapshot.ts';
 import { absorb, type Judge } from './judge.ts';
 import { DEPARSED_PATH, findTypes, localNamed, parts } from './names.ts';
 import { absorbFunction, apart, expressionText, pathKey, remembered, takeIn } from './routine.ts';
-
-/** Types from here on were made by users. */
-const USER = 16384;
 
 /**
  * How a type is met. `seen`: values of it are there, to be compared and sorted. `made`: something
@@ -61,7 +58,7 @@ export function isEventful(judge: Judge, names: readonly string[]): boolean {
 }
 
 function isBuiltin(oid: string): boolean {
-  return Number(oid) < USER;
+  return Number(oid) < FIRST_USER_OID;
 }
 
 const made = (oid: string) => `${oid} made`;

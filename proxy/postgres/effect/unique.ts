@@ -2,7 +2,7 @@
 // Invariant: a bound is given only where two different keys can never equal one value: the index
 // is in force at all times, compares as `=` does, and the comparison leaves the column as it is.
 import type { SelectStmt } from '@pgsql/types';
-import type { Column, Index, Relation } from '../catalog/snapshot.ts';
+import { type Column, FIRST_USER_OID, type Index, type Relation } from '../catalog/snapshot.ts';
 import { ParseFailure, parse } from '../parser.ts';
 import type { Judge } from './judge.ts';
 import { keysStand } from './local.ts';
@@ -68,9 +68,6 @@ function countOf(binding: Binding | undefined): number | null {
   return binding?.exact === true ? binding.values : null;
 }
 
-/** Types from here on were made by users. */
-const USER = 16384;
-
 /** The index holds two values for the same wherever the type's own `=` does. */
 function comparesAlike(judge: Judge, column: Column, opclass: string): boolean {
   const type = baseType(judge, column.type);
@@ -78,8 +75,8 @@ function comparesAlike(judge: Judge, column: Column, opclass: string): boolean {
   if (type === null || catalog === null) return false;
   // Under a collation that folds, more may be equal than the index holds apart.
   if (type.category === 'S' && catalog.folds) return false;
-  const own = Number(type.oid) >= USER && type.kind !== 'e';
-  if (Number(opclass) < USER) return !own && type.kind !== 'c';
+  const own = Number(type.oid) >= FIRST_USER_OID && type.kind !== 'e';
+  if (Number(opclass) < FIRST_USER_OID) return !own && type.kind !== 'c';
   const named = catalog.classes.get(opclass);
   return named?.is_default === true && named.type === type.oid;
 }
