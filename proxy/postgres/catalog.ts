@@ -25,7 +25,8 @@ const fetch = (name: string) => `fetch ${LIMITS.catalog_rows} from "${name}"`;
 let versions = 0;
 
 const BEGIN = `begin transaction isolation level repeatable read, read only, not deferrable;
-set local search_path = ''; set local statement_timeout = '30s';
+set local search_path = ''; set local standard_conforming_strings = on;
+set local statement_timeout = '30s';
 set local cursor_tuple_fraction = 1`;
 
 export class CatalogReader {

@@ -2,7 +2,7 @@
 // Invariant: settings are the server's own answers; after anything that may have changed them they
 // are read again before the next statement is judged.
 import type { SessionView } from '../operation.ts';
-import { applyChange, splitNames } from './effect/context.ts';
+import { applyChange, splitNames, withReading } from './effect/context.ts';
 import { Guard } from './guard.ts';
 import { Names, type Portal, type Prepared } from './names.ts';
 import type { Asker } from './operation.ts';
@@ -64,12 +64,17 @@ export class State {
    * back.
    */
   #unsettledInTransaction = false;
+  /** How text is read, as the server last told it. */
+  #strings: boolean | null;
+  #encoding: string | null;
   /** An operation failed since the last ReadyForQuery. */
   #failed = false;
 
   constructor(asker: Asker, context: SessionContext) {
     this.asker = asker;
     this.context = context;
+    this.#strings = context.standard_conforming_strings;
+    this.#encoding = context.client_encoding;
   }
 
   /** An operation ended: what it changed in the session counts from now on. */
@@ -201,13 +206,10 @@ export class State {
 
   /** ParameterStatus: the server's own word, always current. */
   parameter(name: string, value: string): void {
-    if (name === 'standard_conforming_strings') {
-      this.context = { ...this.context, standard_conforming_strings: value === 'on' };
-    } else if (name === 'client_encoding') {
-      this.context = { ...this.context, client_encoding: value };
-    } else if (name === 'session_authorization') {
-      this.dirty = true;
-    }
+    if (name === 'standard_conforming_strings') this.#strings = value === 'on';
+    else if (name === 'client_encoding') this.#encoding = value;
+    else if (name === 'session_authorization') this.dirty = true;
+    this.context = withReading(this.context, this.#strings, this.#encoding);
     if (MEANINGFUL.has(name)) this.#view({ [name]: value });
   }
 
@@ -256,6 +258,10 @@ export class State {
       this.#unsettledInTransaction = false;
     }
     this.#failed = false;
+    // By now the server has told whatever has changed.
+    const settled = withReading(this.context, this.#strings, this.#encoding);
+    if (settled !== this.context) this.stamp++;
+    this.context = settled;
     this.status = status;
     if (status === 'I') this.portals.clearConfirmed();
   }

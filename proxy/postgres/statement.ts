@@ -18,8 +18,12 @@ export interface SessionContext {
   /** session_user as the upstream sees it, and the role in force (SET ROLE); null when unknown. */
   readonly user: string;
   readonly role: string | null;
-  readonly standard_conforming_strings: boolean;
-  readonly client_encoding: string;
+  /** null: not known at the moment. */
+  readonly standard_conforming_strings: boolean | null;
+  /** It has been off in this session: the server keeps what it read of bodies then. */
+  readonly escaped_bodies: boolean;
+  /** null: not known at the moment. */
+  readonly client_encoding: string | null;
   /**
    * Names of temporary relations and functions made in this session, lower-cased as resolved, plus
    * `*` when unknown.

@@ -57,10 +57,13 @@ test('prior statements and settings count', async () => {
     line('c', "SELECT 'a\\'; DELETE FROM users; --'", {
       session: { standard_conforming_strings: 'off' },
     }),
+    line('d', "SELECT '\\''; DELETE FROM users; --'", {
+      session: { standard_conforming_strings: 'off' },
+    }),
   ]);
   assert.deepEqual(
     answers.map((a) => a.class),
-    ['destructive', 'unknown', 'unknown'],
+    ['destructive', 'unknown', 'read', 'destructive'],
   );
 });
 

@@ -11,6 +11,7 @@ import type { Parsed, SessionChange, SessionContext, Statement } from '../statem
 import { mayRunOwn, renew } from './again.ts';
 import { remembered } from './cache.ts';
 import { applyChange } from './context.ts';
+import { asEscaped, type Escaped, unmarked } from './escapes.ts';
 import { Budget, type Findings, Judge, noFindings, type Root } from './judge.ts';
 import { searchPath } from './names.ts';
 import { judgeStatement, kindOf } from './statements.ts';
@@ -99,15 +100,23 @@ function attempt(work: () => string): string | null {
   }
 }
 
+/** What the grammar reads; null where literals may end elsewhere. */
+function standard(text: string, context: SessionContext): Escaped | null {
+  const strings = context.standard_conforming_strings;
+  if (strings === true || !text.includes('\\')) return { text, marks: NO_MARKS };
+  const escaped = asEscaped(text);
+  return strings === false || escaped?.marks.length === 0 ? escaped : null;
+}
+
+const NO_MARKS: readonly number[] = [];
+
 /** Encodings whose bytes beyond ASCII the proxy does not read as the server does. */
 function isReadable(text: string, context: SessionContext): string | null {
-  if (!context.standard_conforming_strings && text.includes('\\')) {
-    return 'standard_conforming_strings is off, so a backslash in a string means something else';
-  }
   if (context.client_encoding === 'UTF8') return isText(text);
-  const encoding = context.client_encoding.toUpperCase().replaceAll(/[-_]/g, '');
+  const encoding = (context.client_encoding ?? '').toUpperCase().replaceAll(/[-_]/g, '');
   if (encoding !== 'UTF8' && encoding !== 'UNICODE' && !isAscii(text)) {
-    return `client_encoding is ${context.client_encoding}, and the text is not plain ASCII`;
+    const told = context.client_encoding ?? 'not known';
+    return `client_encoding is ${told}, and the text is not plain ASCII`;
   }
   return isText(text);
 }
@@ -122,11 +131,23 @@ function isAscii(text: string): boolean {
   return true;
 }
 
+interface Located {
+  readonly stmt_location?: number;
+  readonly stmt_len?: number;
+}
+
+/** Where the statements stand in the text as it came. */
+function originally(stmts: readonly Located[], read: Escaped): readonly Located[] {
+  if (read.marks.length === 0) return stmts;
+  return stmts.map(({ stmt_location: from = 0, stmt_len: length = 0 }) => {
+    const stmt_location = unmarked(read, from);
+    const stmt_len = length === 0 ? 0 : unmarked(read, from + length) - stmt_location;
+    return { stmt_location, stmt_len };
+  });
+}
+
 /** The text of each statement: the grammar counts in bytes. */
-function slices(
-  text: string,
-  stmts: readonly { stmt_location?: number; stmt_len?: number }[],
-): string[] {
+function slices(text: string, stmts: readonly Located[]): string[] {
   if (stmts.length === 1 && (stmts[0]?.stmt_location ?? 0) === 0 && (stmts[0]?.stmt_len ?? 0) === 0)
     return [text];
   const bytes = isAscii(text) ? null : Buffer.from(text, 'utf8');
@@ -232,14 +253,17 @@ export function judgeText(
   });
   const unreadable = isReadable(text, context);
   if (unreadable !== null) return refused(unreadable);
+  const read = standard(text, context);
+  if (read === null)
+    return refused('a backslash in a string means something else: standard_conforming_strings');
   let personal = false;
   let literal = false;
   try {
-    const stmts = (parse(text).stmts ?? []).filter((raw) => raw.stmt !== undefined);
+    const stmts = (parse(read.text).stmts ?? []).filter((raw) => raw.stmt !== undefined);
     if (stmts.length > EFFECT_LIMITS.statements) {
       return refused(`more than ${EFFECT_LIMITS.statements} statements in one message`);
     }
-    const texts = slices(text, stmts);
+    const texts = slices(text, originally(stmts, read));
     const statements: Statement[] = [];
     // Each statement is judged in the context that those before it leave.
     let at = context;
@@ -270,7 +294,7 @@ export function judgeText(
     }
     const [only] = statements;
     const shaped = statements.length === 1 && SHAPED.has(only?.node ?? '') && !literal && !personal;
-    return { parsed: new Outcome(text, statements, version), personal, shaped };
+    return { parsed: new Outcome(read.text, statements, version), personal, shaped };
   } catch (error) {
     return refused(reasonOf(error));
   }

@@ -28,14 +28,15 @@ export interface Startup {
 export function initialContext(startup: Startup): SessionContext {
   const given = startup.search_path;
   const path = given == null ? DEFAULT_PATH : typeof given === 'string' ? splitNames(given) : given;
-  const strings = startup.standard_conforming_strings;
+  const given_strings = startup.standard_conforming_strings;
+  const strings = typeof given_strings === 'string' ? isOn(given_strings) : (given_strings ?? true);
   return {
     search_path: path,
     default_search_path: path,
     user: startup.user,
     role: startup.role ?? null,
-    standard_conforming_strings:
-      strings === undefined ? true : typeof strings === 'boolean' ? strings : isOn(strings),
+    standard_conforming_strings: strings,
+    escaped_bodies: !strings,
     client_encoding: startup.client_encoding ?? 'UTF8',
     temporary: NONE,
     prepared: NOTHING,
@@ -89,21 +90,30 @@ function settingChanged(
     }
     case 'session_authorization':
       return value === null ? context : { ...context, user: value, role: null };
-    case 'standard_conforming_strings': {
-      const on = value === null || isOn(value);
-      return on === context.standard_conforming_strings
-        ? context
-        : { ...context, standard_conforming_strings: on };
-    }
-    case 'client_encoding': {
-      const encoding = value ?? 'UTF8';
-      return encoding === context.client_encoding
-        ? context
-        : { ...context, client_encoding: encoding };
-    }
+    // What RESET brings back is the server's to tell.
+    case 'standard_conforming_strings':
+      return withReading(context, value === null ? null : isOn(value), context.client_encoding);
+    case 'client_encoding':
+      return withReading(context, context.standard_conforming_strings, value);
     default:
       return context;
   }
+}
+
+/** How text is read: the server tells both of itself. null: at the moment it is not known. */
+export function withReading(
+  context: SessionContext,
+  strings: boolean | null,
+  encoding: string | null,
+): SessionContext {
+  if (strings === context.standard_conforming_strings && encoding === context.client_encoding)
+    return context;
+  return {
+    ...context,
+    standard_conforming_strings: strings,
+    escaped_bodies: context.escaped_bodies || strings === false,
+    client_encoding: encoding,
+  };
 }
 
 function samePath(a: readonly string[] | null, b: readonly string[] | null): boolean {
@@ -148,7 +158,8 @@ function discarded(
     ...context,
     search_path: context.default_search_path,
     role: null,
-    standard_conforming_strings: true,
+    standard_conforming_strings: null,
+    client_encoding: null,
     temporary: NONE,
     prepared: NOTHING,
     cursors: NOTHING,
@@ -156,8 +167,10 @@ function discarded(
 }
 
 function unsettled(context: SessionContext): SessionContext {
-  if (context.search_path === null && context.temporary.has('*')) return context;
-  return { ...context, search_path: null, temporary: new Set([...context.temporary, '*']) };
+  const unread = withReading(context, null, null);
+  const { search_path, temporary } = context;
+  if (unread === context && search_path === null && temporary.has('*')) return context;
+  return { ...unread, search_path: null, temporary: new Set([...temporary, '*']) };
 }
 
 /** Changes of what a transaction's end, or a savepoint, may bring back. */
@@ -191,7 +204,8 @@ function applied(context: SessionContext, change: SessionChange): SessionContext
       return {
         ...context,
         search_path: context.default_search_path,
-        standard_conforming_strings: true,
+        standard_conforming_strings: null,
+        client_encoding: null,
       };
     case 'begin':
     case 'savepoint':
@@ -289,6 +303,7 @@ export function contextKey(context: SessionContext): string | null {
           context.user,
           context.role,
           context.standard_conforming_strings,
+          context.escaped_bodies,
           context.client_encoding,
           [...context.temporary].sort(),
           context.revertible,

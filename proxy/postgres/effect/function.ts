@@ -9,7 +9,8 @@ import type { Judge } from './judge.ts';
 import { alteredCode } from './local.ts';
 import { creationSchema, parts } from './names.ts';
 import { blockStatement, judgePlpgsql } from './plpgsql.ts';
-import { foreignBody, sqlBody } from './routine.ts';
+import { foreignBody, isStandard, sqlBody } from './routine.ts';
+import { STRINGS } from './settings.ts';
 
 export function createFunction(judge: Judge, node: CreateFunctionStmt): void {
   const names = parts(node.funcname);
@@ -26,7 +27,12 @@ export function createFunction(judge: Judge, node: CreateFunctionStmt): void {
     functionBody(inner, language, body, node, name);
   });
   judge.draft = draft;
-  alteredCode(judge, 'function', name, effects);
+  alteredCode(judge, 'function', name, setsStrings(node.options) ? undefined : effects);
+}
+
+/** By another reading of literals its body may be another. */
+function setsStrings(options: readonly Node[] | undefined): boolean {
+  return JSON.stringify(options ?? []).includes(STRINGS);
 }
 
 function functionBody(
@@ -40,8 +46,9 @@ function functionBody(
   const later = judge.inside({ path: null });
   if (node.sql_body !== undefined) walk(judge, node.sql_body);
   else if (language === 'sql') sqlBody(later, null, body);
-  else if (language === 'plpgsql') judgeLoose(later, body, node, `function ${name}`);
-  else {
+  else if (language === 'plpgsql') {
+    if (isStandard(later, body)) judgeLoose(later, body, node, `function ${name}`);
+  } else {
     // AS 'library', 'symbol'.
     const as = option(node.options, 'as')?.arg;
     const [library = null, symbol = name] = as === undefined ? [] : nameParts(as);
@@ -108,5 +115,5 @@ export function doBlock(judge: Judge, args: readonly Node[] | undefined): void {
   const { times } = judge;
   const path = judge.root.moving ? null : judge.path;
   const inner = judge.inside({ via: [...judge.via, 'DO block'], body: true, times, path });
-  judgePlpgsql(inner, blockStatement(body), 'a DO block');
+  if (isStandard(inner, body)) judgePlpgsql(inner, blockStatement(body), 'a DO block');
 }

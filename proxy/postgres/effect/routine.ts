@@ -8,11 +8,13 @@ import { ParseFailure, parse } from '../parser.ts';
 import { type BuiltinEffect, builtinBehind, builtinNamed } from './builtins.ts';
 import { applyBuiltin } from './call.ts';
 import { splitNames } from './context.ts';
+import { asEscaped } from './escapes.ts';
 import { walk } from './expression.ts';
 import { absorb, Budget, type Draft, type Findings, type Judge, noFindings } from './judge.ts';
 import { libraryEffect } from './libraries.ts';
 import { counts, DEPARSED_PATH, localNamed, searchPath } from './names.ts';
 import { judgePlpgsql } from './plpgsql.ts';
+import { STRINGS } from './settings.ts';
 import { judgeStatement } from './statements.ts';
 import { meetAgain, meetType } from './type.ts';
 
@@ -89,6 +91,7 @@ export function remembered(
 /** The session has nothing of its own that names could mean. */
 function isShared(judge: Judge): boolean {
   const { local, temporary } = judge.root.session;
+  if (!readsAlike(judge)) return false;
   if (local.size === 0) return temporary.size === 0;
   return temporary.size === 0 && ![...local.values()].some((object) => counts(judge, object));
 }
@@ -207,6 +210,10 @@ function dropOwnSettings(findings: Findings, own: readonly string[]): void {
 }
 
 function judgeBody(judge: Judge, routine: Routine): void {
+  for (const setting of routine.settings ?? []) {
+    const [name = '', value] = setting.split('=');
+    if (name === STRINGS && value !== 'on') judge.opaque(`${labelOf(routine)} sets ${name}`);
+  }
   if (routine.kind === 'a') {
     for (const part of routine.parts ?? [])
       if (part !== null && part !== '0') absorbFunction(judge, part, []);
@@ -216,6 +223,7 @@ function judgeBody(judge: Judge, routine: Routine): void {
     case 'sql':
       return sqlBody(judge, routine.body, routine.source);
     case 'plpgsql':
+      if (!isStandard(judge, routine.source)) return;
       return judgePlpgsql(judge, routine.definition ?? '', `function ${labelOf(routine)}`);
     default:
       return foreignBody(judge, routine.language, labelOf(routine), routine);
@@ -259,8 +267,22 @@ export function sqlBody(judge: Judge, body: string | null, source: string): void
   });
 }
 
+/** Literals in bodies are surely read by the standard, now and when the server kept them. */
+function readsAlike({ root: { session } }: Judge): boolean {
+  return session.standard_conforming_strings === true && !session.escaped_bodies;
+}
+
+/** Otherwise text that is read as it runs is understood only where that makes no difference. */
+export function isStandard(judge: Judge, text: string): boolean {
+  if (readsAlike(judge) || !text.includes('\\')) return true;
+  if (asEscaped(text)?.marks.length === 0) return true;
+  judge.opaque(`a backslash in a string means something else: ${STRINGS}`);
+  return false;
+}
+
 /** Text of whole statements. */
 export function statementsText(judge: Judge, text: string): void {
+  if (!isStandard(judge, text)) return;
   reading(judge, text, () => {
     for (const raw of parse(text).stmts ?? []) {
       if (raw.stmt !== undefined) judgeStatement(judge, raw.stmt);

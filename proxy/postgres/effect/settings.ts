@@ -30,6 +30,9 @@ const ADMIN = new Set([
   'max_stack_depth',
 ]);
 
+/** How plain literals are read. */
+export const STRINGS = 'standard_conforming_strings';
+
 /** Settings that the meaning of names rests on. */
 const MEANING = new Set(['search_path', 'role', 'session_authorization']);
 
@@ -49,6 +52,10 @@ export function applySetting(
 ): void {
   // Names in what runs after it, in this very statement, may mean something else.
   if ((called || judge.body) && MEANING.has(name)) judge.findings.moves = true;
+  // So may literals in text that is read as it runs.
+  const { standard_conforming_strings: standard } = judge.root.session;
+  if ((called || judge.body) && name === STRINGS && !(standard === true && value === 'on'))
+    judge.opaque(`${name} is set as it runs`);
   const privileged = ADMIN.has(name) || STARTS_CODE.test(name) || AUDITS.test(name);
   const effect = privileged ? 'admin' : 'session';
   if (called) {
@@ -119,7 +126,9 @@ export function variableSet(judge: Judge, node: VariableSetStmt): void {
     case 'VAR_RESET_ALL':
       judge.open('reset', 'session');
       judge.change({ kind: 'reset-all' });
-      if (judge.body) judge.findings.moves = true;
+      if (!judge.body) return;
+      judge.findings.moves = true;
+      judge.opaque(`${STRINGS} is reset as it runs`);
       return;
     case 'VAR_SET_MULTI':
       if (node.name === 'TRANSACTION SNAPSHOT') {

@@ -79,6 +79,7 @@ function typeNamed(judge: Judge, name: string | null): void {
 }
 
 function parsedCast(type: string): Node | null {
+  if (type.includes('\\')) return null;
   try {
     return parse(`select null::${type}`).stmts?.[0]?.stmt ?? null;
   } catch (error) {

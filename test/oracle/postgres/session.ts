@@ -5,7 +5,7 @@ import pg from 'pg';
 import type { Effect } from '../../../proxy/effect/effect.ts';
 import type { CatalogReader } from '../../../proxy/postgres/catalog.ts';
 import { analyze, applyChange, initialContext } from '../../../proxy/postgres/effect/analyze.ts';
-import { splitNames } from '../../../proxy/postgres/effect/context.ts';
+import { splitNames, withReading } from '../../../proxy/postgres/effect/context.ts';
 import { READ_SETTINGS, SHOW_ROLE, SHOW_SEARCH_PATH } from '../../../proxy/postgres/state.ts';
 import type { Parsed, SessionContext } from '../../../proxy/postgres/statement.ts';
 import {
@@ -70,6 +70,7 @@ export class Session {
   /** An error has come between: the transaction's counters could not be read after it. */
   #blind = false;
   standardStrings = true;
+  #encoding = 'UTF8';
   /** The server has ended it. */
   lost = false;
 
@@ -111,11 +112,8 @@ export class Session {
 
   #parameter(name: string, value: string): void {
     const on = value === 'on';
-    if (name === 'standard_conforming_strings') {
-      this.standardStrings = on;
-      this.#context = { ...this.#context, standard_conforming_strings: on };
-    } else if (name === 'client_encoding')
-      this.#context = { ...this.#context, client_encoding: value };
+    if (name === 'standard_conforming_strings') this.standardStrings = on;
+    else if (name === 'client_encoding') this.#encoding = value;
     else if (name === 'session_authorization') this.#context = { ...this.#context, user: value };
   }
 
@@ -153,6 +151,7 @@ export class Session {
   async run(text: string, data: () => string): Promise<Ran> {
     if (this.#stale) await this.#reader.probe();
     this.#stale = false;
+    this.#context = withReading(this.#context, this.standardStrings, this.#encoding);
     const parsed = analyze(text, this.#context, this.#reader.current());
     const answer = await this.#send(text, data);
     this.#open.push(...parsed.effects);
