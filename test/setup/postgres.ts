@@ -11,6 +11,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { generate } from 'selfsigned';
+import { serverFolder } from './memory.ts';
 import { freePort } from './port.ts';
 import { debianVersions, IN_CI, IS_ROOT } from './programs.ts';
 
@@ -135,7 +136,7 @@ export async function startPostgres(options: StartOptions = {}): Promise<Postgre
   if (found === null) throw new Error(`no PostgreSQL ${version}: ${howToGetPostgres(version)}`);
   const bin = await readableByServerUser(found, version);
   const template = await initialised(bin, version);
-  const folder = await mkdtemp(join(tmpdir(), `holdpoint-pg${version}-`));
+  const folder = await mkdtemp(join(serverFolder(), `holdpoint-pg${version}-`));
   await chmod(folder, 0o700);
   await ownByServerUser(folder);
   const data = join(folder, 'data');

@@ -91,8 +91,12 @@ export async function readState(client: pg.Client): Promise<State> {
   return {
     tables,
     catalogs: await pairs(client, CATALOGS.map(stamp).join(' union all ')),
-    others: await pairs(client, OTHERS),
+    others: await readOthers(client),
   };
+}
+
+export function readOthers(client: pg.Client): Promise<ReadonlyMap<string, string>> {
+  return pairs(client, OTHERS);
 }
 
 export interface TableChange {

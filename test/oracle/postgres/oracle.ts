@@ -19,7 +19,15 @@ import {
 } from '../../../proxy/postgres/effect/analyze.ts';
 import type { Parsed } from '../../../proxy/postgres/statement.ts';
 import { statementsOf } from '../../effects/corpus.ts';
-import { type Change, COPIES, difference, isNothing, readState, type State } from './measure.ts';
+import {
+  type Change,
+  COPIES,
+  difference,
+  isNothing,
+  readOthers,
+  readState,
+  type State,
+} from './measure.ts';
 import type { Family, Tried } from './statements.ts';
 
 export interface Finding {
@@ -64,6 +72,8 @@ class Stage {
   readonly #template: string;
   readonly #name: string;
   #admin: pg.Client | null = null;
+  /** What a new stage holds, but for what all databases share. */
+  #made: State | null = null;
   #before: State | null = null;
   #watcher: pg.Client | null = null;
 
@@ -95,6 +105,7 @@ class Stage {
     await keepCopies(client);
     await client.end();
     await this.reset();
+    this.#made = await this.#read();
   }
 
   /**
@@ -148,8 +159,13 @@ class Stage {
   }
 
   async before(): Promise<State> {
-    this.#before ??= await this.#read();
+    this.#before ??= await this.#anew();
     return this.#before;
+  }
+
+  async #anew(): Promise<State> {
+    if (this.#made === null) throw new Error('the stage is not built');
+    return { ...this.#made, others: await readOthers(await this.#watch()) };
   }
 
   async after(): Promise<State> {
