@@ -296,7 +296,12 @@ export function judgeText(
     const shaped = statements.length === 1 && SHAPED.has(only?.node ?? '') && !literal && !personal;
     return { parsed: new Outcome(read.text, statements, version), personal, shaped };
   } catch (error) {
-    return refused(reasonOf(error));
+    // The grammar has seen it once: it is not asked for search texts of what it does not take.
+    const parsed =
+      error instanceof ParseFailure
+        ? untold(text, reasonOf(error), version)
+        : refused(reasonOf(error)).parsed;
+    return { parsed, personal: false, shaped: false };
   }
 }
 
