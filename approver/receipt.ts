@@ -22,27 +22,29 @@ export interface ApproverKey {
 
 /** The approver's key from its file; made on the first start, readable by its owner only. */
 export async function approverKey(file: string): Promise<ApproverKey> {
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-  let pem = await readFile(file, 'utf8').catch((e: NodeJS.ErrnoException) => {
-    if (e.code === 'ENOENT') return null;
-    throw e;
-  });
-  if (pem === null) {
-    pem = newPrivateKey();
-    const handle = await open(file, 'wx', 0o600);
-    try {
-      await handle.writeFile(pem);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  }
+  const pem = await privateKeyAt(file);
   await chmod(file, 0o600);
   return await keyFromPem(pem, file);
 }
 
-export function newPrivateKey(): string {
-  return generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' });
+/** The private key in a file, as PEM; made where there is none, for its owner alone. */
+export async function privateKeyAt(file: string): Promise<string> {
+  const there = await readFile(file, 'utf8').catch((e: NodeJS.ErrnoException) => {
+    if (e.code === 'ENOENT') return null;
+    throw e;
+  });
+  if (there !== null) return there;
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  const { privateKey } = generateKeyPairSync('ed25519');
+  const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  const handle = await open(file, 'wx', 0o600);
+  try {
+    await handle.writeFile(pem);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  return pem;
 }
 
 export async function keyFromPem(pem: string, where: string): Promise<ApproverKey> {

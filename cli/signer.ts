@@ -2,14 +2,13 @@
 // keys and their accounts.
 // Invariant: a private key is made here, stays in a file of its owner, and never reaches the store.
 import { createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
 import { accountName } from '../approver/account.ts';
 import { ApproverError } from '../approver/errors.ts';
 import { INVITE_MS } from '../approver/limits.ts';
-import { newPrivateKey, publicJwk } from '../approver/receipt.ts';
+import { privateKeyAt, publicJwk } from '../approver/receipt.ts';
 import { thumbprint } from '../approver/sign.ts';
 import type { Act } from '../approver/store/acts.ts';
 import { foldName, hashOf, ROLES, type Role } from '../approver/store/signers.ts';
@@ -48,7 +47,7 @@ export async function addSigner(
   },
 ): Promise<AddedSigner> {
   const keyFile = person.keyFile ?? keyFileOf(person.name);
-  const jwk = publicJwk(createPublicKey(createPrivateKey(await keyAt(keyFile))));
+  const jwk = publicJwk(createPublicKey(createPrivateKey(await privateKeyAt(keyFile))));
   const print = await thumbprint(jwk);
   const act = await askFor(store, {
     kind: 'signer added',
@@ -59,25 +58,6 @@ export async function addSigner(
     key: { thumbprint: print, jwk, label: 'command line' },
   });
   return { keyFile, thumbprint: print, act };
-}
-
-async function keyAt(file: string): Promise<string> {
-  const there = await readFile(file, 'utf8').catch((e: NodeJS.ErrnoException) => {
-    if (e.code === 'ENOENT') return null;
-    throw e;
-  });
-  if (there !== null) return there;
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-  const pem = newPrivateKey();
-  const handle = await open(file, 'wx', 0o600);
-  try {
-    await handle.writeFile(pem);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await chmod(file, 0o600);
-  return pem;
 }
 
 const store = ['--store <place>', 'the approver’s store: a file or a postgres:// address'] as const;

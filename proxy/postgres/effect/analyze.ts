@@ -12,7 +12,7 @@ import { mayRunOwn, renew } from './again.ts';
 import { remembered } from './cache.ts';
 import { applyChange } from './context.ts';
 import { asEscaped, type Escaped, unmarked } from './escapes.ts';
-import { Budget, type Findings, Judge, noFindings, type Root } from './judge.ts';
+import { Budget, type Findings, Judge, newDraft, noFindings, type Root } from './judge.ts';
 import { searchPath } from './names.ts';
 import { judgeStatement, kindOf } from './statements.ts';
 import { meetGiven } from './type.ts';
@@ -173,16 +173,7 @@ function newJudge(root: Root, context: SessionContext, findings: Findings): Judg
     planning: false,
     body: false,
     times: 1,
-    draft: {
-      class: 'read',
-      verb: 'select',
-      objects: [],
-      predicate: 'not-applicable',
-      scoped: true,
-      rows_max: null,
-      reversible: true,
-      opaque: null,
-    },
+    draft: newDraft(),
   });
 }
 

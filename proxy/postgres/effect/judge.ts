@@ -22,6 +22,19 @@ import type { Candidates } from './plpgsql-constants.ts';
 /** An effect while it is being put together. */
 export type Draft = { -readonly [K in keyof Effect]: Effect[K] } & { objects: EffectObject[] };
 
+export function newDraft(verb = 'select', effect: EffectClass = 'read'): Draft {
+  return {
+    class: effect,
+    verb,
+    objects: [],
+    predicate: 'not-applicable',
+    scoped: true,
+    rows_max: null,
+    reversible: severity(effect) < severity('destructive'),
+    opaque: null,
+  };
+}
+
 /** One entry of a FROM list, or the target of a change. */
 export interface Source {
   readonly alias: string;
@@ -195,16 +208,7 @@ export class Judge {
 
   /** Begins an effect of its own; later objects go to it until another begins. */
   open(verb: string, effect: EffectClass): Draft {
-    const draft: Draft = {
-      class: effect,
-      verb,
-      objects: [],
-      predicate: 'not-applicable',
-      scoped: true,
-      rows_max: null,
-      reversible: severity(effect) < severity('destructive'),
-      opaque: null,
-    };
+    const draft = newDraft(verb, effect);
     this.add(draft);
     this.draft = draft;
     return draft;

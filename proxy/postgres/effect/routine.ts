@@ -10,7 +10,7 @@ import { applyBuiltin } from './call.ts';
 import { splitNames } from './context.ts';
 import { asEscaped } from './escapes.ts';
 import { walk } from './expression.ts';
-import { absorb, Budget, type Draft, type Findings, type Judge, noFindings } from './judge.ts';
+import { absorb, Budget, type Findings, type Judge, newDraft, noFindings } from './judge.ts';
 import { libraryEffect } from './libraries.ts';
 import { counts, DEPARSED_PATH, localNamed, searchPath } from './names.ts';
 import { judgePlpgsql } from './plpgsql.ts';
@@ -112,16 +112,7 @@ export function apart(
   path: readonly string[] | null,
   times: number | null = null,
 ): Judge {
-  const draft: Draft = {
-    class: 'read',
-    verb: 'select',
-    objects: [],
-    predicate: 'not-applicable',
-    scoped: true,
-    rows_max: null,
-    reversible: true,
-    opaque: null,
-  };
+  const draft = newDraft();
   findings.effects.push(draft);
   const inner = judge.inside({
     findings,
