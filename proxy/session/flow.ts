@@ -11,6 +11,7 @@ import type { RefusalCode } from '../errors.ts';
 import type { AgentView, Operation, TargetView } from '../operation.ts';
 import type { Decision, HoldVerdict, Mode } from '../verdict/verdict.ts';
 import type { Memory } from './memory.ts';
+import { deniedWords, heldWords } from './told.ts';
 
 /** Why an operation is not run, before an engine puts it into its own words. */
 export interface Refusal {
@@ -136,9 +137,7 @@ export async function flow(
     }
     if (verdict.kind === 'deny') {
       await record.decision(operation, decision, 'refuse', nothing).catch(() => undefined);
-      return refuse(mode !== 'normal' ? 'stopped' : 'denied', {
-        detail: `Rule ${verdict.rule}: ${verdict.reason}`,
-      });
+      return refuse(mode !== 'normal' ? 'stopped' : 'denied', deniedWords(operation, verdict));
     }
     return await hold(operation, decision, verdict, mode, services, waiting);
   } catch (error) {
@@ -182,7 +181,9 @@ async function hold(
   // policy are asked before the approval is used.
   const early = asSigned(operation, request, verdict, services, waiting);
   if (early !== null) return refuse(early.code, { detail: `Hold ${id}: ${early.detail}` });
-  if (waiting.signal.aborted) return refuse('held', heldWords(id, request, services));
+  if (waiting.signal.aborted) {
+    return refuse('held', heldWords(id, request, services.page, waiting.may));
+  }
   // Then, side by side, the approval is used and the names are resolved again: an approval of names
   // that mean something else by now is void, and loses nothing by being used.
   const [now, redeemed] = await Promise.all([
@@ -214,8 +215,8 @@ function asSigned(
   const mode = services.mode(now.target, now.agent);
   const decision = services.policy.decide(now, mode);
   if (decision.verdict.kind === 'deny') {
-    const { rule, reason } = decision.verdict;
-    return { code: mode !== 'normal' ? 'stopped' : 'denied', detail: `Rule ${rule}: ${reason}` };
+    const words = deniedWords(now, decision.verdict);
+    return { code: mode !== 'normal' ? 'stopped' : 'denied', ...words };
   }
   const again = services.holds.request(now, verdict, decision.policy, waiting.may);
   if (again.digest === request.digest) return null;
@@ -235,7 +236,7 @@ async function waitForPeople(
   services: Services,
   waiting: Waiting,
 ): Promise<Refusal | null> {
-  const words = heldWords(id, request, services);
+  const words = heldWords(id, request, services.page, waiting.may);
   const ms = Math.min(verdict.wait_ms, waiting.most_ms);
   if (!waiting.may || ms <= 0) return { code: 'held', ...words };
   waiting.notice(words);
@@ -254,28 +255,6 @@ async function waitForPeople(
     case 'withdrawn':
       return { code: 'hold_denied', detail: `Hold ${id} was withdrawn: ${answer.reason}` };
   }
-}
-
-function heldWords(
-  id: string,
-  request: HoldRequest,
-  services: Services,
-): { message: string; detail: string; hint: string } {
-  const wanted = request.demands
-    .map(({ signatures, group }) => {
-      const count = signatures === 1 ? 'a signature' : `${signatures} signatures`;
-      return `${count} of ${group.replaceAll('|', ' or ')}`;
-    })
-    .join(' and ');
-  return {
-    message: `held as ${id}: waits for ${wanted}`,
-    detail:
-      `Rule ${request.rule}: ${request.reason.replace(/\.$/, '')}. ` +
-      `The hold is open until ${request.expires}; see ${services.page}/holds/${id}`,
-    hint:
-      'To resume once it is approved, send exactly the same statement with the same ' +
-      'parameters again.',
-  };
 }
 
 function refuse(code: RefusalCode, words: Omit<Refusal, 'code'>): Passage {

@@ -3,6 +3,7 @@
 // Invariant: nothing of an implicit transaction with a refused part remains in the database.
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
+import pg from 'pg';
 import { RawClient } from '../peers/client.ts';
 import { bind, close, execute, extended, flush, parse, query, sync } from '../peers/messages.ts';
 import { marked } from '../setup/marked.ts';
@@ -263,5 +264,55 @@ describe('held', () => {
     );
     assert.equal(await count('held_t'), 2);
     await client.end();
+  });
+});
+
+// node-postgres, pgx, tokio-postgres and what models are shown of them hand on MESSAGE alone.
+describe('MESSAGE alone tells the thing, the reason and the next step', () => {
+  async function asked(...texts: readonly string[]): Promise<pg.DatabaseError> {
+    const { holdpoint } = await start();
+    const client = new pg.Client({ connectionString: holdpoint.url });
+    await client.connect();
+    try {
+      for (const text of texts) await client.query(text);
+    } catch (error) {
+      assert.ok(error instanceof pg.DatabaseError);
+      return error;
+    } finally {
+      await client.end();
+    }
+    throw new Error(`${texts} passed`);
+  }
+
+  test('of a denial', async () => {
+    const { message, code, detail, hint } = await asked('delete from denied_t where id = 1');
+    assert.equal(code, 'ZH002');
+    assert.deepEqual([detail, hint], [undefined, undefined]);
+    assert.equal(
+      message,
+      'policy denies this statement. Rule marked-denied: its name says so. Understood as: ' +
+        'Deletes from table public.denied_t, the rows that a filter picks. Data is lost. ' +
+        'Sending it again gives the same answer; ask for less, or ask the owners of the policy.',
+    );
+  });
+
+  test('of what is not understood', async () => {
+    const { message } = await asked("do $$ begin execute current_setting('a.b'); end $$");
+    assert.match(message, /Understood as: What this does can’t be told: dynamic SQL in .*worst\./);
+  });
+
+  test('of a hold in a transaction', async () => {
+    const { holdpoint } = await start();
+    const { message, code } = await asked('begin', 'delete from held_t where id = 1 -- told');
+    const id = await holdpoint.held('-- told');
+    await holdpoint.deny(id);
+    assert.equal(code, 'ZH001');
+    const told = `^held as ${id}: waits for a signature of db-owners\\. Rule marked-held: its name `;
+    assert.match(
+      message,
+      new RegExp(`${told}says so\\. Understood as: .*held_t.*/holds/${id}, is `),
+    );
+    assert.match(message, /is open until 2\S+Z\. In a transaction nothing waits: roll back, and /);
+    assert.match(message, /send exactly the same statement with the same parameters again\.$/);
   });
 });
