@@ -30,6 +30,7 @@ const PROGRAMS: readonly Program[] = [
   'psycopg',
   'sqlalchemy',
   'django',
+  'extensions',
 ];
 /** The longest a test, or a file of them, may take before it counts as hanging. */
 const TEST_TIMEOUT_MS = 600_000;

@@ -27,7 +27,8 @@ export type Program =
   | 'chromium'
   | 'psycopg'
   | 'sqlalchemy'
-  | 'django';
+  | 'django'
+  | 'extensions';
 
 /** The Debian packages that carry each program, for the message and for the installation. */
 const PACKAGES: { readonly [P in Program]: readonly string[] } = {
@@ -38,6 +39,7 @@ const PACKAGES: { readonly [P in Program]: readonly string[] } = {
   psycopg: ['python3-psycopg'],
   sqlalchemy: ['python3-sqlalchemy', 'python3-psycopg2'],
   django: ['python3-django', 'python3-psycopg2'],
+  extensions: ['ip4r', 'hll', 'orafce', 'hypopg'].map((name) => `postgresql-15-${name}`),
 };
 
 const DEBIAN_POSTGRES = '/usr/lib/postgresql';
@@ -60,6 +62,7 @@ function searched(): string[] {
 
 export function findProgram(program: Program): string | null {
   if (program === 'psycopg') return pythonWith('psycopg');
+  if (program === 'extensions') return extensionsFolder();
   if (program === 'sqlalchemy' || program === 'django') return pythonWith(`${program}, psycopg2`);
   const names =
     program === 'chromium' ? ['chromium', 'chromium-browser', 'google-chrome'] : [program];
@@ -82,6 +85,13 @@ function pythonWith(module: string): string | null {
     if (tried.status === 0) return python;
   }
   return null;
+}
+
+/** Where Debian's PostgreSQL 15 has its extensions, when all that tests want are there. */
+function extensionsFolder(): string | null {
+  const folder = '/usr/share/postgresql/15/extension';
+  const names = PACKAGES.extensions.map((name) => name.replace('postgresql-15-', ''));
+  return names.every((name) => existsSync(join(folder, `${name}.control`))) ? folder : null;
 }
 
 /** Major versions of Debian's PostgreSQL servers on this machine, newest first. */

@@ -36,11 +36,15 @@ export const STRINGS = 'standard_conforming_strings';
 /** Settings that the meaning of names rests on. */
 const MEANING = new Set(['search_path', 'role', 'session_authorization']);
 
-/** Settings of trusted languages that name code to run at the next call: `plperl.on_init`, …. */
-const STARTS_CODE = /^(?:plperl\w*|pltcl\w*|plpython\w*|plv8|pljava|plr)\./;
-
-/** What the server's own audit writes down. */
-const AUDITS = /^pgaudit\./;
+/**
+ * Settings of extensions that name code to run (`plperl.on_init`, …) or where scripts come from,
+ * let functions reach files, or switch an audit, a masking or another protection off.
+ */
+const EXTENSIONS = [
+  /^(?:plperl\w*|pltcl\w*|plpython\w*|pllua|plv8|pljava|plr|preprepare|extwlist)\./,
+  /^(?:orafce\.(?:sys_guid_source|umask)|postgis\.(?:gdal_\w+|enable_outdb_rasters))$/,
+  /^(?:(?:pgaudit|set_user|anon|safeupdate|credcheck)\.|timescaledb\.restoring$)/,
+];
 
 /** A setting is given a value: undefined when the value can't be told, null for its default. */
 export function applySetting(
@@ -56,7 +60,7 @@ export function applySetting(
   const { standard_conforming_strings: standard } = judge.root.session;
   if ((called || judge.body) && name === STRINGS && !(standard === true && value === 'on'))
     judge.opaque(`${name} is set as it runs`);
-  const privileged = ADMIN.has(name) || STARTS_CODE.test(name) || AUDITS.test(name);
+  const privileged = ADMIN.has(name) || EXTENSIONS.some((rule) => rule.test(name));
   const effect = privileged ? 'admin' : 'session';
   if (called) {
     const before = judge.draft;

@@ -63,6 +63,11 @@ export function runText(judge: Judge, name: string, runs: RunsText, args: readon
       return everyIndex(judge);
     case 'connectby':
       return connectby(judge, name, args);
+    case 'hypothetical':
+      return hypothetical(judge, name, text(judge, args[0]));
+    case 'spatial_ref_sys':
+      // By this name alone, wherever the search path finds it.
+      return namedRelation(judge, name, runs);
   }
 }
 
@@ -80,8 +85,12 @@ function typeNamed(judge: Judge, name: string | null): void {
 
 function parsedCast(type: string): Node | null {
   if (type.includes('\\')) return null;
+  return parsedOrNothing(`select null::${type}`)?.stmts?.[0]?.stmt ?? null;
+}
+
+function parsedOrNothing(sql: string): ReturnType<typeof parse> | null {
   try {
-    return parse(`select null::${type}`).stmts?.[0]?.stmt ?? null;
+    return parse(sql);
   } catch (error) {
     if (error instanceof ParseFailure) return null;
     throw error;
@@ -108,18 +117,13 @@ function namedRelation(judge: Judge, name: string, relation: string | null): voi
 /** A relation's name as text, the way regclass reads it; null when it is none. */
 export function rangeVar(text: string): { schema: string | null; name: string } | null {
   if (/^\s*\d+\s*$/.test(text)) return null;
-  try {
-    const statement = parse(`table ${text}`).stmts?.[0]?.stmt;
-    const from =
-      statement !== undefined && 'SelectStmt' in statement
-        ? statement.SelectStmt.fromClause?.[0]
-        : undefined;
-    if (from === undefined || !('RangeVar' in from)) return null;
-    return { schema: from.RangeVar.schemaname ?? null, name: from.RangeVar.relname ?? '' };
-  } catch (error) {
-    if (error instanceof ParseFailure) return null;
-    throw error;
-  }
+  const statement = parsedOrNothing(`table ${text}`)?.stmts?.[0]?.stmt;
+  const from =
+    statement !== undefined && 'SelectStmt' in statement
+      ? statement.SelectStmt.fromClause?.[0]
+      : undefined;
+  if (from === undefined || !('RangeVar' in from)) return null;
+  return { schema: from.RangeVar.schemaname ?? null, name: from.RangeVar.relname ?? '' };
 }
 
 function wholeSchema(judge: Judge, name: string, schema: string | null): void {
@@ -190,6 +194,29 @@ function xpathTable(judge: Judge, name: string, args: readonly Node[]): void {
   const whole = [key, document, relation, criteria];
   if (args.length !== 5 || whole.some((part) => part == null)) return run(judge, name, null);
   run(judge, name, `SELECT ${key}, ${document} FROM ${relation} WHERE ${criteria}`);
+}
+
+/**
+ * An index that only the session's planner sees. Its text is taken in as CREATE INDEX would be,
+ * without its parts being computed; those that could be computed count as if it were made.
+ */
+function hypothetical(judge: Judge, name: string, sql: string | null): void {
+  const statements = sql === null ? [] : (parsedOrNothing(sql)?.stmts ?? []);
+  const isPlain = statements.every(
+    ({ stmt }) =>
+      sql?.includes('\\') === false &&
+      stmt !== undefined &&
+      'IndexStmt' in stmt &&
+      stmt.IndexStmt.whereClause === undefined &&
+      (stmt.IndexStmt.indexParams ?? []).every(
+        (param) => 'IndexElem' in param && param.IndexElem.expr === undefined,
+      ),
+  );
+  if (statements.length === 0 || !isPlain) return run(judge, name, sql);
+  const before = judge.draft;
+  judge.draft = judge.aside('create', 'session');
+  judge.object('index', null, 'hypothetical', 'create');
+  judge.draft = before;
 }
 
 /**
