@@ -24,7 +24,7 @@ const READS = [
   `select id, #seen, hll_cardinality(seen || hll_hash_text(note)) from hosts`,
   `select hll_cardinality(hll_add_agg(hll_hash_integer(id))) from hosts group by note`,
   `select oracle.add_months('2026-01-31'::date, 1), oracle.nvl(note, 'x') from hosts`,
-  `select oracle.to_date('2026-01-31', 'YYYY-MM-DD'), oracle.sysdate(), oracle.listagg(note) from hosts`,
+  `select oracle.to_date('31.1.2026', 'DD.MM.YYYY'), oracle.listagg(note) from hosts`,
   `select hypopg_get_indexdef(indexrelid) from hypopg_list_indexes`,
   `select * from heap_page_items(get_raw_page('hosts', 0))`,
 ];
