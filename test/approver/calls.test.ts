@@ -144,7 +144,7 @@ describe('calls', () => {
     }
     // What is for a webhook that is switched off is given up.
     const dead = async () => (await r.store.webhooks.deliveries('dead', 10)).length >= 5;
-    await settled('given up', dead, 40_000);
+    await settled('given up', dead);
     const lists = [
       ['/api/signers', 'signers', 'name'],
       ['/api/webhooks', 'webhooks', 'name'],

@@ -99,8 +99,8 @@ describe('channels', () => {
   it('a click answers the statement that waits, over the bus and back', async () => {
     const request = r.holds.request(operation(), held([demand(SLACK)]));
     await r.holds.open(request);
-    const waiting = r.holds.wait(request.id, 40_000, new AbortController().signal);
-    await until('arrived', async () => (await r.store.holds.get(request.id)) !== null, 40_000);
+    const waiting = r.holds.wait(request.id, 60_000, new AbortController().signal);
+    await until('arrived', async () => (await r.store.holds.get(request.id)) !== null);
     await r.approver.desk.decide(await click('Ann', request));
     const answer = await waiting;
     assert.ok(answer !== 'timeout' && answer.state === 'approved');

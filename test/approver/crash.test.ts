@@ -83,7 +83,7 @@ for (const store of storePlaces())
         operation: 'o',
       };
       assert.equal((await r.approver.desk.redeem(ask)).ok, false);
-      const waiting = r.holds.wait(request.id, 6000, new AbortController().signal);
+      const waiting = r.holds.wait(request.id, 60_000, new AbortController().signal);
       ledger.fail = 'no';
       const answer = await waiting;
       assert.equal(answer !== 'timeout' && answer.state, 'approved');

@@ -248,7 +248,7 @@ describe('decisions by Teams', () => {
     const bodyOf = async (hold: HoldRequest) => {
       const find = async () =>
         (await r.store.webhooks.deliveries('waiting', 50)).find((d) => d.hold === hold.id);
-      await until('queued', async () => (await find()) !== undefined, 40_000);
+      await until('queued', async () => (await find()) !== undefined);
       return (await find())?.body ?? '';
     };
     const here = await opened(r, {}, demand('teams'));

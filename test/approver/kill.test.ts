@@ -85,7 +85,7 @@ async function inOrder(folder: string, place: string, used: ReadonlyMap<string, 
 for (const place of storePlaces())
   it(`survives ${KILLS} kills on ${place.name} (seed ${SEED})`, {
     skip: place.skip,
-    timeout: KILLS * 30_000,
+    timeout: KILLS * 90_000,
   }, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'holdpoint-kill-'));
     const nats = await startNats();
@@ -129,7 +129,7 @@ async function nights(folder: string, nats: RunningNats, place: string): Promise
         await kill();
         await busy;
         await start();
-        await until('connected again', () => bus.unavailable === null, 20_000);
+        await until('connected again', () => bus.unavailable === null);
       };
       await during(async () => {
         await holds.open(request);
@@ -147,10 +147,8 @@ async function nights(folder: string, nats: RunningNats, place: string): Promise
       };
       const both = [`${n}-a`, `${n}-b`];
       await during(() => Promise.all(both.map(redeem)));
-      await until(
-        `hold ${n} answered`,
-        async () => (await Promise.all(both.map(redeem))).every((answer) => answer !== null),
-        20_000,
+      await until(`hold ${n} answered`, async () =>
+        (await Promise.all(both.map(redeem))).every((answer) => answer !== null),
       );
       assert.equal(yes.size, 1, `hold ${n} was given to ${[...yes].join(' and ') || 'nobody'}`);
       for (const by of yes) used.set(request.id, by);
@@ -170,18 +168,14 @@ async function allTold(
   used: ReadonlyMap<string, string>,
   answers: ReadonlyMap<string, ReadonlySet<string>>,
 ): Promise<void> {
-  await until('all told', () => [...used.keys()].every((id) => answers.has(id)), 20_000);
+  await until('all told', () => [...used.keys()].every((id) => answers.has(id)));
   for (const id of used.keys()) {
     assert.equal(answers.get(id)?.size, 1, `${id} was answered in two ways`);
   }
-  await until(
-    'all on record',
-    async () => {
-      const cards = await Promise.all([...used.keys()].map((id) => shown(ann, id)));
-      return cards.every((card) => card?.state === 'redeemed');
-    },
-    20_000,
-  );
+  await until('all on record', async () => {
+    const cards = await Promise.all([...used.keys()].map((id) => shown(ann, id)));
+    return cards.every((card) => card?.state === 'redeemed');
+  });
 }
 
 async function shown(ann: ApproverClient, id: string): Promise<Card | null> {
@@ -190,14 +184,10 @@ async function shown(ann: ApproverClient, id: string): Promise<Card | null> {
 
 /** What the bus had not accepted is asked again, as an agent does; what was signed stays so. */
 async function approvedAtLast(ann: ApproverClient, holds: Holds, request: HoldRequest) {
-  await until(
-    `${request.id} approved`,
-    async () => {
-      const card = await shown(ann, request.id);
-      if (card === null) await holds.open(request).catch(() => {});
-      if (card?.state === 'pending') await ann.decide(card, 'approve', null).catch(() => {});
-      return card?.state === 'approved';
-    },
-    20_000,
-  );
+  await until(`${request.id} approved`, async () => {
+    const card = await shown(ann, request.id);
+    if (card === null) await holds.open(request).catch(() => {});
+    if (card?.state === 'pending') await ann.decide(card, 'approve', null).catch(() => {});
+    return card?.state === 'approved';
+  });
 }

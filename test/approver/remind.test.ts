@@ -13,16 +13,11 @@ import { isQuiet, Reminders } from '../../approver/remind.ts';
 import { parseRouting } from '../../approver/routing.ts';
 import { openStore, type Store } from '../../approver/store.ts';
 import { bindingOf, holdRequestOf } from '../../proxy/hold/request.ts';
-import * as setup from '../setup/holds.ts';
-import { held, opened, operation, type Room, room, signed } from '../setup/holds.ts';
+import { held, opened, operation, type Room, room, signed, until } from '../setup/holds.ts';
 import { objectsIn, Slack } from '../setup/slack.ts';
 
 const MINUTE = 60_000;
 const START = Date.parse('2026-03-02T12:00:00Z');
-
-/** A busy machine may take its time; nothing is waited for longer than it takes. */
-const until = (what: string, ready: () => Promise<boolean> | boolean) =>
-  setup.until(what, ready, 40_000);
 
 describe('reminders', () => {
   let folder: string;
@@ -271,7 +266,7 @@ describe('what happened is told', () => {
     await r.approver.desk.decide(signed(bob, request, 'approve', null, given));
     const theft = { hold: request.id, digest: request.digest, agent: 'mallory', operation: 'm' };
     for (let i = 0; i < 3; i++) {
-      const answer = await r.bus.request('holdpoint.holds.redeem', theft, 2000);
+      const answer = await r.bus.request('holdpoint.holds.redeem', theft, 30_000);
       assert.equal((answer as { ok: boolean }).ok, false);
     }
     const about = () => alerts().filter((a) => JSON.stringify(a).includes('mallory'));

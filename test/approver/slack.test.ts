@@ -6,8 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import type { HoldRequest } from '../../approver/contract.ts';
 import type { HoldDemand } from '../../proxy/verdict/verdict.ts';
-import * as setup from '../setup/holds.ts';
-import { opened, type Room, room, signed } from '../setup/holds.ts';
+import { opened, type Room, room, signed, until } from '../setup/holds.ts';
 import {
   CONVERSATION,
   objectsIn,
@@ -24,10 +23,6 @@ const BOTH: readonly HoldDemand[] = [
   { rule: 'x', group: 'db-owners', signatures: 1, channels: ['cli', 'page', 'slack'] },
 ];
 const KEYS: readonly HoldDemand[] = [{ rule: 'x', group: 'db-owners', signatures: 1 }];
-
-/** A busy machine may take its time; nothing is waited for longer than it takes. */
-const until = (what: string, ready: () => Promise<boolean> | boolean) =>
-  setup.until(what, ready, 40_000);
 
 describe('Slack', () => {
   let r: Room;

@@ -45,12 +45,14 @@ it('commits many together, and undoes the failing ones alone', async () => {
 
 it('waits for another writer without stopping, and reads meanwhile', async () => {
   const other = await openSqlite(join(folder, 'a.db'));
+  const writing = Promise.withResolvers<void>();
   const held = Promise.withResolvers<void>();
   const long = other.transaction(async (tx) => {
     await tx.run('INSERT INTO t (n, x) VALUES (1000, ?)', 'long');
+    writing.resolve();
     await held.promise;
   });
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await writing.promise;
   const short = db.run('INSERT INTO t (n, x) VALUES (1001, ?)', 'short');
   assert.equal((await db.all('SELECT 1 AS one FROM t WHERE n >= 1000')).length, 0);
   held.resolve();
@@ -67,7 +69,7 @@ it('carries a long log over into the database, beside what is written', async ()
   for (let n = 0; n < CHECKPOINT_COMMITS; n++) {
     await long.run('INSERT INTO t (n, x) VALUES (?, ?)', n, text);
   }
-  await until('carried over', () => statSync(file).size >= CHECKPOINT_BYTES, 20_000);
+  await until('carried over', () => statSync(file).size >= CHECKPOINT_BYTES);
   // From here on the log is written from its beginning: it does not grow with the store.
   await long.run('INSERT INTO t (n, x) VALUES (9999, ?)', text);
   assert.equal((await long.all('SELECT COUNT(*) AS n FROM t'))[0]?.n, CHECKPOINT_COMMITS + 1);

@@ -48,17 +48,13 @@ describe('embedded', { skip: chromium === null ? 'no Chromium on this machine' :
       await page.goto(`${origin}/#/hold/${id}`);
       const story = page.locator('.story li');
       // The ledger finds an entry a moment after it has it.
-      await until(
-        'all six entries',
-        async () => {
-          if ((await story.count()) === 6) return true;
-          await page.reload();
-          await story.first().waitFor();
-          await page.waitForTimeout(200);
-          return false;
-        },
-        20_000,
-      );
+      await until('all six entries', async () => {
+        if ((await story.count()) === 6) return true;
+        await page.reload();
+        await story.first().waitFor();
+        await page.waitForTimeout(200);
+        return false;
+      });
       const told = (await story.allInnerTexts()).map((t) => t.split('\n')[0]);
       assert.deepEqual(told, [
         'Judged held, class destructive, rule marked-held',

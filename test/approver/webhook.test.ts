@@ -112,7 +112,7 @@ describe('webhooks', () => {
     const started = Date.now() + ahead;
     await opened(r, { asked: new Date(Date.now() + ahead).toISOString() });
     for (let n = 1; n <= 10; n++) {
-      await until(`attempt ${n}`, () => to('down').length === n, 15_000);
+      await until(`attempt ${n}`, () => to('down').length === n);
       await until('noted', async () => (await waitingOf(r, 'down')) >= n || n === 10);
       ahead += 30 * 3_600_000;
     }
@@ -135,9 +135,9 @@ describe('webhooks', () => {
     await opened(r, { asked: new Date(Date.now() + ahead).toISOString() });
     await until('both tried', () => to('busy').length === 1 && to('gone').length === 1);
     await until('switched off', async () => (await r.store.webhooks.get('gone'))?.active === false);
-    const busy = (await r.store.webhooks.deliveries('waiting', 50)).find(
-      (d) => d.webhook === 'busy',
-    );
+    await until('noted', async () => (await waitingOf(r, 'busy')) === 1);
+    const waiting = await r.store.webhooks.deliveries('waiting', 50);
+    const busy = waiting.find((d) => d.webhook === 'busy');
     assert.ok((busy?.due ?? 0) > Date.now() + ahead + 3_000_000);
   });
 

@@ -11,7 +11,7 @@ import { type RunningNats, startNats } from '../setup/nats.ts';
 
 const REQUESTED = 'holdpoint.holds.requested';
 
-async function until(what: string, ready: () => boolean, ms = 8000): Promise<void> {
+async function until(what: string, ready: () => boolean, ms = 60_000): Promise<void> {
   const end = Date.now() + ms;
   while (!ready()) {
     if (Date.now() > end) throw new Error(`never happened: ${what}`);
@@ -106,8 +106,8 @@ function suite(open: () => Promise<Bus>): void {
       if (b.how === 'slow') await new Promise((resolve) => setTimeout(resolve, 500));
       return { n: b.n + 1 };
     });
-    assert.deepEqual(await bus.request(subject, { n: 1 }, 2000), { n: 2 });
-    await assert.rejects(bus.request(subject, { n: 1, how: 'fail' }, 2000), /deliberate failure/);
+    assert.deepEqual(await bus.request(subject, { n: 1 }, 30_000), { n: 2 });
+    await assert.rejects(bus.request(subject, { n: 1, how: 'fail' }, 30_000), /deliberate failure/);
     await assert.rejects(bus.request(subject, { n: 1, how: 'slow' }, 50), BusUnavailable);
     await sub.close();
     await assert.rejects(bus.request(subject, { n: 1 }, 300), BusUnavailable);
@@ -207,14 +207,15 @@ describe('the NATS bus when the server goes', () => {
       await until(`round ${round} connected`, () => b.unavailable === null);
       await b.publish(REQUESTED, round, `r${round}`);
       await b.publish('holdpoint.holds.decided.x', round, `d${round}`);
-      await until(`round ${round} consumed`, () => consumed.length === round);
+      await until(`round ${round} consumed`, () => consumed.includes(round));
       await until(`round ${round} heard`, () => heard.length === round);
-      assert.deepEqual(await b.request('holdpoint.holds.find', {}, 2000), { hold: null });
+      assert.deepEqual(await b.request('holdpoint.holds.find', {}, 30_000), { hold: null });
       await nats.kill();
       await until(`round ${round} noticed`, () => b.unavailable !== null);
       await assert.rejects(b.publish(REQUESTED, 9, '9'), BusUnavailable);
     }
-    assert.deepEqual(consumed, [1, 2]);
+    // A server that is killed may have forgotten what was acknowledged: it comes again.
+    assert.deepEqual([...new Set(consumed)], [1, 2]);
   });
 });
 

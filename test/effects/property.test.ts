@@ -1,7 +1,7 @@
 // Properties that hold for every statement: spelling never changes an effect, wrapping never makes
 // it milder, what is remembered is what would be judged.
 //
-// HOLDPOINT_SECONDS=60 tries random statements for a minute, HOLDPOINT_SEED=… the same ones again.
+// HOLDPOINT_SECONDS=60 tries random statements for a minute, HOLDPOINT_SEED=… others than these.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type EffectClass, severity } from '../../proxy/effect/effect.ts';
@@ -176,8 +176,9 @@ test('what differs in more than plain literals has another shape, or none', () =
 });
 
 describe('random statements', () => {
-  const SECONDS = Number(process.env.HOLDPOINT_SECONDS ?? 3);
+  const SECONDS = Number(process.env.HOLDPOINT_SECONDS ?? 0);
   const SEED = Number(process.env.HOLDPOINT_SEED ?? 5);
+  const LEAST = 800;
   let server: PostgresServer;
   let reader: CatalogReader;
   before(async () => {
@@ -205,11 +206,11 @@ describe('random statements', () => {
     ]),
   });
 
-  /** Tries new statements until the time is over, and at least some however slow the machine is. */
+  /** Tries new statements: the same ones on a quick machine and on a slow one. */
   function tried(salt: number, check: (random: Random, roll: (bound: number) => number) => void) {
     const end = performance.now() + (SECONDS * 1000) / 3;
     let count = 0;
-    while (count < 50 || performance.now() < end) {
+    while (count < LEAST || performance.now() < end) {
       const seed = SEED * 1_000_003 + salt * 100_000_007 + count;
       const roll = dice(seed);
       for (let i = 0; i < 5; i++) roll(2);
@@ -233,7 +234,7 @@ describe('random statements', () => {
     t.diagnostic(
       `${count} statements: ${[...kinds].map(([kind, n]) => `${n} ${kind}`).join(', ')}`,
     );
-    assert.ok(kinds.size >= (count > 1000 ? 15 : 5), [...kinds.keys()].join(' '));
+    assert.ok(kinds.size >= 15, [...kinds.keys()].join(' '));
   });
 
   test('what is remembered is what would be judged', (t) => {

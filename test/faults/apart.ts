@@ -14,7 +14,7 @@ import { freePort } from '../setup/port.ts';
 import type { Killable } from './killing.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'cli', 'main.ts');
-const START_MS = 60_000;
+const START_MS = 120_000;
 /** In the order in which they start. */
 const SERVICES = ['ledger', 'approver', 'proxy'] as const;
 type Service = (typeof SERVICES)[number];

@@ -8,6 +8,7 @@ import { RawClient } from '../peers/client.ts';
 import { dice } from '../peers/cutter.ts';
 import { extended, query, startup, sync } from '../peers/messages.ts';
 import { type Holdpoint, MARKED_POLICY, startHoldpoint } from '../setup/holdpoint.ts';
+import { until } from '../setup/holds.ts';
 import { type PostgresServer, startPostgres } from '../setup/postgres.ts';
 import { FIXTURES, SETUP } from '../wire/fixtures.ts';
 
@@ -136,10 +137,7 @@ describe('Holdpoint', () => {
     );
     await Promise.all(clients.map(served));
     await Promise.all(clients.map((client) => client.end()));
-    for (let tries = 0; (await connectionsBehind()) > idle + 2; tries++) {
-      assert.ok(tries < 100, `${await connectionsBehind()} connections are still there`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+    await until('they are gone', async () => (await connectionsBehind()) <= idle + 2);
     const client = await RawClient.login(holdpoint.login);
     await served(client);
     await client.end();

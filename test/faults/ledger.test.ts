@@ -46,9 +46,9 @@ class FailingDisk extends DiskFiles implements Files {
 }
 
 const disk = new FailingDisk();
-const start = marked({ parts: { files: disk } });
+const start = marked({ parts: { files: disk }, wait: '120s' });
 
-async function until(done: () => Promise<boolean>, patienceMs = 20_000): Promise<void> {
+async function until(done: () => Promise<boolean>, patienceMs = 60_000): Promise<void> {
   for (const deadline = Date.now() + patienceMs; Date.now() < deadline; ) {
     if (await done()) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -58,7 +58,7 @@ async function until(done: () => Promise<boolean>, patienceMs = 20_000): Promise
 
 async function answer(client: RawClient, sql: string): Promise<string> {
   client.send(query(sql));
-  const lines = await client.replies(1, 15_000);
+  const lines = await client.replies();
   return lines.find((line) => line.startsWith('E ')) ?? lines.find((l) => l.startsWith('C ')) ?? '';
 }
 
@@ -126,7 +126,7 @@ describe('the ledger', () => {
       if ((await ann.show(id)).state === 'pending') await holdpoint.approve(id).catch(() => {});
       return (await ann.show(id)).state !== 'pending';
     });
-    const seen = await client.replies(1, 15_000);
+    const seen = await client.replies();
     assert.ok(
       seen.some((line) => line.startsWith('C "DELETE 1')),
       seen.join('\n'),

@@ -67,7 +67,7 @@ describe('a policy with', () => {
         const client = await RawClient.login(started.login);
         for (let i = 0; i < 3; i++) {
           client.send(query('insert into t values (1)'), query('select count(*) from t'));
-          const seen = await client.replies(2, 20_000);
+          const seen = await client.replies(2);
           assert.match(seen[0] ?? '', /^E ERROR ZH002 /);
           assert.match(seen[0] ?? '', /policy-error/);
           assert.ok(seen.some((line) => line.startsWith('D ') && line.endsWith('0"')));

@@ -74,7 +74,7 @@ const start = marked({
 async function asks(login: AgentLogin, ...messages: readonly Buffer[]): Promise<string[]> {
   const client = await RawClient.login(login);
   client.send(...messages);
-  const seen = await client.replies(1, 15_000);
+  const seen = await client.replies();
   await client.end();
   return seen;
 }
@@ -181,7 +181,7 @@ describe('an approval', () => {
     client.send(query('set search_path = other'));
     await client.replies();
     client.send(query(sql));
-    const seen = await client.replies(1, 15_000);
+    const seen = await client.replies();
     assert.match(error(seen), /^E ERROR ZH001 /);
     assert.notEqual(hold(seen), id);
     await client.end();

@@ -12,7 +12,8 @@ import { HandshakeFailed } from '../../proxy/postgres/handshake.ts';
 import { openDoor } from './door.ts';
 
 const door = await openDoor();
-const quick = await openDoor({ handshakeTimeoutMs: 300 });
+/** Long enough for a busy machine to answer the first packet. */
+const quick = await openDoor({ handshakeTimeoutMs: 1_500 });
 after(() => Promise.all([door.close(), quick.close()]));
 
 function packet(code: number, ...pairs: string[]): Buffer {
@@ -292,15 +293,13 @@ test('during the login: other messages, long ones, other mechanisms, and giving 
 });
 
 test('silence, half a packet and a stuck TLS handshake end at the time limit', async () => {
-  for (const bytes of [Buffer.alloc(0), startup().subarray(0, 9), startup()]) {
-    const began = Date.now();
-    assert.match(fatal(await say(bytes, quick.port)), /57014 the login took too long$/);
-    assert.ok(Date.now() - began < 9_000);
+  const silent = [Buffer.alloc(0), startup().subarray(0, 9), startup()];
+  const stuck = [SSL, Buffer.from([0x16, 3, 1])];
+  const said = await Promise.all([...silent, ...stuck].map((bytes) => say(bytes, quick.port)));
+  for (const one of said.slice(0, silent.length)) {
+    assert.match(fatal(one), /57014 the login took too long$/);
   }
-  const said = await say(SSL, quick.port);
-  assert.equal(said, 'S');
-  const hello = await say(Buffer.from([0x16, 3, 1]), quick.port);
-  assert.equal(hello, '');
+  assert.deepEqual(said.slice(silent.length), ['S', '']);
 });
 
 test('leaving at any byte leaves nothing behind', async () => {

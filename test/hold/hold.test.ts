@@ -39,7 +39,7 @@ function suite(open: () => Promise<Room>): void {
     const found = await r.holds.find(request);
     assert.equal(found.kind, 'pending');
     assert.equal(found.kind === 'pending' && found.waiting_for, 'a signature of db-owners');
-    const waiting = r.holds.wait(request.id, 10_000, never);
+    const waiting = r.holds.wait(request.id, 60_000, never);
     await r.approver.desk.decide(signed(ann, request, 'approve', 'as agreed'));
     const answer = await waiting;
     assert.ok(answer !== 'timeout' && answer.state === 'approved');
@@ -78,7 +78,7 @@ function suite(open: () => Promise<Room>): void {
     const { request } = await ask({ statement: mark });
     assert.equal(await r.holds.wait(request.id, 30, never), 'timeout');
     const gone = new AbortController();
-    const waiting = r.holds.wait(request.id, 10_000, gone.signal);
+    const waiting = r.holds.wait(request.id, 60_000, gone.signal);
     gone.abort();
     assert.equal(await waiting, 'timeout');
     await r.approver.desk.decide(signed(ann, request, 'approve'));
@@ -97,7 +97,7 @@ function suite(open: () => Promise<Room>): void {
     const { request } = await ask({ statement: `DELETE FROM t WHERE id = $1 -- ${randomUUID()}` });
     await r.approver.desk.decide(signed(ann, request, 'deny', 'not tonight'));
     const deaf = new Holds({ bus: r.bus, instance: 'deaf', keys: () => r.approver.jwks() });
-    const answer = await deaf.wait(request.id, 5_000, never);
+    const answer = await deaf.wait(request.id, 60_000, never);
     assert.deepEqual(answer, {
       hold: request.id,
       state: 'denied',
@@ -115,8 +115,8 @@ function suite(open: () => Promise<Room>): void {
     const held2 = await r.store.holds.resolve(two.request.id);
     assert.equal(held1?.id, held2?.id);
     const waits = [
-      r.holds.wait(one.request.id, 8_000, never),
-      r.holds.wait(two.request.id, 8_000, never),
+      r.holds.wait(one.request.id, 60_000, never),
+      r.holds.wait(two.request.id, 60_000, never),
     ];
     await r.approver.desk.decide(
       signed(ann, { id: held1?.id ?? '', digest: one.request.digest }, 'approve'),
@@ -217,7 +217,7 @@ describe('holds when things are away', () => {
         r.holds.redeem(request.id, request.digest, 'billing-agent', 'x'),
         HoldUnavailable,
       );
-      const waiting = r.holds.wait(request.id, 10_000, never);
+      const waiting = r.holds.wait(request.id, 60_000, never);
       await r.restart();
       await until('it has arrived', async () => (await r.store.holds.get(request.id)) !== null);
       await r.approver.desk.decide(signed(ann, request, 'approve'));
@@ -236,7 +236,7 @@ describe('holds when things are away', () => {
       const request = r.holds.request(operation(), held());
       await r.holds.open(request);
       await until('it has arrived', async () => (await r.store.holds.get(request.id)) !== null);
-      const waiting = r.holds.wait(request.id, 20_000, never);
+      const waiting = r.holds.wait(request.id, 60_000, never);
       await nats.kill();
       await until('noticed', () => r.holds.unavailable !== null);
       const other = r.holds.request(operation(), held());

@@ -36,7 +36,7 @@ function round(where: string, from: number, milliseconds: number): Promise<strin
   });
 }
 
-test(`nothing that was answered is lost over ${ROUNDS} kills`, { timeout: 120_000 }, async () => {
+test(`nothing that was answered is lost over ${ROUNDS} kills`, { timeout: 600_000 }, async () => {
   const where = join(directory, 'log');
   const choose = random(11);
   const answered = new Map<number, number>();
@@ -71,7 +71,7 @@ test(`nothing that was answered is lost over ${ROUNDS} kills`, { timeout: 120_00
   assert.ok(result.entries >= answered.size);
 });
 
-test('a stopped writer keeps the log; only its end frees it', { timeout: 60_000 }, async () => {
+test('a stopped writer keeps the log; only its end frees it', { timeout: 300_000 }, async () => {
   const where = join(directory, 'stopped');
   const program = join(import.meta.dirname, 'killed-writer.ts');
   const child = spawn(process.execPath, [program, where, '0'], {

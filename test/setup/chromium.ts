@@ -24,10 +24,14 @@ export async function findChromium(): Promise<string | null> {
   return null;
 }
 
+/** What a browser may take on a slow machine with others beside it. */
+const PATIENCE_MS = 120_000;
+
 export async function openChromium(executablePath: string): Promise<Browser> {
   return await chromium.launch({
     executablePath,
     headless: true,
+    timeout: PATIENCE_MS,
     args: [
       '--no-sandbox',
       '--disable-gpu',
@@ -55,6 +59,7 @@ export async function somebody(
   size: { readonly width: number; readonly height: number } = { width: 1280, height: 900 },
 ): Promise<Somebody> {
   const context = await browser.newContext({ viewport: size });
+  context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   const complaints: string[] = [];
   const foreign: string[] = [];

@@ -23,7 +23,7 @@ import { loadConfig } from '../../proxy/config.ts';
 import { freePort } from './port.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
-const START_MS = 60_000;
+const START_MS = 120_000;
 const ORIGIN = 'test.example/holdpoint';
 
 /** Everything passes but what is marked by its name: `denied…` is denied, `held…` is held. */

@@ -303,7 +303,7 @@ export function storePlaces(): readonly StorePlace[] {
 export async function until(
   what: string,
   ready: () => Promise<boolean> | boolean,
-  ms = 8000,
+  ms = 60_000,
 ): Promise<void> {
   const end = Date.now() + ms;
   while (!(await ready())) {

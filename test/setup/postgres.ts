@@ -40,7 +40,7 @@ export function versionAsked(setting: string | undefined, otherwise: Version): V
 }
 
 const PASSWORD = 'test-only';
-const START_MS = 30_000;
+const START_MS = 120_000;
 const SHARED_VARIABLE = 'HOLDPOINT_TEST_POSTGRES_';
 
 export interface Place {

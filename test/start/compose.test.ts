@@ -126,7 +126,7 @@ function start(command: string, args: readonly string[], cwd = directory): Servi
 }
 
 async function saying(service: Service, pattern: RegExp): Promise<void> {
-  for (const late = Date.now() + 30_000; !pattern.test(service.said()); await sleep(25)) {
+  for (const late = Date.now() + 120_000; !pattern.test(service.said()); await sleep(25)) {
     assert.ok(Date.now() < late, service.said());
   }
 }

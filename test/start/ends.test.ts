@@ -67,7 +67,7 @@ agents:
   assert.match(missing.said(), /holdpoint\.yaml:14: the file .*secret is missing/);
   writeFileSync(join(directory, 'secret'), server.password);
   const one = launch(['start', '--config', file]);
-  for (const late = Date.now() + 60_000; !one.said().includes('  verify '); await sleep(20)) {
+  for (const late = Date.now() + 120_000; !one.said().includes('  verify '); await sleep(20)) {
     assert.ok(Date.now() < late && one.child.exitCode === null, one.said());
   }
   const port = Number(

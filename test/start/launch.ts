@@ -72,7 +72,7 @@ export function launch(
 /** Starts the demo on free ports and waits until it has said so. */
 export async function start(node = NODE, ...more: string[]): Promise<Started> {
   const started = launch(['start', '--port', '0', '--page-port', '0', ...more], node);
-  const late = Date.now() + 60_000;
+  const late = Date.now() + 120_000;
   while (!started.said().includes('  verify ')) {
     assert.ok(Date.now() < late && started.child.exitCode === null, started.said());
     await sleep(20);
@@ -102,7 +102,7 @@ function alive(): string[] {
 
 /** Waits until it is so, and says what still lives. */
 export async function nothingLeft(): Promise<void> {
-  for (let tries = 0; tries < 100; tries++) {
+  for (let tries = 0; tries < 1200; tries++) {
     if (alive().length === 0) return;
     await sleep(50);
   }

@@ -8,7 +8,7 @@ import { effect, object, operation, scopedDelete } from './example.ts';
 import { ALLOW, directory, policyOf, ROOT, rego, test } from './opened.ts';
 
 async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 20_000;
+  const deadline = performance.now() + 60_000;
   while (!condition()) {
     if (performance.now() > deadline) assert.fail(`not in time: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));

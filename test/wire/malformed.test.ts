@@ -16,6 +16,7 @@ import {
   startup,
   sync,
 } from '../peers/messages.ts';
+import { until } from '../setup/holds.ts';
 import { marked } from '../setup/marked.ts';
 
 const start = marked({ tls: 'off' });
@@ -35,7 +36,7 @@ async function breaksOff(bytes: Buffer, code: RegExp): Promise<void> {
   const { holdpoint } = await start();
   const client = await RawClient.login(holdpoint.login);
   client.send(bytes);
-  const seen = await client.closed(5000);
+  const seen = await client.closed();
   const last = seen.at(-1) ?? 'nothing';
   assert.match(last, /^E FATAL /, seen.join('\n'));
   assert.match(last, code);
@@ -49,7 +50,7 @@ async function greetedWith(bytes: Buffer): Promise<{ text: string; client: RawCl
   let text = '';
   client.socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
   client.send(bytes);
-  await client.closed(25_000).catch((error: Error) => assert.fail(error.message));
+  await client.closed().catch((error: Error) => assert.fail(error.message));
   return { text, client };
 }
 
@@ -135,11 +136,9 @@ describe('a client that', () => {
     client.socket.destroy();
     const open = `select count(*)::int as n from pg_stat_activity
       where datname = $1 and pid <> pg_backend_pid() and state like 'idle in%'`;
-    for (let i = 0; i < 40; i++) {
-      if ((await behind.query(open, [database])).rows[0].n === 0) break;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    assert.equal((await behind.query(open, [database])).rows[0].n, 0);
+    await until('it has gone', async () => {
+      return (await behind.query(open, [database])).rows[0].n === 0;
+    });
     await stillServes();
   });
 });
