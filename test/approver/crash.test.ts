@@ -58,8 +58,10 @@ for (const store of storePlaces())
       assert.equal(state, 'pending', 'it was told and is not on record');
       ledger.fail = 'no';
       assert.equal((await r.approver.desk.decide(given)).state, 'approved');
-      const told = ledger.keys.filter((k) => k.includes(request.id));
-      assert.equal(told.length, 2, `the ledger was given ${told.join(' ')}`);
+      // The sweep may have given the ledger the same at the same moment: it keeps each once.
+      const told = new Set(ledger.keys.filter((k) => k.includes(request.id)));
+      assert.equal(told.size, 2, `the ledger was given ${[...told].join(' ')}`);
+      assert.equal(r.ledger.size, 2);
     });
 
     it('an approval that can’t be recorded is not told until it is', async () => {

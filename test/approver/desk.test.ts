@@ -21,8 +21,9 @@ const refused = (code: Code) => (e: unknown) => e instanceof ApproverError && e.
 for (const store of storePlaces())
   describe(`who may sign (${store.name})`, { skip: store.skip }, () => {
     let r: Room;
+    let ahead = 0;
     before(async () => {
-      r = await room({ place: await store.place() });
+      r = await room({ place: await store.place(), now: () => Date.now() + ahead });
     });
     after(async () => {
       await r.close();
@@ -203,8 +204,10 @@ for (const store of storePlaces())
     it('expires what nobody signs and what nobody uses, and it can be asked again', async () => {
       const ann = await r.person('Ann');
       const statement = `DELETE FROM c -- ${randomUUID()}`;
-      const request = await opened(r, { statement }, undefined, { expires_ms: 1000 });
-      const answer = r.holds.wait(request.id, 6000, new AbortController().signal);
+      const expires_ms = 60_000;
+      const request = await opened(r, { statement }, undefined, { expires_ms });
+      const answer = r.holds.wait(request.id, 60_000, new AbortController().signal);
+      ahead += expires_ms;
       await until(
         'expired',
         async () => (await r.store.holds.get(request.id))?.state === 'expired',
@@ -214,9 +217,12 @@ for (const store of storePlaces())
         r.approver.desk.decide(signed(ann, request, 'approve')),
         refused('decided'),
       );
-      const again = await opened(r, { statement }, undefined, { expires_ms: 1000 });
+      const asked = new Date(Date.now() + ahead).toISOString();
+      const again = await opened(r, { statement, asked }, undefined, { expires_ms });
       assert.notEqual(again.id, request.id);
-      assert.equal((await r.approver.desk.decide(signed(ann, again, 'approve'))).state, 'approved');
+      const given = signed(ann, again, 'approve', null, { signed: asked });
+      assert.equal((await r.approver.desk.decide(given)).state, 'approved');
+      ahead += expires_ms;
       await until('unused', async () => (await r.store.holds.get(again.id))?.state === 'expired');
     });
   });
@@ -228,7 +234,7 @@ describe('what is too much', () => {
       const agentName = 'flood';
       for (let i = 0; i < PENDING_PER_AGENT; i++) await opened(r, { agentName });
       const request = r.holds.request(operation({ agentName, statement: 'DELETE 1' }), held());
-      const waiting = r.holds.wait(request.id, 5000, new AbortController().signal);
+      const waiting = r.holds.wait(request.id, 60_000, new AbortController().signal);
       await r.holds.open(request);
       const answer = await waiting;
       assert.ok(answer !== 'timeout' && answer.state === 'withdrawn');
@@ -260,7 +266,7 @@ describe('what is no request', () => {
       ];
       for (const [i, body] of evil.entries()) {
         const id = `h-${'abcdefghij'[i]}${'a'.repeat(15)}`;
-        const waiting = r.holds.wait(id, 5000, new AbortController().signal);
+        const waiting = r.holds.wait(id, 60_000, new AbortController().signal);
         await r.bus.publish('holdpoint.holds.requested', { ...body, id }, `evil-${i}`);
         const answer = await waiting;
         assert.equal(answer !== 'timeout' && answer.state, 'withdrawn', `case ${i} was shown`);

@@ -15,7 +15,7 @@ killing('kill -9 of one service while statements are held', async (server, datab
     target: { ...server, database },
     policy: MARKED_POLICY,
     nats: nats.url,
-    wait: '10s',
+    wait: '30s',
   });
   const apart = new Apart(prepared, nats);
   await apart.start();

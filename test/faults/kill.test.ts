@@ -8,6 +8,6 @@ killing('kill -9 of everything while statements are held', (server, database) =>
     target: { ...server, database },
     policy: MARKED_POLICY,
     child: true,
-    wait: '10s',
+    wait: '30s',
   }),
 );

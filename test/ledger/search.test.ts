@@ -210,7 +210,7 @@ test('a damaged index is made again at the start, and does not stop an append', 
 
 test('the same searches in PostgreSQL, from the log, again after it was emptied', {
   skip: skipWithoutPostgres(18),
-  timeout: 60_000,
+  timeout: 300_000,
 }, async () => {
   const server = await startPostgres({ version: 18 });
   const searchIn = server.url(await server.createDatabase());

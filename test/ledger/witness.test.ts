@@ -82,9 +82,10 @@ test(
     const server = await witnessServer(log, signer);
     const witness = new Witness({ url: server.url, key: signer.vkey });
     const warnings: string[] = [];
-    const witnesses = Witnesses.start(ledger, [{ url: server.url, key: signer.vkey }], (w) =>
-      warnings.push(w),
-    );
+    const warn = (text: string): number => warnings.push(text);
+    // Asked by this test alone, however long it takes.
+    const known = [{ url: server.url, key: signer.vkey }];
+    const witnesses = Witnesses.start(ledger, known, warn, 3_600_000);
     for (const batch of [3, 300, 1]) {
       await ledger.append(
         Array.from({ length: batch }, () =>
