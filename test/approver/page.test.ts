@@ -24,9 +24,10 @@ const NASTY =
 describe('the page', { skip: chromium === null ? 'no Chromium on this machine' : false }, () => {
   let r: Room;
   let browser: Browser;
+  let ahead = 0;
   const people: Somebody[] = [];
   before(async () => {
-    r = await room();
+    r = await room({ now: () => Date.now() + ahead });
     browser = await openChromium(chromium ?? '');
   });
   after(async () => {
@@ -163,9 +164,10 @@ describe('the page', { skip: chromium === null ? 'no Chromium on this machine' :
     await dan.page.locator('.state-denied').first().waitFor();
     assert.equal((await r.store.holds.get(request.id))?.reason, 'wrong month');
     await shoot(dan.page, 'denied');
-    const short = await open({ statement: 'DROP TABLE x' }, undefined, { expires_ms: 1500 });
+    const short = await open({ statement: 'DROP TABLE x' }, undefined, { expires_ms: 60_000 });
     await dan.page.goto(`${r.approver.url}/#/hold/${short.id}`);
     await dan.page.getByRole('button', { name: 'Approve' }).waitFor();
+    ahead += 60_000;
     await dan.page.locator('.state-expired').waitFor();
     assert.equal(await dan.page.getByRole('button', { name: 'Approve' }).count(), 0);
     await dan.page.goto(`${r.approver.url}/#/history`);

@@ -29,7 +29,7 @@ async function psql(
   const env = {
     PATH: process.env.PATH,
     PGPASSWORD: password,
-    PGCONNECT_TIMEOUT: '10',
+    PGCONNECT_TIMEOUT: '60',
     ...(libraries === '' ? {} : { LD_LIBRARY_PATH: libraries }),
   };
   const args = ['-X', '-At', '-v', 'VERBOSITY=verbose', '-c', sql, where];

@@ -58,7 +58,7 @@ export async function openDoor(options: DoorOptions = {}): Promise<Door> {
   const sockets = new Set<Socket>();
   const listener = createServer(async (socket) => {
     sockets.add(socket);
-    const { tlsRequired = false, handshakeTimeoutMs = 5_000 } = options;
+    const { tlsRequired = false, handshakeTimeoutMs = 60_000 } = options;
     const context = options.tls === false || tls === null ? null : createSecureContext(tls);
     const accept = { tls: context, tlsRequired, agents, handshakeTimeoutMs };
     const one = await acceptClient(socket, accept).catch((error: HandshakeFailed) => error);
