@@ -52,6 +52,7 @@ const WORSE: readonly (readonly [sql: string, told: string])[] = [
   [`select dbms_pipe.send_message('x')`, 'unknown'],
   [`select utl_file.fopen('/tmp', 'x', 'w')`, 'unknown'],
   [`select get_raw_page(note, 0) from hosts`, 'unknown'],
+  [`set plpgsql.variable_conflict = use_variable`, 'admin'],
   [`set orafce.sys_guid_source = 'leave_trace'`, 'admin'],
   [`set postgis.gdal_enabled_drivers = 'ENABLE_ALL'`, 'admin'],
   [`select set_config('anon.transparent_dynamic_masking', 'off', false)`, 'admin'],

@@ -24,6 +24,8 @@ const ADMIN = new Set([
   'zero_damaged_pages',
   // `x = NULL` then means `x IS NULL`: predicates are no longer what they say.
   'transform_null_equals',
+  // A column's name in a function may then mean a variable's value.
+  'plpgsql.variable_conflict',
   // Event triggers fire, a damaged session goes on, the stack runs over: not an agent's to choose.
   'event_triggers',
   'exit_on_error',

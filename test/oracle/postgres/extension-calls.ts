@@ -133,6 +133,9 @@ const LITERALS = [
   '1/2',
   '101',
   '08:00:2b:01:02:03',
+  // A raster of one pixel.
+  '0100000100000000000000F03F000000000000F0BF0000000000000000000000000000' +
+    '000000000000000000000000000000000000E610000001000100440001',
 ];
 
 async function worked(client: pg.Client, sql: string): Promise<boolean> {

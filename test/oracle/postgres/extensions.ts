@@ -78,9 +78,16 @@ class Stage {
     this.#watcher = null;
     const admin = await this.#server.connect('postgres');
     await admin.query(`drop database if exists ${this.#name} with (force)`);
-    await admin.query(
-      `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${this.#template}'`,
-    );
+    await admin.query(`alter database ${this.#template} allow_connections false`);
+    for (let tries = 0; tries < 100; tries++) {
+      // Workers that an extension starts are on their way out.
+      const { rows } = await admin.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity where datname = $1`,
+        [this.#template],
+      );
+      if (rows.length === 0) break;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
     await admin.query(`create database ${this.#name} template ${this.#template}`);
     this.folder = (await admin.query('show data_directory')).rows[0]?.data_directory ?? '';
     await admin.end();
