@@ -10,7 +10,7 @@ import type {
   TypeName,
 } from '@pgsql/types';
 import type { EffectClass } from '../../effect/effect.ts';
-import type { Column, Relation } from '../catalog/snapshot.ts';
+import { type Column, FIRST_USER_OID, type Relation } from '../catalog/snapshot.ts';
 import { conditionOf, indexExpressions } from './computed.ts';
 import { joined, references, runBy } from './ddl.ts';
 import { cascade, cascadeAny } from './drop.ts';
@@ -284,6 +284,8 @@ function widens(judge: Judge, column: Column, to: TypeName): boolean {
   const from = judge.catalog?.types.get(column.type);
   const [wanted] = findTypes(judge, parts(to.names));
   if (from === undefined || wanted === undefined || (to.arrayBounds?.length ?? 0) > 0) return false;
+  // A type of users' may be called anything.
+  if ([from, wanted].some(({ oid }) => Number(oid) >= FIRST_USER_OID)) return false;
   if (!(WIDER[from.name] ?? []).includes(wanted.name)) return false;
   const limits = (to.typmods ?? []).map((node) =>
     'A_Const' in node ? (node.A_Const.ival?.ival ?? 0) : -1,

@@ -2,7 +2,7 @@
 // Invariant: without the catalog a CASCADE is taken to reach data.
 import type { DropStmt, Node, ObjectType } from '@pgsql/types';
 import type { EffectClass, ObjectKind } from '../../effect/effect.ts';
-import type { Routine } from '../catalog/snapshot.ts';
+import type { CatalogSnapshot, Dependency, Routine } from '../catalog/snapshot.ts';
 import { type Draft, type Judge, objectKind } from './judge.ts';
 import { altered, alteredCode, alteredEverything, alteredKeys, CASTS, remember } from './local.ts';
 import { findFunctions, findRelation, findTypes, isOwnTable, parts } from './names.ts';
@@ -230,41 +230,51 @@ function follow(
   column: number,
   follows: (kind: string) => boolean,
 ): void {
-  const { catalog } = judge;
-  if (catalog === null) return;
+  for (const dependent of reach(judge.catalog, start, column, follows)) {
+    lose(judge, draft, dependent);
+    if (dependent.class === 'pg_rewrite') loseView(judge, draft, dependent.oid);
+  }
+}
+
+/** All that goes with an object by pg_depend; a view goes with its rule. */
+function* reach(
+  catalog: CatalogSnapshot | null,
+  start: string,
+  column: number,
+  follows: (kind: string) => boolean,
+): Generator<Dependency> {
   const seen = new Set<string>([start]);
   const wait: { place: string; column: number }[] = [{ place: start, column }];
   for (let at = wait.pop(); at !== undefined; at = wait.pop()) {
-    for (const dependent of catalog.dependents.get(at.place) ?? []) {
+    for (const dependent of catalog?.dependents.get(at.place) ?? []) {
       if (at.column !== 0 && dependent.on_sub !== at.column) continue;
       if (!follows(dependent.kind)) continue;
-      const place = `${dependent.class} ${dependent.oid}`;
+      const place = placeOf(dependent);
       const key = `${place} ${dependent.sub}`;
       if (seen.has(key) || place === start) continue;
       seen.add(key);
-      lose(judge, draft, dependent.class, dependent.oid, dependent.sub);
-      if (dependent.class === 'pg_rewrite') viewOf(judge, draft, dependent.oid, wait);
+      yield dependent;
+      const view = dependent.class === 'pg_rewrite' && catalog?.rule_owners.get(dependent.oid);
+      if (view) wait.push({ place: `pg_class ${view}`, column: 0 });
       wait.push({ place, column: dependent.sub });
     }
   }
 }
 
-/** A view's rule goes, and the view with it. */
-function viewOf(
-  judge: Judge,
-  draft: Draft,
-  rule: string,
-  wait: { place: string; column: number }[],
-): void {
+function placeOf({ class: catalogName, oid }: Dependency): string {
+  return `${catalogName} ${oid}`;
+}
+
+function loseView(judge: Judge, draft: Draft, rule: string): void {
   const owner = judge.catalog?.rule_owners.get(rule);
   const relation = owner === undefined ? undefined : judge.catalog?.relations.get(owner);
   if (relation === undefined) return;
   judge.relation(relation, 'drop', { via: ['cascade'] });
   if (relation.kind === 'm') judge.worsen(draft, 'destructive');
-  wait.push({ place: `pg_class ${relation.oid}`, column: 0 });
 }
 
-function lose(judge: Judge, draft: Draft, catalogName: string, oid: string, sub: number): void {
+function lose(judge: Judge, draft: Draft, dependent: Dependency): void {
+  const { class: catalogName, oid, sub } = dependent;
   if (catalogName === 'pg_event_trigger') judge.worsen(draft, 'admin');
   if (catalogName !== 'pg_class') return;
   const relation = judge.catalog?.relations.get(oid);
@@ -288,4 +298,44 @@ function lose(judge: Judge, draft: Draft, catalogName: string, oid: string, sub:
   if (!data) return;
   judge.worsen(draft, 'destructive');
   if (relation.kind !== 'S') draft.scoped = false;
+}
+
+/**
+ * Temporary objects go, whose session's they are is not told apart. What lasts and hangs on one
+ * goes with it: a column of a temporary type, a policy by a temporary function.
+ */
+export function dropTemporary(judge: Judge): void {
+  const { catalog } = judge;
+  const reached: Dependency[] = [];
+  for (const [schema, oid] of catalog?.schemas ?? [])
+    if (TEMPORARY.test(schema))
+      reached.push(...reach(catalog, `pg_namespace ${oid}`, 0, () => true));
+  if (catalog === null || reached.length === 0) return;
+  const owned = ownedByOthers(catalog, reached);
+  const lasting = reached.filter((each) => {
+    const schema = schemaOf(catalog, each);
+    return schema === undefined ? owned.has(placeOf(each)) : !TEMPORARY.test(schema);
+  });
+  if (lasting.length === 0) return;
+  const before = judge.draft;
+  const draft = judge.open('drop', 'ddl');
+  for (const each of lasting) lose(judge, draft, each);
+  judge.draft = before;
+}
+
+/** Parts (indexes, rules, policies, defaults …) of what does not go itself. */
+function ownedByOthers(catalog: CatalogSnapshot, going: readonly Dependency[]): Set<string> {
+  const whole = new Set(going.flatMap((each) => (each.sub === 0 ? [placeOf(each)] : [])));
+  const owned = new Set<string>();
+  for (const [owner, dependents] of catalog.dependents)
+    if (!whole.has(owner))
+      for (const each of dependents) if (/^[ai]$/.test(each.kind)) owned.add(placeOf(each));
+  return owned;
+}
+
+const TEMPORARY = /^pg_temp_\d+$/;
+
+function schemaOf(catalog: CatalogSnapshot, { class: of, oid }: Dependency): string | undefined {
+  if (of === 'pg_class') return catalog.relations.get(oid)?.schema;
+  return (of === 'pg_proc' ? catalog.routines : catalog.types).get(oid)?.schema;
 }

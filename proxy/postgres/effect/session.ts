@@ -17,6 +17,7 @@ import type { Effect } from '../../effect/effect.ts';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import type { SessionContext, Statement } from '../statement.ts';
 import { option, optionText } from './ddl.ts';
+import { dropTemporary } from './drop.ts';
 import { walk } from './expression.ts';
 import { absorb, type Draft, type Findings, type Judge, noFindings } from './judge.ts';
 import { parts } from './names.ts';
@@ -254,6 +255,7 @@ export function discard(judge: Judge, node: DiscardStmt): void {
         : node.target === 'DISCARD_TEMP'
           ? 'temporary'
           : 'all';
+  if (what === 'temporary' || what === 'all') dropTemporary(judge);
   judge.change({ kind: 'discard', what });
 }
 
