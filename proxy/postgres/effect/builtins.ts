@@ -46,8 +46,8 @@ type Line = readonly [
 ];
 
 /**
- * Volatile, and harmless: clocks, randomness, sizes, states of the server, trigger and sampling
- * internals.
+ * Volatile, and harmless: clocks, randomness, sizes, states of the server (with what WAL, slots and
+ * temporary files there are, which monitoring asks for), trigger and sampling internals.
  */
 const READS = names(`
   amvalidate array_sample array_shuffle bernoulli brinhandler bthandler ginhandler gisthandler
@@ -73,7 +73,8 @@ const READS = names(`
   pg_get_wal_resource_managers pg_get_wal_summarizer_state pg_hba_file_rules pg_ident_file_mappings
   pg_indexes_size pg_is_in_backup pg_is_in_recovery pg_is_wal_replay_paused
   pg_isolation_test_session_is_blocked
-  pg_jit_available pg_last_committed_xact pg_last_wal_receive_lsn pg_last_wal_replay_lsn
+  pg_jit_available pg_ls_archive_statusdir pg_ls_logicalmapdir pg_ls_logicalsnapdir
+  pg_ls_replslotdir pg_ls_summariesdir pg_ls_tmpdir pg_ls_waldir pg_last_committed_xact pg_last_wal_receive_lsn pg_last_wal_replay_lsn
   pg_last_xact_replay_timestamp pg_lock_status pg_logical_slot_peek_binary_changes
   pg_logical_slot_peek_changes
   pg_notification_queue_usage pg_partition_ancestors pg_partition_tree pg_prepared_xact
@@ -130,17 +131,7 @@ const LINES: readonly Line[] = [
   ],
   ['pg_import_system_collations', 'admin', 'create'],
   [
-    'pg_read_file pg_read_binary_file pg_read_file_old pg_stat_file',
-    'admin',
-    'read',
-    'file',
-    0,
-    'read',
-  ],
-  [
-    `pg_ls_archive_statusdir pg_ls_dir pg_ls_logdir pg_ls_logicalmapdir pg_ls_logicalsnapdir
-    pg_ls_replslotdir
-    pg_ls_summariesdir pg_ls_tmpdir pg_ls_waldir`,
+    'pg_read_file pg_read_binary_file pg_read_file_old pg_stat_file pg_ls_dir pg_ls_logdir',
     'admin',
     'read',
     'file',

@@ -182,7 +182,9 @@ function resolve(
   }
   if (type === 'OBJECT_TYPE' || type === 'OBJECT_DOMAIN') {
     const types = findTypes(judge, names);
-    if (isEventful(judge, names)) alteredEverything(judge, name);
+    // What is made under its name later says so itself; what it hid does not.
+    const [gone = null] = types.length === 1 ? types : [];
+    if (isEventful(judge, names, gone)) alteredEverything(judge, name);
     judge.object('type', types[0]?.schema ?? schema, name, 'drop');
     return types.map((found) => `pg_type ${found.oid}`);
   }

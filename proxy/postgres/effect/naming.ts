@@ -94,7 +94,7 @@ export function renamed(
       name,
       runBy(judge, (inner) => callByName(inner, names)),
     );
-  } else if (kind === 'schema' || (kind === 'type' && isEventful(judge, nameParts(object))))
+  } else if (kind === 'schema' || (kind === 'type' && isEventful(judge, nameParts(object), null)))
     alteredEverything(judge, name);
 }
 

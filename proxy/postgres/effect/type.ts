@@ -2,7 +2,7 @@
 // Invariant: user code that PostgreSQL runs because of a value's type is found by the type,
 // wherever the value comes from.
 import type { TypeName } from '@pgsql/types';
-import { type Cast, type CatalogSnapshot, FIRST_USER_OID } from '../catalog/snapshot.ts';
+import { type Cast, type CatalogSnapshot, FIRST_USER_OID, type Type } from '../catalog/snapshot.ts';
 import { absorb, type Judge } from './judge.ts';
 import { DEPARSED_PATH, findTypes, localNamed, parts } from './names.ts';
 import { absorbFunction, apart, expressionText, pathKey, remembered, takeIn } from './routine.ts';
@@ -49,12 +49,12 @@ function eventful(catalog: CatalogSnapshot): Set<string> {
 }
 const eventfulTypes = new WeakMap<CatalogSnapshot, Set<string>>();
 
-/** User code hangs on a type of this name, whichever one is meant. */
-export function isEventful(judge: Judge, names: readonly string[]): boolean {
+/** User code hangs on a type of this name, whichever one is meant but the one that is gone. */
+export function isEventful(judge: Judge, names: readonly string[], gone: Type | null): boolean {
   const { catalog } = judge;
   if (catalog === null) return true;
   const named = catalog.types_named.get(names.at(-1) ?? '') ?? [];
-  return named.some(({ oid }) => madeOf(catalog, oid).length > 0);
+  return named.some((type) => type !== gone && madeOf(catalog, type.oid).length > 0);
 }
 
 function isBuiltin(oid: string): boolean {
