@@ -3,7 +3,7 @@
 // Invariant: the file only ever grows here; what a symbol does is said by hand in libraries.ts, and
 // a library comes into that list only after a look with test/oracle/postgres/extensions.ts.
 //
-//   node proxy/postgres/effect/libraries-generate.ts URL…    (a superuser's)
+//   node proxy/postgres/effect/libraries-generate.ts URL… [extension …]    (a superuser's)
 import { readFileSync, writeFileSync } from 'node:fs';
 import pg from 'pg';
 import { libraryName, listedLibraries, REVIEWED } from './libraries.ts';
@@ -48,12 +48,17 @@ async function withExtension(
   }
 }
 
-async function symbolsOf(url: string, lists: Map<string, Set<string>>): Promise<void> {
+/** Of the named extensions, or of all that there are. */
+async function symbolsOf(
+  url: string,
+  names: readonly string[],
+  lists: Map<string, Set<string>>,
+): Promise<void> {
   const admin = await connect(url, 'postgres');
   const { rows } = await admin.query<{ name: string; version: string }>(VERSIONS);
   const unlisted = new Set<string>();
   for (const { name, version } of rows) {
-    if (unlisted.has(name)) continue;
+    if (unlisted.has(name) || (names.length > 0 && !names.includes(name))) continue;
     const sql = `create extension if not exists "${name}" version '${version}' cascade`;
     await withExtension(url, admin, sql, async (client) => {
       const found = await client.query<{ library: string; symbol: string }>(SYMBOLS);
@@ -85,11 +90,13 @@ function wrapped(library: string, symbols: ReadonlySet<string>): string {
   return [...lines, line].join('\n');
 }
 
-async function main(urls: readonly string[]): Promise<void> {
+async function main(given: readonly string[]): Promise<void> {
+  const urls = given.filter((word) => word.includes('://'));
+  const names = given.filter((word) => !word.includes('://'));
   if (urls.length === 0) throw new Error('give the URL of at least one PostgreSQL server');
   const before = listedLibraries(readFileSync(FILE, 'utf8'));
   const lists = new Map([...REVIEWED].map((name) => [name, new Set(before.get(name) ?? [])]));
-  for (const url of urls) await symbolsOf(url, lists);
+  for (const url of urls) await symbolsOf(url, names, lists);
   const blocks = [...lists]
     .filter(([, symbols]) => symbols.size > 0)
     .sort(([a], [b]) => (a < b ? -1 : 1))

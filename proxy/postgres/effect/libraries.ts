@@ -16,10 +16,10 @@ export const REVIEWED: ReadonlySet<string> = new Set(
   pgxml postgres_fdw refint seg sslinfo tablefunc tcn tsm_system_rows tsm_system_time
   unaccent uuid-ossp
 
-  address_standardizer asn1oid extra_window_functions first_last_agg hll hypopg icu_ext
-  ip4r jsquery numeral orafce pg_dirtyread pg_qualstats pg_rational pg_similarity
-  pg_stat_kcache pg_wait_sampling pgaudit pgmp pgpcre pointcloud postgis postgis_raster
-  postgis_sfcgal prefix q3c rum semver tdigest timescaledb toastinfo unit vector`),
+  address_standardizer asn1oid extra_window_functions first_last_agg h3 h3_postgis hll hypopg
+  icu_ext ip4r jsquery numeral orafce pg_dirtyread pg_hashids pg_qualstats pg_rational
+  pg_similarity pg_stat_kcache pg_uuidv7 pg_wait_sampling pgaudit pgmp pgpcre pointcloud postgis
+  postgis_raster postgis_sfcgal prefix q3c rum semver tdigest timescaledb toastinfo unit vector`),
 );
 
 /** Character-set conversions that come with the server. */
