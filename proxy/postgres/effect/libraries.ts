@@ -121,7 +121,7 @@ const EFFECTS: readonly Line[] = [
   ['timescaledb', /^ts_timescaledb_process_ddl_event$/, { class: 'ddl', verb: 'alter' }],
   [
     'timescaledb',
-    /bucket$|_(s|combine|serialize|deserialize|final)func$|dimension_info_(in|out)$|internal|gapfill/,
+    /bucket$|_(s|combine|(de)?serialize|final)func$|dimension_info_(in|out)$|internal|gapfill/,
     { class: 'read' },
   ],
   [
