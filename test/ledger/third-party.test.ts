@@ -24,8 +24,8 @@ const hasGo = spawnSync('go', ['version']).status === 0;
 const why =
   'go is not installed: the log was NOT checked by third-party programs (install Go 1.25 or newer)';
 if (!hasGo) console.error(why);
-const options = { skip: hasGo || process.env.CI ? false : why, timeout: 300_000 };
-const PATIENCE_MS = 60_000;
+const options = { skip: hasGo || process.env.CI ? false : why, timeout: 600_000 };
+const PATIENCE_MS = 120_000;
 const bin = join(directory, 'bin');
 const FSCK = 'github.com/transparency-dev/tessera/cmd/fsck';
 

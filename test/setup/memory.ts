@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { availableMemory } from 'node:process';
 
 const IN_MEMORY = '/dev/shm';
-/** Many times what all servers of a test run take together. */
+/** Some three times what all servers of a test run take together. */
 const PLENTY = 8 * 2 ** 30;
 
 /**
