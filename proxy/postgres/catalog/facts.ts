@@ -65,6 +65,8 @@ export const FACT_QUERIES = {
       t.typrelid::int8::text as relation,
       coalesce(nullif(t.typelem, 0), r.rngsubtype, m.rngtypid, 0)::int8::text as element,
       coalesce(r.rngsubopc, 0)::int8::text as class,
+      array_remove(array[r.rngcanonical::oid, r.rngsubdiff::oid],
+        0)::int8[]::text[] as functions,
       case when t.typdefaultbin is not null then pg_get_expr(t.typdefaultbin, 0) end as preset,
       case when t.typtype = 'e' then array(select e.enumlabel::text from pg_enum e
         where e.enumtypid = t.oid) end as labels
@@ -82,7 +84,8 @@ export const FACT_QUERIES = {
   triggers: `select t.tgrelid::int8::text as relation, t.tgname as name, t.tgenabled as enabled,
       t.tgtype::int as type, t.tgdeferrable as deferrable, t.tgfoid::int8::text as function,
       t.tgattr::int2[]::int[] as columns,
-      case when t.tgqual is not null then pg_get_triggerdef(t.oid) end as definition,
+      case when t.tgqual is not null or t.tgnargs > 0
+      then pg_get_triggerdef(t.oid) end as definition,
       array_remove(array[t.tgoldtable, t.tgnewtable]::text[], null) as tables
     from pg_trigger t where not t.tgisinternal or t.tgfoid >= ${USER}`,
 

@@ -166,6 +166,8 @@ export interface Type {
   readonly element: string;
   /** Operator class by which a range compares its bounds. */
   readonly class: string;
+  /** By which a range is put in its usual form and measured. */
+  readonly functions: readonly string[];
   /** Default of a domain. */
   readonly preset: string | null;
   /** Values of an enum; null for any other type. */

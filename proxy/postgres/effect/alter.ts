@@ -108,7 +108,12 @@ export function alterTable(judge: Judge, node: AlterTableStmt): void {
     node.relation?.schemaname ?? null,
     node.relation?.relname ?? '',
   );
-  for (const relation of meaning.relations) judge.relation(relation, 'alter');
+  for (const relation of meaning.relations) {
+    judge.relation(relation, 'alter');
+    if (node.relation?.inh === true)
+      for (const child of descendants(judge, relation))
+        judge.relation(child, 'alter', { via: [`child of ${label(relation)}`] });
+  }
   if (meaning.relations.length === 0) {
     const kind =
       node.objtype !== undefined && node.objtype in KINDS
@@ -148,8 +153,6 @@ function subcommand(
       alteredKeys(judge);
       for (const owner of meaning.relations) {
         judge.object('column', owner.schema, `${owner.name}.${cmd.name ?? ''}`, 'drop');
-        for (const child of descendants(judge, owner))
-          judge.relation(child, 'alter', { via: [`child of ${label(owner)}`] });
         const number = owner.columns.find((column) => column.name === cmd.name)?.number;
         if (cmd.behavior === 'DROP_CASCADE')
           cascade(judge, draft, `pg_class ${owner.oid}`, number ?? 0);
@@ -229,20 +232,25 @@ function partition(judge: Judge, parent: RelationMeaning, { subtype, def }: Alte
   joined(judge, parent, meaning, reads);
 }
 
+/** Rows that are there are held against checks: anew, where what they look at has another value. */
+const CHECKS: ReadonlySet<AlterTableType | undefined> = new Set([
+  'AT_ValidateConstraint',
+  'AT_AttachPartition',
+  'AT_SetNotNull',
+  'AT_AlterColumnType',
+  'AT_SetExpression',
+]);
+
 /** Expressions that run over the rows that are there. */
 function runs(judge: Judge, relation: Relation | null, cmd: AlterTableCmd): void {
   const { def } = cmd;
-  if (
-    cmd.subtype === 'AT_ValidateConstraint' ||
-    cmd.subtype === 'AT_AttachPartition' ||
-    cmd.subtype === 'AT_SetNotNull'
-  ) {
-    const inner = judge.inside({ path: DEPARSED_PATH });
-    for (const check of relation?.checks ?? [])
+  const inner = judge.inside({ path: DEPARSED_PATH });
+  for (const each of relation === null ? [] : [relation, ...descendants(judge, relation)]) {
+    for (const check of CHECKS.has(cmd.subtype) ? each.checks : [])
       expressionText(inner, conditionOf(check.definition));
+    // A table that is written anew, or joins another, has its indexes built again.
+    indexExpressions(judge, each);
   }
-  // A table that is written anew, or joins another, has its indexes built again.
-  if (relation !== null) indexExpressions(judge, relation);
   if (def === undefined || 'PartitionCmd' in def) return;
   if ('ColumnDef' in def) {
     meetTypeName(judge, def.ColumnDef.typeName);

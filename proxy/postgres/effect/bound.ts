@@ -69,7 +69,8 @@ export class Bounds {
   /** Rows of the other relations, all combined; null: any number. */
   get feeding(): number | null {
     if (this.#feeding === undefined) {
-      const { from } = this.#target;
+      const { from, single } = this.#target;
+      if (single === true) return (this.#feeding = 1);
       // What is computed anew may be other rows for each of the target's.
       const fixed = from?.every((item) => this.#names.dependence(item) === 'none') ?? false;
       this.#feeding = fixed ? steadyRows(this.#judge, from) : null;

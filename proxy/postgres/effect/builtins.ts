@@ -208,6 +208,8 @@ const RUNS: readonly (readonly [names: string, runs: RunsText])[] = [
   ['query_to_xml query_to_xmlschema query_to_xml_and_xmlschema ts_stat', 'query'],
   ['ts_rewrite', 'tsquery'],
   ['table_to_xml table_to_xmlschema table_to_xml_and_xmlschema', 'relation'],
+  // It hashes by the classes of the table's partition key.
+  ['satisfies_hash_partition', 'relation'],
   ['schema_to_xml schema_to_xmlschema schema_to_xml_and_xmlschema', 'schema'],
   ['database_to_xml database_to_xmlschema database_to_xml_and_xmlschema', 'database'],
   ['cursor_to_xml cursor_to_xmlschema', 'cursor'],
@@ -233,6 +235,7 @@ const RUNS: readonly (readonly [names: string, runs: RunsText])[] = [
     jsonb_agg_strict_transfn json_object_agg_transfn jsonb_object_agg_transfn`,
     'json',
   ],
+  ['brin_summarize_new_values brin_summarize_range', 'indexes'],
   // They convert any value to text, as an explicit cast does.
   ['quote_literal quote_nullable', 'text'],
 ];
@@ -270,8 +273,10 @@ function reviewed(): Map<string, BuiltinEffect | null> {
     for (const name of names(list)) table.set(name, entry);
   }
   for (const [list, runs] of RUNS) {
-    for (const name of names(list))
-      table.set(name, { ...UNREVIEWED, class: 'read', verb: 'run', runs });
+    for (const name of names(list)) {
+      const known = table.get(name) ?? { ...UNREVIEWED, class: 'read', verb: 'run' };
+      table.set(name, { ...known, runs });
+    }
   }
   return table;
 }

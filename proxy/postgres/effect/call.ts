@@ -6,7 +6,7 @@ import type { Operator, Routine } from '../catalog/snapshot.ts';
 import { type BuiltinEffect, builtinBehind, builtinNamed } from './builtins.ts';
 import { type Constant, constant } from './fold.ts';
 import { overloads, rowType, sourceNamed, typeOf } from './infer.ts';
-import { absorb, type Judge } from './judge.ts';
+import { absorb, type Judge, type Scope } from './judge.ts';
 import { libraryEffect } from './libraries.ts';
 import {
   findFunctions,
@@ -16,9 +16,10 @@ import {
   localNamed,
   parts,
 } from './names.ts';
+import { narrowing } from './predicate.ts';
 import { absorbFunction, labelOf, routineFindings, takeIn, typesOf } from './routine.ts';
 import { rangeVar, runText } from './sql-text.ts';
-import { callTimes } from './times.ts';
+import { callTimes, makesRows } from './times.ts';
 import { meetType } from './type.ts';
 
 function isFlexible(args: readonly Node[], node: FuncCall): boolean {
@@ -109,7 +110,7 @@ export function callRoutine(
   }
   const before = judge.findings.effects.length;
   runRoutine(judge, routine, args, call);
-  if (args.some(namesRow)) onceForEachRow(judge, before);
+  if (args.some(namesRow) || makesRows(judge, args)) onceForEachRow(judge, before, args);
 }
 
 function runRoutine(
@@ -134,16 +135,31 @@ function runRoutine(
 }
 
 /** Called with what differs from row to row of a whole table, its changes add up to all rows. */
-function onceForEachRow(judge: Judge, from: number): void {
+function onceForEachRow(judge: Judge, from: number, args: readonly Node[]): void {
   const { scope } = judge;
-  if (scope === null || scope.query?.whereClause !== undefined || scope.sources.length === 0)
-    return;
-  for (const draft of judge.findings.effects.slice(from)) {
-    if (draft.verb !== 'delete' && draft.verb !== 'update') continue;
+  const drafts = judge.findings.effects
+    .slice(from)
+    .filter(({ verb }) => verb === 'delete' || verb === 'update');
+  if (scope === null || drafts.length === 0) return;
+  const several = makesRows(judge, args);
+  if (!several && (scope.sources.length === 0 || isNarrowed(judge, scope))) return;
+  for (const draft of drafts) {
     draft.scoped = false;
     draft.rows_max = null;
     judge.worsen(draft, 'destructive');
   }
+}
+
+/** The condition tells rows of one of the tables apart by equality, or by another table's rows. */
+function isNarrowed(judge: Judge, { query, sources }: Scope): boolean {
+  if (query?.whereClause === undefined) return false;
+  return sources.some(({ alias, relation }) => {
+    if (relation === null) return false;
+    const others = sources.filter((source) => source.alias !== alias);
+    const target = { alias, name: relation.name, relation, others, from: query.fromClause };
+    const { scoped, joined } = narrowing(judge, query.whereClause, target);
+    return scoped || joined;
+  });
 }
 
 function namesRow(value: unknown): boolean {
@@ -166,10 +182,7 @@ export function applyBuiltin(
   args: readonly Node[],
   call?: FuncCall,
 ): void {
-  if (effect.runs !== null) {
-    runText(judge, name, effect.runs, args);
-    return;
-  }
+  if (effect.runs !== null) runText(judge, name, effect.runs, args);
   if (effect.class === 'unknown') {
     judge.opaque(`function ${name} is not understood`, 'call');
     return;
@@ -265,7 +278,7 @@ export function fieldCall(judge: Judge, qualifier: string | null, name: string):
   if (source?.columns?.has(name)) return;
   const before = judge.findings.effects.length;
   callWith(judge, source?.relation == null ? null : rowType(judge, source.relation.oid), name, []);
-  onceForEachRow(judge, before);
+  onceForEachRow(judge, before, []);
 }
 
 /** Users made a function or a type of this name. */

@@ -7,7 +7,6 @@ import type {
   MergeStmt,
   Node,
   RangeVar,
-  SelectStmt,
   TruncateStmt,
   UpdateStmt,
   WithClause,
@@ -15,16 +14,18 @@ import type {
 import type { EffectClass } from '../../effect/effect.ts';
 import type { Relation } from '../catalog/snapshot.ts';
 import type { WriteEvent } from '../statement.ts';
+import { setColumns, setDefaults } from './changed.ts';
 import { multiplied } from './count.ts';
 import { walk } from './expression.ts';
 import { type Draft, type Judge, predicateOf, type Source } from './judge.ts';
 import { findRelation, isOwnTable, type RelationMeaning } from './names.ts';
 import { type Narrowing, narrowing, type Target } from './predicate.ts';
-import { columnNames } from './relation.ts';
+import { queryOf } from './reference.ts';
+import { columnNames, descendants } from './relation.ts';
 import { scoped } from './select.ts';
 import { judgeStatement } from './statements.ts';
-import { fromRows, rowsOf } from './times.ts';
-import { writeMeaning, writeRelation } from './write.ts';
+import { fromRows, isWhole, rowsOf } from './times.ts';
+import { type Write, writeMeaning, writeRelation } from './write.ts';
 
 interface Changed {
   readonly meaning: RelationMeaning;
@@ -61,11 +62,13 @@ function write(
   event: WriteEvent,
   columns: ReadonlySet<string> | null,
   only: boolean,
+  defaults: Pick<Write, 'defaults'> = {},
 ): void {
   const { meaning } = changed;
   const before = judge.draft;
   judge.draft = draft;
-  writeMeaning(judge, meaning, { event, columns, via: [], only, rows: draft.rows_max });
+  const rows = draft.rows_max;
+  writeMeaning(judge, meaning, { event, columns, via: [], only, rows, ...defaults });
   if (event !== 'truncate') ownRows(judge, draft, meaning);
   judge.draft = before;
 }
@@ -155,13 +158,6 @@ export function deleteStatement(judge: Judge, node: DeleteStmt): void {
   });
 }
 
-function setColumns(list: readonly Node[] | undefined): ReadonlySet<string> {
-  const names = new Set<string>();
-  for (const node of list ?? [])
-    if ('ResTarget' in node && node.ResTarget.name !== undefined) names.add(node.ResTarget.name);
-  return names;
-}
-
 /**
  * An UPDATE is a scoped write only when it is narrowed; a join narrows it, though to how many rows
  * is not said.
@@ -181,26 +177,9 @@ export function updateStatement(judge: Judge, node: UpdateStmt): void {
     const target = targetOf(judge, changed, usedBy(node), only);
     const found = narrowed(judge, draft, node.whereClause, target);
     if (!judge.planning) judge.worsen(draft, updateClass(found));
-    write(judge, draft, changed, 'update', setColumns(node.targetList), only);
+    const columns = setColumns(node.targetList);
+    write(judge, draft, changed, 'update', columns, only, setDefaults(node.targetList));
   });
-}
-
-/** Rows that come from a whole table, with nothing to narrow them. */
-function fedByWholeTable(judge: Judge, select: SelectStmt | undefined): boolean {
-  if (select?.fromClause === undefined) return select?.larg !== undefined;
-  if (select.limitCount !== undefined) return false;
-  const [first] = select.fromClause;
-  if (select.whereClause === undefined || first === undefined || !('RangeVar' in first)) {
-    return select.whereClause === undefined;
-  }
-  const source = target(judge, first.RangeVar);
-  const found = narrowing(judge, select.whereClause, {
-    alias: source.alias,
-    name: source.meaning.name,
-    relation: source.relation,
-    others: [],
-  });
-  return found.predicate === 'tautology';
 }
 
 export function insertStatement(judge: Judge, node: InsertStmt): void {
@@ -212,20 +191,27 @@ export function insertStatement(judge: Judge, node: InsertStmt): void {
       : undefined;
   changing(judge, node.withClause, () => {
     judge.draft = draft;
-    if (judge.scope !== null) judge.scope.feeds = source;
+    // What a rule puts beside it may compute its values again.
+    const alone = changed.meaning.relations.every((r) => r.kind !== 'v' && r.rules.length === 0);
+    if (judge.scope !== null && alone) judge.scope.feeds = source;
     rest(judge, draft, node.selectStmt);
     const rows = source === undefined ? 1 : rowsOf(judge, source);
     draft.rows_max = multiplied(rows, judge.times);
     addTarget(judge, changed);
     rest(judge, draft, node.onConflictClause, node.returningClause, node.cols);
     const conflict = node.onConflictClause?.action === 'ONCONFLICT_UPDATE';
-    if (conflict && rows === null && fedByWholeTable(judge, source) && !judge.planning) {
+    if (
+      conflict &&
+      rows === null &&
+      isWhole(judge, source, changed.meaning.name) &&
+      !judge.planning
+    ) {
       judge.worsen(draft, 'destructive');
       predicateOf(draft, 'none', false, null);
     }
     write(judge, draft, changed, 'insert', null, false);
-    if (conflict)
-      write(judge, draft, changed, 'update', setColumns(node.onConflictClause?.targetList), false);
+    const set = node.onConflictClause?.targetList;
+    if (conflict) write(judge, draft, changed, 'update', setColumns(set), false, setDefaults(set));
   });
 }
 
@@ -239,10 +225,14 @@ export function mergeStatement(judge: Judge, node: MergeStmt): void {
     addTarget(judge, changed);
     rest(judge, draft, node.joinCondition, node.returningClause);
     const from = source === undefined ? [] : [source];
-    const found = narrowing(judge, node.joinCondition, targetOf(judge, changed, from, false));
+    const target = targetOf(judge, changed, from, false);
+    const found = narrowing(judge, node.joinCondition, target);
+    const query = source === undefined ? undefined : queryOf(judge, source);
     const whole =
-      source !== undefined && 'RangeVar' in source && !isLiteralSource(judge, source.RangeVar);
-    const rows = multiplied(mergedRows(judge, node, found, from), judge.times);
+      query === undefined
+        ? source !== undefined && 'RangeVar' in source
+        : 'SelectStmt' in query && isWhole(judge, query.SelectStmt, changed.meaning.name);
+    const rows = multiplied(mergedRows(judge, node, found, target), judge.times);
     predicateOf(draft, found.predicate, found.scoped || (found.joined && !whole), rows);
     for (const clause of node.mergeWhenClauses ?? []) {
       if (!('MergeWhenClause' in clause)) continue;
@@ -267,20 +257,21 @@ function mergedRows(
   judge: Judge,
   node: MergeStmt,
   found: Narrowing,
-  from: readonly Node[],
+  target: Target,
 ): number | null {
+  const from = target.from ?? [];
   const orphans = node.mergeWhenClauses?.some(
     (clause) =>
       'MergeWhenClause' in clause &&
       clause.MergeWhenClause.matchKind === 'MERGE_WHEN_NOT_MATCHED_BY_SOURCE',
   );
   const rows = orphans === true ? null : fromRows(judge, from);
-  return rows === null || found.rows_max === null ? null : Math.max(rows, found.rows_max);
-}
-
-/** A CTE of literals as the source of a MERGE. */
-function isLiteralSource(judge: Judge, range: RangeVar): boolean {
-  return range.schemaname === undefined && (judge.scope?.ctes.has(range.relname ?? '') ?? false);
+  if (rows === null || found.rows_max === null) return null;
+  // A row of the source that meets none becomes one, beside all those that the others meet.
+  const each =
+    narrowing(judge, node.joinCondition, { ...target, single: true }).rows_max ?? Infinity;
+  const beside = Math.max(rows, found.rows_max + rows - 1);
+  return Math.min(rows * Math.max(each, 1), beside);
 }
 
 function mergeAction(
@@ -301,7 +292,15 @@ function mergeAction(
       if (!judge.planning && (orphan || updateClass(found) === 'destructive'))
         judge.worsen(draft, 'destructive');
       if (orphan) draft.scoped = false;
-      return write(judge, draft, changed, 'update', setColumns(targets), false);
+      return write(
+        judge,
+        draft,
+        changed,
+        'update',
+        setColumns(targets),
+        false,
+        setDefaults(targets),
+      );
     case 'CMD_INSERT':
       return write(judge, draft, changed, 'insert', null, false);
     default:
@@ -319,9 +318,10 @@ export function truncateStatement(judge: Judge, node: TruncateStmt): void {
     const changed = target(judge, item.RangeVar);
     ownTables &&= isOwnTable(judge, changed.meaning);
     write(judge, draft, changed, 'truncate', null, item.RangeVar.inh !== true);
-    for (const relation of changed.meaning.relations) {
-      if (node.behavior === 'DROP_CASCADE') truncateReferring(judge, draft, relation, reached);
-    }
+    if (node.behavior !== 'DROP_CASCADE') continue;
+    for (const relation of changed.meaning.relations)
+      for (const emptied of [relation, ...descendants(judge, relation)])
+        truncateReferring(judge, draft, emptied, reached);
   }
   if (ownTables) draft.class = 'session';
 }

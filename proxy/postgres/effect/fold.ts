@@ -230,3 +230,12 @@ export function constantText(node: Node | undefined, known: Known = NOTHING): st
   const value = constant(node, known);
   return value?.kind === 'text' ? value.value : null;
 }
+
+/** A value that a boolean column could have. */
+export function isBoolish(value: Constant | null): boolean {
+  if (value?.kind === 'boolean') return true;
+  return (
+    value?.kind === 'text' &&
+    /^\s*(t|f|y|n|tr?u?e?|fa?l?s?e?|ye?s?|no?|on|off?|[01])\s*$/i.test(value.value)
+  );
+}

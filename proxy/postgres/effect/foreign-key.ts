@@ -1,7 +1,9 @@
 // What a change does to the rows that refer to it: cascades, SET NULL, SET DEFAULT.
 // Invariant: a key is left alone only when none of its columns can change.
 import type { ForeignKey, Relation } from '../catalog/snapshot.ts';
+import { changedColumns } from './changed.ts';
 import type { Judge } from './judge.ts';
+import { converts } from './operand.ts';
 import { uniqueRows } from './unique.ts';
 import { type Write, writeRelation } from './write.ts';
 
@@ -17,7 +19,8 @@ export function followKeys(judge: Judge, relation: Relation, write: Write): void
     const action = write.event === 'delete' ? key.on_delete : key.on_update;
     const words = ACTIONS[action];
     const child = judge.catalog?.relations.get(key.relation);
-    if (words === undefined || child === undefined || !touches(relation, key, write)) continue;
+    if (words === undefined || child === undefined || !touches(judge, relation, key, write))
+      continue;
     const via = [`foreign key ${key.name} on ${write.event} ${words}`];
     const cascades = write.event === 'delete' && action === 'c';
     const before = judge.draft;
@@ -32,7 +35,7 @@ export function followKeys(judge: Judge, relation: Relation, write: Write): void
     draft.rows_max = uniqueRows(
       judge,
       child,
-      new Map(names.map((name) => [name, { values: 1, exact: true }])),
+      new Map(names.map((name) => [name, { values: 1, exact: !converted(judge, child, key) }])),
       child.kind !== 'p',
     );
     writeRelation(judge, child, {
@@ -41,14 +44,28 @@ export function followKeys(judge: Judge, relation: Relation, write: Write): void
       via,
       only: false,
       rows: draft.rows_max,
+      ...(action === 'd' ? { defaults: columns } : {}),
     });
     judge.draft = before;
   }
 }
 
-function touches(relation: Relation, key: ForeignKey, write: Write): boolean {
-  if (write.event === 'delete' || write.columns === null) return true;
+/** Values of the child's that differ may be the same to the parent: `float8 = bigint`. */
+function converted(judge: Judge, child: Relation, key: ForeignKey): boolean {
+  const parent = judge.catalog?.relations.get(key.referenced);
+  return key.columns.some((number, index) => {
+    const own = child.columns.find((column) => column.number === number);
+    const wanted = key.referenced_columns[index];
+    const other = parent?.columns.find((column) => column.number === wanted);
+    return own === undefined || other === undefined || converts(judge, own, other);
+  });
+}
+
+function touches(judge: Judge, relation: Relation, key: ForeignKey, write: Write): boolean {
+  if (write.event === 'delete') return true;
+  const changed = changedColumns(judge, relation, write.columns);
+  if (changed === null) return true;
   return relation.columns.some(
-    (c) => key.referenced_columns.includes(c.number) && write.columns?.has(c.name),
+    (c) => key.referenced_columns.includes(c.number) && changed.has(c.name),
   );
 }

@@ -175,7 +175,15 @@ export function overloads(
   const exact = routines.filter((r) => same(r.arguments, wanted));
   const twin = twins.some((t) => same(t.arguments, wanted));
   if (!twin && !exact.some((r) => isOpen(judge, r.schema))) return { routines, builtin };
+  // One that takes just these by VARIADIC or defaults wins where its schema comes sooner.
+  const first = Math.min(...exact.map((r) => rank(r.schema)), twin ? rank('pg_catalog') : Infinity);
+  const anywhere = meaning.schema === null && path === null;
+  const sooner = (candidate: Candidate, schema: string) =>
+    (candidate.variadic !== '0' || candidate.arguments.length > given.length) &&
+    (anywhere || rank(schema) < first);
+  const others = routines.filter((r) => sooner(r, r.schema));
+  const native = twin || twins.some((t) => sooner(t, 'pg_catalog') && fits(judge, t, given, false));
   if (twin && path !== null && exact.every((r) => rank('pg_catalog') <= rank(r.schema)))
-    return { routines: [], builtin: true };
-  return { routines: exact, builtin: twin };
+    return { routines: others, builtin: true };
+  return { routines: [...exact, ...others], builtin: native };
 }

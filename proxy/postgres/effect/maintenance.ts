@@ -16,7 +16,7 @@ import { option, optionText } from './ddl.ts';
 import { walk } from './expression.ts';
 import { absorb, type Judge } from './judge.ts';
 import { counts, DEPARSED_PATH, findRelation } from './names.ts';
-import { label } from './relation.ts';
+import { descendants, label } from './relation.ts';
 import { meetType } from './type.ts';
 
 function isOn(node: VacuumStmt, name: string): boolean {
@@ -29,8 +29,10 @@ function touch(judge: Judge, range: RangeVar | undefined, computes = true): void
   const meaning = findRelation(judge, range.schemaname ?? null, range.relname ?? '');
   for (const relation of meaning.relations) {
     judge.relation(relation, 'alter');
-    if (computes) compute(judge, relation);
-    if (computes && relation.kind === 'm') query(judge, relation);
+    if (!computes) continue;
+    // With a partitioned table, its partitions; with a parent, its children.
+    for (const each of [relation, ...descendants(judge, relation)]) compute(judge, each);
+    if (relation.kind === 'm') query(judge, relation);
   }
   for (const local of meaning.locals) if (computes) computed(judge, local);
   if (meaning.relations.length === 0) judge.object('table', meaning.schema, meaning.name, 'alter');

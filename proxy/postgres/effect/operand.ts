@@ -1,11 +1,11 @@
 // What stands on the other side of `=`: whether comparing with it leaves a column as it is.
 // Invariant: where a value's type is not sure, it may be one that converts the column.
-import type { A_Expr, FuncCall, Node, SelectStmt } from '@pgsql/types';
-import type { Column, Routine, Type } from '../catalog/snapshot.ts';
+import type { A_Expr, FuncCall, Node, RangeVar, SelectStmt } from '@pgsql/types';
+import { type Column, FIRST_USER_OID, type Routine, type Type } from '../catalog/snapshot.ts';
 import { ParseFailure, parse } from '../parser.ts';
 import { builtinNamed } from './builtins.ts';
 import type { Judge } from './judge.ts';
-import { isRedefined, parts } from './names.ts';
+import { isRedefined, localNamed, parts } from './names.ts';
 import { hasNode } from './reference.ts';
 
 /** The type that a domain stands for. */
@@ -28,6 +28,11 @@ const CONVERTING: { readonly [column: string]: readonly string[] } = {
   date: ['timestamptz'],
   varchar: ['bpchar'],
 };
+
+/** Types of users may keep the elements of an array apart by another sign. */
+export function splitsByComma(type: Type | null): boolean {
+  return type !== null && (Number(type.oid) < FIRST_USER_OID || type.kind === 'e');
+}
 
 /** Every value of the column stays apart from its others when it is compared with this one. */
 export function isExact(
@@ -94,6 +99,12 @@ const SPELLINGS: { readonly [name: string]: string } = {
   character: 'bpchar',
   'timestamp with time zone': 'timestamptz',
 };
+
+/** Whether `=` converts a column of the one type for a value of the other. */
+export function converts(judge: Judge, column: Column, value: Column): boolean {
+  const [own, other] = [column, value].map(({ type }) => baseType(judge, type)?.name ?? '');
+  return CONVERTING[own ?? '']?.includes(other ?? '') ?? false;
+}
 
 /** Whether an expression may be of one of these types. */
 class Operand {
@@ -163,15 +174,29 @@ class Operand {
     if (query.valuesLists !== undefined) return this.#any(query.valuesLists);
     if (query.larg !== undefined && query.rarg !== undefined)
       return this.#select(query.larg) || this.#select(query.rarg);
-    return this.#sources(query.fromClause) || this.#any(query.targetList);
+    const all = query.targetList?.some((item) => hasNode(item, (kind) => kind === 'A_Star'));
+    return this.#sources(query.fromClause, all) || this.#any(query.targetList);
   }
 
-  /** Columns of what stands in FROM, besides those that the catalog knows. */
-  #sources(from: readonly Node[] | undefined): boolean {
+  /** Columns of what stands in FROM, besides those that are found by their names. */
+  #sources(from: readonly Node[] | undefined, all = false): boolean {
     return (from ?? []).some((item) => {
-      if ('RangeVar' in item) return false;
+      if ('RangeVar' in item) return this.#table(item.RangeVar, all);
       return 'RangeSubselect' in item ? this.#query(item.RangeSubselect.subquery) : true;
     });
+  }
+
+  /** `all`: its columns are not named, but `*`. */
+  #table({ schemaname, relname = '', alias }: RangeVar, all: boolean): boolean {
+    for (let scope = this.#judge.scope; scope !== null; scope = scope.parent)
+      if (schemaname === undefined && scope.ctes.has(relname)) return false;
+    const { session, catalog } = this.#judge.root;
+    const known = catalog?.relations_named.get(relname) ?? [];
+    // The catalog tells nothing of the system's own and of what was made a moment ago.
+    if (known.length === 0 || session.temporary.size > 0) return true;
+    if (localNamed(this.#judge, 'relation', relname) !== null) return true;
+    if (!all && alias?.colnames === undefined) return false;
+    return known.some(({ columns }) => columns.some(({ type }) => this.#isType(type)));
   }
 
   /** Of any table, of a CTE, or a variable: which one is not told apart. */

@@ -35,6 +35,27 @@ function textOf(node: unknown): string {
   return String(expression?.query ?? '');
 }
 
+/**
+ * `a[f()].b := g()` → what is written to, and the value, as expressions. Null when there is no
+ * assignment sign, or a comment before it: that may hold one too.
+ */
+export function assignment(text: string): { target: string; value: string } | null {
+  let depth = 0;
+  let quote = '';
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charAt(i);
+    if (quote !== '') {
+      if (c === quote) quote = '';
+    } else if (c === '"' || c === "'") quote = c;
+    else if (text.startsWith('--', i) || text.startsWith('/*', i)) return null;
+    else if (c === '[' || c === '(') depth += 1;
+    else if (c === ']' || c === ')') depth -= 1;
+    else if (depth === 0 && (c === '=' || (c === ':' && text.charAt(i + 1) === '=')))
+      return { target: text.slice(0, i), value: text.slice(i + (c === ':' ? 2 : 1)) };
+  }
+  return null;
+}
+
 function constantOf(expression: string): string | null {
   return constantText(expressionNode(expression) ?? undefined);
 }
@@ -57,9 +78,8 @@ function collect(value: unknown, writes: Writes): void {
     if (key === 'PLpgSQL_stmt_assign' && isTree(child)) {
       const number = Number(child.varno ?? 0);
       const text = textOf(child.expr);
-      const sign = text.search(/:?=/);
       const list = writes.assigned.get(number) ?? [];
-      list.push(sign < 0 ? text : text.slice(sign).replace(/^:?=/, ''));
+      list.push(assignment(text)?.value ?? '');
       writes.assigned.set(number, list);
       continue;
     }
@@ -132,6 +152,39 @@ export function declaredVariables(
     found.set(variable.refname, [...(found.get(variable.refname) ?? []), name]);
   }
   return found;
+}
+
+/** Columns of NEW that a trigger's body may write to; null: any of them. */
+export function rowWritten(tree: unknown): ReadonlySet<string> | null {
+  const body = bodyOf(tree);
+  if (body === null) return null;
+  const rows = body.datums.map((datum) =>
+    isTree(datum) && isTree(datum.PLpgSQL_rec) ? String(datum.PLpgSQL_rec.refname) : null,
+  );
+  const writes: Writes = { assigned: new Map(), numbers: new Set(), names: new Set() };
+  collect(body.action, writes);
+  const isWritten = (number: number) => writes.assigned.has(number) || writes.numbers.has(number);
+  // A row that is not the trigger's own may be given back, or NEW be written as a whole.
+  if (writes.names.has('new') || rows.some((name, at) => name === 'new' && isWritten(at)))
+    return null;
+  if (!returnsOwnRow(body.action, rows)) return null;
+  const found = new Set<string>();
+  body.datums.forEach((datum, number) => {
+    const field = isTree(datum) && isTree(datum.PLpgSQL_recfield) ? datum.PLpgSQL_recfield : null;
+    if (field !== null && isWritten(number)) found.add(String(field.fieldname));
+  });
+  return found;
+}
+
+/** Each RETURN gives NEW, OLD or NULL. */
+function returnsOwnRow(value: unknown, rows: readonly (string | null)[]): boolean {
+  if (Array.isArray(value)) return value.every((item) => returnsOwnRow(item, rows));
+  if (!isTree(value)) return true;
+  return Object.entries(value).every(([key, child]) => {
+    if (key !== 'PLpgSQL_stmt_return' || !isTree(child)) return returnsOwnRow(child, rows);
+    if (child.expr !== undefined) return /^\s*null\s*$/i.test(textOf(child.expr));
+    return /^(new|old)$/.test(rows[Number(child.retvarno ?? 0)] ?? '');
+  });
 }
 
 /**

@@ -9,6 +9,7 @@ import { type Draft, type Judge, noFindings } from './judge.ts';
 import { findRelation, findTypes, isShadowed } from './names.ts';
 import { SHADOWING } from './operand.ts';
 import {
+  assignment,
   type Candidates,
   constantVariables,
   declaredVariables,
@@ -249,14 +250,15 @@ function judgeExpression(judge: Judge, node: unknown, what: string): void {
     statementsText(judge, query);
     return;
   }
-  const texts = mode >= 3 ? assignment(query) : [query];
-  if (texts === null) {
+  const assigned = mode >= 3 ? assignment(query) : { target: '', value: query };
+  if (assigned === null) {
     judge.opaque(`an assignment in ${what} is not understood`);
     return;
   }
-  for (const text of texts) {
-    if (text.trim() !== '') selectText(judge, text, what);
-  }
+  const { target, value } = assigned;
+  // The target reads like an expression too, so its subscripts are judged with it.
+  if (target.includes('[')) selectText(judge, target, what);
+  if (value.trim() !== '') selectText(judge, value, what);
 }
 
 function selectText(judge: Judge, expression: string, what: string): void {
@@ -268,30 +270,6 @@ function selectText(judge: Judge, expression: string, what: string): void {
     if (!(error instanceof ParseFailure)) throw error;
     judge.opaque(`an expression in ${what} can't be parsed (${error.message})`);
   }
-}
-
-/**
- * `a[f()].b := g()` → the subscripts and the value, as expressions; null when there is no
- * assignment sign.
- */
-function assignment(text: string): readonly string[] | null {
-  let depth = 0;
-  let quote = '';
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charAt(i);
-    if (quote !== '') {
-      if (c === quote) quote = '';
-    } else if (c === '"' || c === "'") quote = c;
-    else if (c === '[' || c === '(') depth += 1;
-    else if (c === ']' || c === ')') depth -= 1;
-    else if (depth === 0 && (c === '=' || (c === ':' && text.charAt(i + 1) === '='))) {
-      const target = text.slice(0, i);
-      const value = text.slice(i + (c === ':' ? 2 : 1));
-      // The target reads like an expression too, so its subscripts are judged with it.
-      return target.includes('[') ? [target, value] : [value];
-    }
-  }
-  return null;
 }
 
 function noteType(judge: Judge, node: unknown): void {

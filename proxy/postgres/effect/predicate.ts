@@ -2,19 +2,21 @@
 // Invariant: a condition is selective only when some row of the table is sure to be told from
 // another by equality; what is not sure counts as no narrowing at all.
 import type { A_Expr, Node, SelectStmt } from '@pgsql/types';
-import { FIRST_USER_OID, type Type } from '../catalog/snapshot.ts';
 import { type Bound, Bounds, type Narrowing, narrowingOf, plain } from './bound.ts';
-import { type Constant, constant } from './fold.ts';
+import { type Constant, constant, isBoolish } from './fold.ts';
 import type { Judge } from './judge.ts';
 import { findRelation, findTypes, isRedefined, isShadowed, parts } from './names.ts';
-import { baseType, isExact, isSteady, SHADOWING } from './operand.ts';
+import { baseType, isExact, isSteady, SHADOWING, splitsByComma } from './operand.ts';
 import { withGiven } from './partial.ts';
 import {
+  cteNamed,
   makesRows,
   queriesIn,
+  queryOf,
   References,
   relationsIn,
   SYSTEM_COLUMNS,
+  shows,
   type Target,
   variesByRow,
 } from './reference.ts';
@@ -22,14 +24,6 @@ import { rowsOf, sameRows } from './times.ts';
 
 export type { Narrowing } from './bound.ts';
 export type { Target } from './reference.ts';
-
-function isBoolish(value: Constant | null): boolean {
-  if (value?.kind === 'boolean') return true;
-  return (
-    value?.kind === 'text' &&
-    /^\s*(t|f|y|n|tr?u?e?|fa?l?s?e?|ye?s?|no?|on|off?|[01])\s*$/i.test(value.value)
-  );
-}
 
 export function narrowing(judge: Judge, where: Node | undefined, target: Target): Narrowing {
   if (where === undefined)
@@ -46,6 +40,8 @@ class Conditions {
   readonly #target: Target;
   readonly #names: References;
   readonly #bounds: Bounds;
+  /** Queries that are being looked into. */
+  readonly #seen = new Set<Node>();
   /** A function stands in the FROM list. */
   #series: boolean | null = null;
   constructor(judge: Judge, target: Target) {
@@ -212,8 +208,19 @@ class Conditions {
     const names = parts(other.ColumnRef.fields);
     const qualifier = names.length > 1 ? names[names.length - 2] : undefined;
     const source = this.#target.others.find((s) => s.alias === qualifier) ?? this.#target.others[0];
-    if (source === undefined) return this.#target.from !== undefined;
-    return source.relation === null || source.relation !== this.#target.relation;
+    const { relation, from } = this.#target;
+    if (source?.relation == null) return from?.every((item) => !this.#isAgain(item)) ?? false;
+    return source.relation !== relation && !shows(this.#judge, source.relation, relation);
+  }
+
+  /** An entry of FROM may give any row of the target's. */
+  #isAgain(item: Node): boolean {
+    const query = queryOf(this.#judge, item);
+    if (query === undefined || !('SelectStmt' in query))
+      return relationsIn(query ?? item).some((range) => range.relname === this.#target.name);
+    const { limitCount } = query.SelectStmt;
+    const limited = limitCount !== undefined && constant(limitCount)?.kind !== 'null';
+    return !limited && this.#subselect(query.SelectStmt) === 'open';
   }
 
   #in(left: Node | undefined, right: Node | undefined): Bound {
@@ -269,7 +276,7 @@ class Conditions {
     const query = array ? node.SubLink.subselect : node;
     let values: number | null = null;
     const type = baseType(this.#judge, this.#names.columnFact(column)?.type ?? '0');
-    if (value?.kind === 'text' && isBuiltin(type)) {
+    if (value?.kind === 'text' && splitsByComma(type)) {
       this.#judge.root.literal = true;
       // At least as many as there are.
       values = value.value.split(',').length;
@@ -350,9 +357,12 @@ class Conditions {
         (f) => f.kind === 'v',
       ),
     );
+    const [only, more] = node.fromClause ?? [];
     if (again || views) {
       if (node.whereClause === undefined || views) return 'open';
-      const alias = innerAlias(node, this.#target.name);
+      // Columns of anything else may have any name.
+      if (only === undefined || more !== undefined || !('RangeVar' in only)) return 'open';
+      const alias = only.RangeVar.alias?.aliasname ?? this.#target.name;
       const outer = [...(this.#target.outer ?? []), this.#target.alias].filter(
         (name) => name !== alias,
       );
@@ -361,7 +371,9 @@ class Conditions {
       return found.reach === 'key' || found.reach === 'none' ? 'key' : 'open';
     }
     if (this.#names.dependence({ SelectStmt: node }) === 'target') return 'open';
-    const tables = relations.some((r) => !this.#isCte(r.relname ?? ''));
+    const queries = relations.map((range) => cteNamed(this.#judge, range)?.query);
+    if (queries.some((query) => query !== undefined && this.#isOpen(query))) return 'open';
+    const tables = queries.some((query) => query === undefined);
     return tables && node.limitCount === undefined && this.#isWholeTable(node) ? 'join' : 'key';
   }
 
@@ -377,23 +389,12 @@ class Conditions {
     return new Conditions(this.#judge, target).reach(whereClause).reach === 'all';
   }
 
-  #isCte(name: string): boolean {
-    for (let scope = this.#judge.scope; scope !== null; scope = scope.parent) {
-      if (scope.ctes.has(name)) return true;
-    }
-    return false;
+  /** A CTE may give any row of the target's. */
+  #isOpen(query: Node): boolean {
+    if (this.#seen.has(query)) return true;
+    this.#seen.add(query);
+    const found = this.#isAgain({ RangeSubselect: { subquery: query } });
+    this.#seen.delete(query);
+    return found;
   }
-}
-
-/** Types of users may keep the elements of an array apart by another sign. */
-function isBuiltin(type: Type | null): boolean {
-  return type !== null && (Number(type.oid) < FIRST_USER_OID || type.kind === 'e');
-}
-
-function innerAlias(node: SelectStmt, name: string): string {
-  for (const item of node.fromClause ?? []) {
-    if ('RangeVar' in item && item.RangeVar.relname === name)
-      return item.RangeVar.alias?.aliasname ?? name;
-  }
-  return name;
 }

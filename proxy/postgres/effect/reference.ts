@@ -4,8 +4,9 @@
 import type { ColumnRef, FuncCall, Node, RangeVar, SelectStmt } from '@pgsql/types';
 import type { Column, Relation } from '../catalog/snapshot.ts';
 import { builtinNamed } from './builtins.ts';
-import type { Judge, Source } from './judge.ts';
+import type { Cte, Judge, Source } from './judge.ts';
 import { findRelation, isShadowed, parts } from './names.ts';
+import { readFindings } from './relation.ts';
 
 /** The target of the change, and the other sources of the statement. */
 export interface Target {
@@ -17,6 +18,8 @@ export interface Target {
   readonly from?: readonly Node[] | undefined;
   /** Names of rows outside the query at hand. */
   readonly outer?: readonly string[];
+  /** Asked of one row of the others'. */
+  readonly single?: boolean;
   /** Written with ONLY. */
   readonly only?: boolean;
   /** What its condition says of every row, in the words of partial.ts. */
@@ -217,6 +220,29 @@ function nameOf(item: Node): readonly string[] {
   const column =
     val !== undefined && 'ColumnRef' in val ? parts(val.ColumnRef.fields).at(-1) : null;
   return name === undefined ? (column == null ? [] : [column]) : [name];
+}
+
+/** The query of the CTE that a name means; null where it means none. */
+export function cteNamed(judge: Judge, { schemaname, relname = '' }: RangeVar): Cte | null {
+  if (schemaname !== undefined) return null;
+  for (let scope = judge.scope; scope !== null; scope = scope.parent) {
+    const cte = scope.ctes.get(relname);
+    if (cte !== undefined) return cte;
+  }
+  return null;
+}
+
+/** The query that an entry of FROM stands for: a sub-select, or a CTE. */
+export function queryOf(judge: Judge, item: Node): Node | undefined {
+  if ('RangeSubselect' in item) return item.RangeSubselect.subquery;
+  return 'RangeVar' in item ? cteNamed(judge, item.RangeVar)?.query : undefined;
+}
+
+/** A view that shows rows of the relation. */
+export function shows(judge: Judge, view: Relation, relation: Relation | null): boolean {
+  if (view.kind !== 'v' || relation === null) return false;
+  const objects = readFindings(judge, view)?.effects.flatMap((effect) => effect.objects) ?? [];
+  return objects.some(({ identity }) => identity === relation.identity);
 }
 
 /** Tables of a FROM list, those in its sub-selects included. */

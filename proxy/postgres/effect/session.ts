@@ -197,7 +197,8 @@ export function execute(judge: Judge, node: ExecuteStmt): void {
   judge.open('execute', 'read');
   const name = node.name ?? '';
   judge.object('prepared-statement', null, name, 'execute');
-  walk(judge, node.params);
+  // They are computed, even where the statement is only planned.
+  walk(judge.planning ? judge.inside({ planning: false }) : judge, node.params);
   const statement = judge.root.session.prepared.get(name);
   run(judge, statement, `prepared statement ${name}`, judge.times);
 }
@@ -280,8 +281,9 @@ export function explain(judge: Judge, node: ExplainStmt): void {
     judge.draft = draft;
     return;
   }
-  const [kind] = kindOf(node.query);
-  if (kind === 'ExecuteStmt') {
+  if ('ExecuteStmt' in node.query) {
+    walk(judge, node.query.ExecuteStmt.params);
+    judge.draft = draft;
     planned(judge, node.query);
     return;
   }

@@ -7,7 +7,7 @@ import { constant } from './fold.ts';
 import type { Draft, Judge } from './judge.ts';
 import { findRelation, localNamed, parts } from './names.ts';
 import { narrowing } from './predicate.ts';
-import { hasNode } from './reference.ts';
+import { hasNode, queryOf, relationsIn, type Target } from './reference.ts';
 
 /** How often a call is evaluated for each run of the statement that it stands in. */
 export function callTimes(judge: Judge, call: FuncCall | undefined): number | null {
@@ -160,11 +160,16 @@ function itemRows(judge: Judge, item: Node, where: Node | undefined): number | n
     for (let scope = judge.scope; scope !== null; scope = scope.parent)
       if (scope.ctes.has(name)) return scope.ctes.get(name)?.rows ?? null;
   if (where === undefined || (judge.body && isTransition(judge, name))) return null;
+  const target = alone(judge, item.RangeVar);
+  if (target.relation === null || alias?.colnames !== undefined) return null;
+  return narrowing(judge, where, target).rows_max;
+}
+
+/** A table with nothing beside it. */
+function alone(judge: Judge, { schemaname, relname: name = '', alias }: RangeVar): Target {
   const { relations, locals } = findRelation(judge, schemaname ?? null, name);
   const relation = relations.length === 1 && locals.length === 0 ? (relations[0] ?? null) : null;
-  if (relation === null || alias?.colnames !== undefined) return null;
-  const target = { alias: alias?.aliasname ?? name, name, relation, others: [] };
-  return narrowing(judge, where, target).rows_max;
+  return { alias: alias?.aliasname ?? name, name, relation, others: [] };
 }
 
 /** In a trigger the rows of its statement may stand under a name that hides a table's. */
@@ -214,4 +219,25 @@ export function steadyRows(judge: Judge, from: readonly Node[] | undefined): num
     rows = multiplied(rows, steady);
   }
   return rows;
+}
+
+function reads(judge: Judge, from: readonly Node[], name: string): boolean {
+  return from.some((item) => {
+    const query = queryOf(judge, item);
+    return relationsIn(query ?? item).some((range) => range.relname === name);
+  });
+}
+
+/** Rows that come from a whole table, with nothing to narrow them. */
+export function isWhole(judge: Judge, select: SelectStmt | undefined, name: string): boolean {
+  if (select?.fromClause === undefined) return select?.larg !== undefined;
+  if (select.limitCount !== undefined) return false;
+  const [first] = select.fromClause;
+  // Its own rows, told apart by less than equality, may be all of them.
+  const again = reads(judge, select.fromClause, name);
+  if (select.whereClause === undefined || first === undefined || !('RangeVar' in first)) {
+    return again || select.whereClause === undefined;
+  }
+  const found = narrowing(judge, select.whereClause, alone(judge, first.RangeVar));
+  return again ? !found.scoped : found.predicate === 'tautology';
 }

@@ -33,7 +33,8 @@ function eventful(catalog: CatalogSnapshot): Set<string> {
   types = new Set();
   const code = (oid: string) => catalog.routines.has(oid) || catalog.builtins.has(oid);
   for (const type of catalog.types.values()) {
-    const compares = catalog.classes.get(type.class)?.functions.some(code) ?? false;
+    const own = catalog.classes.get(type.class)?.functions ?? [];
+    const compares = own.some(code) || type.functions.some(code);
     if (type.checks.length > 0 || type.preset !== null || compares) types.add(type.oid);
   }
   for (const opclass of catalog.classes.values()) {
@@ -161,7 +162,8 @@ function comparing(judge: Judge, catalog: CatalogSnapshot, oid: string) {
   return remembered(judge, `o${oid} ${pathKey(judge.runtime)}`, (findings) => {
     const inner = apart(judge, findings, judge.runtime);
     // A range compares by the class that it was made with, whether or not it is the default.
-    const own = catalog.types.get(oid)?.class;
+    const { class: own, functions = [] } = catalog.types.get(oid) ?? {};
+    for (const code of functions) absorbFunction(inner, code, []);
     for (const opclass of catalog.classes.values()) {
       if (opclass.oid !== own && (opclass.type !== oid || !opclass.is_default)) continue;
       for (const code of opclass.functions) absorbFunction(inner, code, []);

@@ -2,9 +2,10 @@
 // defaults, index expressions.
 // Invariant: everything that hangs on a relation and runs when its rows change is either judged or
 // `unknown`.
-import type { Relation, Trigger } from '../catalog/snapshot.ts';
+import type { Column, Relation, Trigger } from '../catalog/snapshot.ts';
 import { ParseFailure, parse } from '../parser.ts';
 import type { Lead, LocalObject, WriteEvent } from '../statement.ts';
+import { movesRows } from './changed.ts';
 import { conditionOf, indexExpressions, partitionKey } from './computed.ts';
 import { walk } from './expression.ts';
 import { followKeys } from './foreign-key.ts';
@@ -33,6 +34,8 @@ export interface Write {
   readonly only: boolean;
   /** The most rows that are changed; null: any number. */
   readonly rows: number | null;
+  /** Columns that an UPDATE puts back to their defaults; null: any of them. */
+  readonly defaults?: ReadonlySet<string> | null;
 }
 
 /**
@@ -123,7 +126,12 @@ const NO_COLUMNS: readonly string[] = [];
 export function writeRelation(judge: Judge, relation: Relation, write: Write): void {
   const columns = write.columns === null ? NO_COLUMNS : [...write.columns];
   judge.relation(relation, write.event, { columns, via: write.via });
-  if (judge.planning) return;
+  if (judge.planning) {
+    takeIn(judge, plannedFindings(judge, relation, write), write.via);
+    return;
+  }
+  if (write.defaults !== undefined)
+    takeIn(judge, defaultFindings(judge, relation, write.defaults), write.via, write.rows);
   if (relation.triggers.some((trigger) => !isForEachRow(trigger)))
     takeIn(judge, statementFindings(judge, relation, write), write.via, judge.times);
   setOffBy(judge, relation, write);
@@ -152,6 +160,9 @@ function part(judge: Judge, child: Relation, relation: Relation, write: Write): 
   judge.relation(child, write.event, { columns, via });
   setOffBy(judge, child, { ...write, via });
   if (child.kind === 'f') foreignWrite(judge, child, write);
+  // TRUNCATE fires those of every table that it empties.
+  if (write.event === 'truncate')
+    takeIn(judge, statementFindings(judge, child, write), via, judge.times);
   return via;
 }
 
@@ -160,12 +171,14 @@ function part(judge: Judge, child: Relation, relation: Relation, write: Write): 
  * leaves its partition is deleted there and inserted elsewhere.
  */
 function partitioned(judge: Judge, relation: Relation, write: Write): void {
-  const moves = write.event === 'update' && movesRows(relation, write);
+  const children = descendants(judge, relation);
+  const all = [relation, ...children];
+  const moves = write.event === 'update' && movesRows(judge, all, write.columns);
   const [rows, gone, come] = [noFindings(), noFindings(), noFindings()];
   const into = (findings: Findings, found: Findings, via: readonly string[]) =>
     takeIn(judge.inside({ findings }), found, via, write.rows, Math.max);
   into(rows, writeFindings(judge, relation, write), write.via);
-  for (const child of descendants(judge, relation)) {
+  for (const child of children) {
     const via = part(judge, child, relation, write);
     into(rows, writeFindings(judge, child, write), via);
     if (!moves) continue;
@@ -174,12 +187,6 @@ function partitioned(judge: Judge, relation: Relation, write: Write): void {
   }
   const bare = judge.inside({ via: [] });
   for (const found of [rows, gone, come]) takeIn(bare, found, [], 1);
-}
-
-function movesRows(relation: Relation, write: Write): boolean {
-  if (write.columns === null) return true;
-  const key = relation.partition_key ?? '';
-  return [...write.columns].some((column) => key.includes(column));
 }
 
 /** Everything that the change of one of this table's rows sets off, but for its partitions. */
@@ -216,8 +223,40 @@ function triggersOnly(
 ): ReturnType<typeof remembered> {
   return remembered(judge, `g${relation.oid} ${event} ${pathKey(judge.runtime)}`, (findings) => {
     const write = { event, columns: null, via: [], only: false, rows: 1 };
-    fireTriggers(apart(judge, findings, judge.runtime, 1), relation, write, true);
+    const inner = apart(judge, findings, judge.runtime, 1);
+    fireTriggers(inner, relation, write, true);
+    // Before 15 a row that moved was gone to the rows that refer to it.
+    if (event === 'delete' && (judge.catalog?.server_version ?? 0) < 150_000)
+      followKeys(inner, relation, write);
   });
+}
+
+/** What planning a change computes of what is constant in defaults, policies, rules and views. */
+function plannedFindings(
+  judge: Judge,
+  relation: Relation,
+  write: Write,
+): ReturnType<typeof remembered> {
+  const key = `x${relation.oid} ${write.event} ${pathKey(judge.runtime)}`;
+  return remembered(judge, key, (findings) => {
+    const inner = apart(judge, findings, judge.runtime).inside({ planning: true });
+    applyRules(inner, relation, write.event);
+    if (write.event !== 'truncate')
+      expressionsOf(inner, relation, write.event === 'delete' ? 'delete' : 'insert');
+    if (relation.kind === 'v') viewWrite(inner, relation, { ...write, via: [] });
+  });
+}
+
+function defaultFindings(
+  judge: Judge,
+  relation: Relation,
+  names: ReadonlySet<string> | null,
+): Findings {
+  const findings = noFindings();
+  const inner = apart(judge, findings, judge.runtime, 1);
+  for (const column of relation.columns)
+    if (names?.has(column.name) ?? true) defaultOf(inner, relation, column);
+  return findings;
 }
 
 /** Bits of pg_trigger.tgtype, and of the grammar's events. */
@@ -232,8 +271,9 @@ function fires(relation: Relation, trigger: Trigger, write: Write): boolean {
   if (trigger.enabled === 'D' || (trigger.type & EVENT_BIT[write.event]) === 0) return false;
   if (write.event !== 'update' || trigger.columns.length === 0 || write.columns === null)
     return true;
+  // A generated column may follow one that is set.
   return relation.columns.some(
-    (c) => trigger.columns.includes(c.number) && (write.columns?.has(c.name) ?? true),
+    (c) => trigger.columns.includes(c.number) && (c.generated !== '' || write.columns?.has(c.name)),
   );
 }
 
@@ -309,13 +349,20 @@ export function expressionsOf(
   }
   for (const column of relation.columns) {
     meetType(judge, column.type, 'made');
-    if (column.expression === null || (event === 'update' && column.generated === '')) continue;
-    const isDefault = column.generated === '';
-    const via = `${isDefault ? 'default' : 'generated column'} ${on}.${column.name}`;
-    texts(judge, [column.expression], via, isDefault ? 1 : null);
+    if (column.generated === '') {
+      if (event === 'insert') defaultOf(judge, relation, column);
+    } else if (column.expression !== null)
+      texts(judge, [column.expression], `generated column ${on}.${column.name}`);
   }
   indexExpressions(judge, relation);
   if (relation.partition_key !== null) partitionKey(judge, relation);
+}
+
+function defaultOf(judge: Judge, relation: Relation, { name, expression }: Column): void {
+  if (expression === null) return;
+  const via = `default ${label(relation)}.${name}`;
+  // What a rule puts beside the change computes it again.
+  texts(judge, [expression], via, relation.rules.length > 0 ? null : 1);
 }
 
 /** An updatable view hands the change on to its table, unless a trigger or a rule takes it. */
@@ -333,7 +380,9 @@ function viewWrite(judge: Judge, view: Relation, write: Write): void {
   const base = behindView(inner, view);
   if (base === null) return;
   // ONLY is said of the view; its own FROM says whether the base's children are meant.
-  writeMeaning(judge, base.meaning, { ...write, columns: null, via, only: base.only });
+  const defaults = write.defaults === undefined ? {} : { defaults: null };
+  const through = { ...write, ...defaults, columns: null, via, only: base.only };
+  writeMeaning(judge, base.meaning, through);
 }
 
 /**

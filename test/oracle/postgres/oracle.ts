@@ -43,7 +43,7 @@ export interface Finding {
 }
 
 /** The database that statements find, by the name of its file. */
-export type World = 'world' | 'rows' | 'folding';
+export type World = 'world' | 'rows' | 'folding' | 'unseen';
 
 async function connect(url: string): Promise<pg.Client> {
   const client = new pg.Client({ connectionString: url });

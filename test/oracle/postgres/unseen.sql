@@ -1,0 +1,60 @@
+-- What a change sets off in places that its text does not name: defaults put back, triggers that write to keys, rules that compute again, what planning computes, parts of what is named.
+CREATE TABLE victims (v int); CREATE TABLE log (id serial, what text);
+CREATE TABLE people (id int PRIMARY KEY, name text NOT NULL, grp int DEFAULT 1); INSERT INTO people SELECT g, 'p' || g, 1 FROM generate_series(1, 5) g;
+CREATE TABLE acc (id bigint PRIMARY KEY, n int); INSERT INTO acc VALUES (9007199254740992, 1), (9007199254740993, 2), (3, 3), (4, 4);
+CREATE FUNCTION zap() RETURNS int LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.victims; RETURN 1; END $$;
+CREATE FUNCTION zap(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.zap(); RETURN $1; END $$;
+CREATE FUNCTION zap(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.zap(); RETURN $1; END $$;
+CREATE FUNCTION bump() RETURNS int LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.log (what) VALUES ('b'); RETURN 1; END $$;
+CREATE FUNCTION zapping() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.victims; RETURN NULL; END $$;
+CREATE FUNCTION renames(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN UPDATE people SET name = 'x' WHERE id = $1; RETURN 1; END $$;
+
+CREATE TABLE preset (id int PRIMARY KEY, n int DEFAULT zap()); INSERT INTO preset VALUES (1, 1), (2, 2);
+CREATE VIEW preset_v AS SELECT id, n FROM preset;
+CREATE TABLE home (id int PRIMARY KEY); INSERT INTO home VALUES (1), (2); CREATE TABLE guest (id int, h int DEFAULT zap() REFERENCES home ON DELETE SET DEFAULT); INSERT INTO guest VALUES (1, 2);
+CREATE TABLE doubled (id int PRIMARY KEY, a int, b int GENERATED ALWAYS AS (a * 2) STORED UNIQUE); INSERT INTO doubled VALUES (1, 1), (2, 2);
+CREATE TABLE of_doubled (id int, b int REFERENCES doubled (b) ON UPDATE CASCADE); INSERT INTO of_doubled VALUES (1, 4), (2, 4);
+CREATE TABLE watched (id int PRIMARY KEY, a int, b int GENERATED ALWAYS AS (a * 2) STORED); INSERT INTO watched VALUES (1, 1), (2, 2);
+CREATE TRIGGER t AFTER UPDATE OF b ON watched FOR EACH ROW EXECUTE FUNCTION zapping();
+CREATE FUNCTION shifts() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.id := NEW.id + 100; RETURN NEW; END $$;
+CREATE FUNCTION stamps() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.n := NEW.n + 1; IF NEW.id = 0 THEN RETURN OLD; END IF; RETURN NEW; END $$;
+CREATE FUNCTION replaces() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE r record; BEGIN r := NEW; r.id := r.id + 100; RETURN r; END $$;
+CREATE FUNCTION fetches() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN SELECT 77, NEW.n INTO NEW.id, NEW.n; RETURN NEW; END $$;
+CREATE TABLE shifted (id int PRIMARY KEY, n int); CREATE TABLE of_shifted (id int, s int REFERENCES shifted ON UPDATE CASCADE);
+CREATE TABLE stamped (id int PRIMARY KEY, n int); CREATE TABLE of_stamped (id int, s int REFERENCES stamped ON UPDATE CASCADE);
+CREATE TABLE replaced (id int PRIMARY KEY, n int); CREATE TABLE of_replaced (id int, s int REFERENCES replaced ON UPDATE CASCADE);
+CREATE TABLE fetched (id int PRIMARY KEY, n int); CREATE TABLE of_fetched (id int, s int REFERENCES fetched ON UPDATE CASCADE);
+INSERT INTO shifted VALUES (1, 1), (2, 2); INSERT INTO stamped VALUES (1, 1), (2, 2); INSERT INTO replaced VALUES (1, 1), (2, 2); INSERT INTO fetched VALUES (1, 1), (2, 2);
+INSERT INTO of_shifted VALUES (1, 1), (2, 1); INSERT INTO of_stamped VALUES (1, 1), (2, 1); INSERT INTO of_replaced VALUES (1, 1), (2, 1); INSERT INTO of_fetched VALUES (1, 1), (2, 1);
+CREATE TRIGGER t BEFORE UPDATE ON shifted FOR EACH ROW EXECUTE FUNCTION shifts(); CREATE TRIGGER t BEFORE UPDATE ON stamped FOR EACH ROW EXECUTE FUNCTION stamps();
+CREATE TRIGGER t BEFORE UPDATE ON replaced FOR EACH ROW EXECUTE FUNCTION replaces(); CREATE TRIGGER t BEFORE UPDATE ON fetched FOR EACH ROW EXECUTE FUNCTION fetches();
+CREATE FUNCTION moves() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.k := 2; RETURN NEW; END $$;
+CREATE TABLE moving (id int, k int, n int) PARTITION BY LIST (k); CREATE TABLE moving_1 PARTITION OF moving FOR VALUES IN (1); CREATE TABLE moving_2 PARTITION OF moving FOR VALUES IN (2); INSERT INTO moving VALUES (1, 1, 1);
+CREATE TRIGGER t BEFORE UPDATE ON moving FOR EACH ROW EXECUTE FUNCTION moves(); CREATE TRIGGER u AFTER INSERT ON moving_2 FOR EACH ROW EXECUTE FUNCTION zapping();
+CREATE TABLE rooms (id int, k int, PRIMARY KEY (id, k)) PARTITION BY LIST (k); CREATE TABLE rooms_1 PARTITION OF rooms FOR VALUES IN (1); CREATE TABLE rooms_2 PARTITION OF rooms FOR VALUES IN (2);
+CREATE TABLE beds (id int, k int, FOREIGN KEY (id, k) REFERENCES rooms ON DELETE CASCADE ON UPDATE CASCADE); INSERT INTO rooms VALUES (1, 1); INSERT INTO beds VALUES (1, 1);
+
+CREATE TABLE twice (id int PRIMARY KEY, n int); CREATE RULE r AS ON INSERT TO twice DO ALSO INSERT INTO acc VALUES (new.n + 1000, new.n);
+CREATE TABLE twice_preset (id int PRIMARY KEY, n int DEFAULT bump()); CREATE RULE r AS ON INSERT TO twice_preset DO ALSO INSERT INTO acc VALUES (new.n + 1000, new.n);
+CREATE TABLE folded (id int PRIMARY KEY, n int DEFAULT zap(1)); CREATE VIEW folded_v AS SELECT id, name FROM people WHERE id > zap(0);
+CREATE TABLE told (id int PRIMARY KEY, n int); CREATE RULE r AS ON UPDATE TO told DO ALSO INSERT INTO log (id) VALUES (zap(1));
+
+CREATE TABLE mother (a int, b int); CREATE TABLE daughter (PRIMARY KEY (b)) INHERITS (mother); INSERT INTO daughter VALUES (1, 1); CREATE TRIGGER t AFTER TRUNCATE ON daughter FOR EACH STATEMENT EXECUTE FUNCTION zapping();
+CREATE INDEX ON daughter (zap(b)); CREATE TABLE of_daughter (b int REFERENCES daughter); INSERT INTO of_daughter VALUES (1);
+CREATE TABLE whole (a int, b int) PARTITION BY LIST (a); CREATE TABLE whole_1 PARTITION OF whole FOR VALUES IN (1); INSERT INTO whole VALUES (1, 1); CREATE TRIGGER t AFTER TRUNCATE ON whole_1 FOR EACH STATEMENT EXECUTE FUNCTION zapping();
+CREATE INDEX whole_a ON whole (a); CREATE INDEX ON whole_1 (zap(b));
+CREATE TABLE checked (a int CHECK (zap(a) > 0), b int); INSERT INTO checked VALUES (1, 1);
+CREATE TABLE blocks (a int, b text); CREATE INDEX blocks_i ON blocks USING brin (zap(a)) WITH (pages_per_range = 1); INSERT INTO blocks SELECT g, repeat('x', 500) FROM generate_series(1, 200) g;
+CREATE FUNCTION far(int, int) RETURNS float8 LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.zap(); RETURN $1 - $2; END $$;
+CREATE TYPE reach AS RANGE (SUBTYPE = int, SUBTYPE_DIFF = far); CREATE TABLE reaches (r reach); INSERT INTO reaches SELECT reach(g, g + 5) FROM generate_series(1, 50) g;
+CREATE FUNCTION hashes(int, bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.zap(); RETURN 1; END $$;
+CREATE OPERATOR CLASS by_hashes FOR TYPE int USING hash AS OPERATOR 1 =, FUNCTION 2 hashes(int, bigint); CREATE TABLE hashed (a int) PARTITION BY HASH (a by_hashes);
+
+CREATE SCHEMA near; CREATE SCHEMA wide; CREATE FUNCTION wide.f(VARIADIC int[]) RETURNS int LANGUAGE sql AS 'SELECT public.zap()'; CREATE FUNCTION near.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION wide.g(int, int DEFAULT 2) RETURNS int LANGUAGE sql AS 'SELECT public.zap()'; CREATE FUNCTION near.g(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION wide.lower(text, int DEFAULT 2) RETURNS text LANGUAGE sql AS 'SELECT public.zap()::text';
+CREATE ROLE oracle_agent; CREATE SEQUENCE s; SELECT lo_from_bytea(4242, 'payload');
+CREATE TABLE floats (f float8); INSERT INTO floats VALUES (9007199254740992);
+CREATE TABLE loose (f float8 PRIMARY KEY); INSERT INTO loose VALUES (9007199254740992), (1); CREATE TABLE of_loose (i bigint UNIQUE REFERENCES loose ON DELETE CASCADE); INSERT INTO of_loose VALUES (9007199254740992), (9007199254740993);
+CREATE TABLE merged (id int PRIMARY KEY, n int); INSERT INTO merged SELECT g, g FROM generate_series(1, 5) g;
+INSERT INTO victims SELECT generate_series(1, 5);
