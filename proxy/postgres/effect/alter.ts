@@ -12,7 +12,7 @@ import type {
 import type { EffectClass } from '../../effect/effect.ts';
 import { type Column, FIRST_USER_OID, type Relation } from '../catalog/snapshot.ts';
 import { conditionOf, indexExpressions } from './computed.ts';
-import { joined, references, runBy } from './ddl.ts';
+import { boundsCompared, joined, references, runBy } from './ddl.ts';
 import { cascade, cascadeAny } from './drop.ts';
 import { walk } from './expression.ts';
 import type { Draft, Judge } from './judge.ts';
@@ -228,6 +228,7 @@ function partition(judge: Judge, parent: RelationMeaning, { subtype, def }: Alte
   if (meaning.relations.length === 0) judge.object('table', meaning.schema, meaning.name, 'alter');
   walk(judge, bound);
   if (subtype !== 'AT_AttachPartition') return;
+  boundsCompared(judge, parent);
   const reads = runBy(judge, (inner) => readMeaning(inner, meaning, 'read'));
   joined(judge, parent, meaning, reads);
 }
@@ -245,7 +246,10 @@ const CHECKS: ReadonlySet<AlterTableType | undefined> = new Set([
 function runs(judge: Judge, relation: Relation | null, cmd: AlterTableCmd): void {
   const { def } = cmd;
   const inner = judge.inside({ path: DEPARSED_PATH });
-  for (const each of relation === null ? [] : [relation, ...descendants(judge, relation)]) {
+  const own = relation === null ? [] : [relation, ...descendants(judge, relation)];
+  // Which tables are made of a row type is not known.
+  const typed = relation?.kind === 'c' && cmd.behavior === 'DROP_CASCADE';
+  for (const each of typed ? (judge.catalog?.relations.values() ?? []) : own) {
     for (const check of CHECKS.has(cmd.subtype) ? each.checks : [])
       expressionText(inner, conditionOf(check.definition));
     // A table that is written anew, or joins another, has its indexes built again.
@@ -260,8 +264,11 @@ function runs(judge: Judge, relation: Relation | null, cmd: AlterTableCmd): void
     walk(judge, def.Constraint.raw_expr);
     walk(judge, def.Constraint.where_clause);
     walk(judge, def.Constraint.exclusions);
-  } else if (cmd.subtype === 'AT_SetExpression' || cmd.subtype === 'AT_ColumnDefault')
+  } else if (cmd.subtype === 'AT_SetExpression' || cmd.subtype === 'AT_ColumnDefault') {
     walk(judge, def);
+    const column = relation?.columns.find(({ name }) => name === cmd.name);
+    if (column !== undefined) meetType(judge, column.type, 'made');
+  }
 }
 
 /** Wider types of the same kind keep every value; anything else may lose some. */

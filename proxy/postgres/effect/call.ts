@@ -16,6 +16,7 @@ import {
   localNamed,
   parts,
 } from './names.ts';
+import { isLooped } from './operand.ts';
 import { narrowing } from './predicate.ts';
 import { absorbFunction, labelOf, routineFindings, takeIn, typesOf } from './routine.ts';
 import { rangeVar, runText } from './sql-text.ts';
@@ -141,7 +142,7 @@ function onceForEachRow(judge: Judge, from: number, args: readonly Node[]): void
     .slice(from)
     .filter(({ verb }) => verb === 'delete' || verb === 'update');
   if (scope === null || drafts.length === 0) return;
-  const several = makesRows(judge, args);
+  const several = makesRows(judge, args) || isLooped(judge, args);
   if (!several && (scope.sources.length === 0 || isNarrowed(judge, scope))) return;
   for (const draft of drafts) {
     draft.scoped = false;

@@ -21,7 +21,7 @@ import { fireEventTriggers } from './event-trigger.ts';
 import { walk } from './expression.ts';
 import { absorb, type Findings, type Judge, noFindings } from './judge.ts';
 import { altered, alteredEverything, always, goesOn, type Place, remember } from './local.ts';
-import { creationSchema, findRelation, parts } from './names.ts';
+import { creationSchema, findRelation, parts, type RelationMeaning } from './names.ts';
 import { foreignClass } from './naming.ts';
 import { readMeaning } from './relation.ts';
 import { absorbFunction, apart } from './routine.ts';
@@ -143,7 +143,12 @@ export function createTable(judge: Judge, node: CreateStmt): void {
       if ('TableLikeClause' in element) copied(inner, element.TableLikeClause.relation);
   });
   walk(judge, node.partbound);
-  if (node.partbound !== undefined) boundsCompared(judge, node.inhRelations);
+  if (node.partbound !== undefined)
+    for (const parent of node.inhRelations ?? []) {
+      if (!('RangeVar' in parent)) continue;
+      const { schemaname = null, relname = '' } = parent.RangeVar;
+      boundsCompared(judge, findRelation(judge, schemaname, relname));
+    }
   const table = madeRelation(judge, node.relation, 'table', [], always(writes));
   for (const parent of node.inhRelations ?? []) {
     if (!('RangeVar' in parent)) continue;
@@ -189,13 +194,12 @@ export function joined(
   altered(judge, child, [goesOn({ schema, name, via: `parent of ${child.name}` })]);
 }
 
-/** A new partition's bounds are compared with those that are there. */
-function boundsCompared(judge: Judge, parents: readonly Node[] | undefined): void {
-  for (const parent of parents ?? []) {
-    if (!('RangeVar' in parent)) continue;
-    const { schemaname = null, relname = '' } = parent.RangeVar;
-    readMeaning(judge, findRelation(judge, schemaname, relname), 'read');
-  }
+/** A new partition's bounds are made of the key's type, and compared with those that are there. */
+export function boundsCompared(judge: Judge, parent: RelationMeaning): void {
+  readMeaning(judge, parent, 'read');
+  for (const { columns, partition_key } of parent.relations)
+    for (const { name, type } of columns)
+      if (partition_key?.includes(name)) meetType(judge, type, 'made');
 }
 
 /** Tables that new foreign keys point to: deleting there does more from now on. */

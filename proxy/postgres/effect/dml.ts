@@ -19,6 +19,7 @@ import { multiplied } from './count.ts';
 import { walk } from './expression.ts';
 import { type Draft, type Judge, predicateOf, type Source } from './judge.ts';
 import { findRelation, isOwnTable, type RelationMeaning } from './names.ts';
+import { isLooped } from './operand.ts';
 import { type Narrowing, narrowing, type Target } from './predicate.ts';
 import { queryOf } from './reference.ts';
 import { columnNames, descendants } from './relation.ts';
@@ -139,7 +140,8 @@ function changing(judge: Judge, clause: WithClause | undefined, work: () => void
 
 /** How the condition narrows the change, and how often it is made. */
 function narrowed(judge: Judge, draft: Draft, where: Node | undefined, target: Target): Narrowing {
-  const found = narrowing(judge, where, target);
+  const once = narrowing(judge, where, target);
+  const found = once.scoped && isLooped(judge, where) ? { ...once, scoped: false } : once;
   const rows = multiplied(found.rows_max, judge.times);
   predicateOf(draft, found.predicate, found.scoped, rows);
   return found;

@@ -12,13 +12,14 @@ import {
   selectedCall,
 } from './call.ts';
 import { constantText } from './fold.ts';
+import { rowType, sourceNamed } from './infer.ts';
 import type { Judge } from './judge.ts';
 import { findRelation, parts } from './names.ts';
 import { readRangeVar } from './relation.ts';
 import { joinExpr, rows } from './select.ts';
 import { rangeVar } from './sql-text.ts';
 import { judgeStatement, type StatementKind } from './statements.ts';
-import { meetJson, meetText, meetTypeName } from './type.ts';
+import { meetJson, meetText, meetType, meetTypeName } from './type.ts';
 
 export type KindsOf<U> = U extends unknown ? keyof U : never;
 export type NodeKind = KindsOf<Node> & string;
@@ -322,10 +323,22 @@ function expression(judge: Judge, node: A_Expr): void {
 /** `t.f` may be a call of f with the row. */
 function columnRef(judge: Judge, node: ColumnRef): void {
   const fields = node.fields ?? [];
-  if (fields.length < 2) return;
+  if (fields.length < 2) {
+    const [only] = fields;
+    if (only !== undefined && 'String' in only) wholeRow(judge, only.String.sval ?? '');
+    return;
+  }
   const names = parts(fields);
   if (names.length !== fields.length) return;
   fieldCall(judge, names[names.length - 2] ?? null, names[names.length - 1] ?? '');
+}
+
+/** A row as a value: a literal beside it is made one. */
+function wholeRow(judge: Judge, name: string): void {
+  const source = sourceNamed(judge.scope, name);
+  if (source?.relation == null || source.columns?.has(name)) return;
+  const type = rowType(judge, source.relation.oid);
+  if (type !== null) meetType(judge, type, 'seen');
 }
 
 /** `'users'::regclass` names a relation. */

@@ -11,6 +11,7 @@ import { creationSchema, parts } from './names.ts';
 import { blockStatement, judgePlpgsql } from './plpgsql.ts';
 import { foreignBody, isStandard, sqlBody } from './routine.ts';
 import { STRINGS } from './settings.ts';
+import { meetTypeName } from './type.ts';
 
 export function createFunction(judge: Judge, node: CreateFunctionStmt): void {
   const names = parts(node.funcname);
@@ -22,7 +23,10 @@ export function createFunction(judge: Judge, node: CreateFunctionStmt): void {
   const body = optionText(option(node.options, 'as'));
   const effects = runBy(judge, (inner) => {
     for (const parameter of node.parameters ?? []) {
-      if ('FunctionParameter' in parameter) walk(inner, parameter.FunctionParameter.defexpr);
+      if (!('FunctionParameter' in parameter)) continue;
+      const { defexpr, argType } = parameter.FunctionParameter;
+      walk(inner, defexpr);
+      if (defexpr !== undefined) meetTypeName(inner, argType);
     }
     functionBody(inner, language, body, node, name);
   });

@@ -1,12 +1,22 @@
 // What stands on the other side of `=`: whether comparing with it leaves a column as it is.
 // Invariant: where a value's type is not sure, it may be one that converts the column.
-import type { A_Expr, FuncCall, Node, RangeVar, SelectStmt } from '@pgsql/types';
+import type {
+  A_Expr,
+  ColumnRef,
+  FuncCall,
+  Node,
+  ParamRef,
+  RangeVar,
+  SelectStmt,
+} from '@pgsql/types';
 import { type Column, FIRST_USER_OID, type Routine, type Type } from '../catalog/snapshot.ts';
 import { ParseFailure, parse } from '../parser.ts';
 import { builtinNamed } from './builtins.ts';
 import type { Judge } from './judge.ts';
 import { isRedefined, localNamed, parts } from './names.ts';
+import { expressionNode } from './plpgsql-constants.ts';
 import { hasNode } from './reference.ts';
+import { isConverted } from './type.ts';
 
 /** The type that a domain stands for. */
 export function baseType(judge: Judge, oid: string): Type | null {
@@ -43,6 +53,9 @@ export function isExact(
 ): boolean {
   const type = column === null ? null : baseType(judge, column.type);
   if (type === null) return false;
+  const { catalog } = judge;
+  // By a cast of a user's, `=` may compare anything.
+  if (catalog !== null && isConverted(catalog, type.oid)) return false;
   const converting = CONVERTING[type.name];
   return converting === undefined || !new Operand(judge, converting, from).mayBe(value);
 }
@@ -91,14 +104,13 @@ function isPlainSql(judge: Judge, { language, body, source }: Routine): boolean 
 /** Built-in functions that give back one of their arguments. */
 const GIVES_BACK = /^(max|min|abs|lag|lead|first_value|last_value|any_value)$/;
 
-const SPELLINGS: { readonly [name: string]: string } = {
-  real: 'float4',
-  float: 'float8',
-  'double precision': 'float8',
-  char: 'bpchar',
-  character: 'bpchar',
-  'timestamp with time zone': 'timestamptz',
-};
+/** What the server calls a type, however it is written; '' where it is not clear. */
+function typeName(text: string): string {
+  const node = expressionNode(`null::${text}`);
+  return node !== null && 'TypeCast' in node
+    ? (parts(node.TypeCast.typeName?.names).at(-1) ?? '')
+    : '';
+}
 
 /** Whether `=` converts a column of the one type for a value of the other. */
 export function converts(judge: Judge, column: Column, value: Column): boolean {
@@ -113,6 +125,8 @@ class Operand {
   readonly #from: readonly Node[] | undefined;
   /** Queries looked into: CTEs read one another, and themselves. */
   readonly #seen = new Set<Node>();
+  /** Variables whose types are those of others. */
+  readonly #copied = new Set<string>();
 
   constructor(judge: Judge, types: readonly string[], from: readonly Node[] | undefined) {
     this.#judge = judge;
@@ -219,22 +233,31 @@ class Operand {
     return false;
   }
 
+  /** Of an array, or a domain over one, its elements are compared. */
   #isType(oid: string): boolean {
-    return this.#types.includes(baseType(this.#judge, oid)?.name ?? '');
+    const type = baseType(this.#judge, oid);
+    if (type?.category === 'A' && type.element !== '0') return this.#isType(type.element);
+    // A polymorphic type may be any.
+    return type === null || type.kind === 'p' || this.#types.includes(type.name);
   }
 
   #named(name: string): boolean {
-    if (this.#types.includes(SPELLINGS[name] ?? name)) return true;
     const named = this.#judge.catalog?.types_named.get(name) ?? [];
-    return named.some((type) => this.#isType(type.oid));
+    return named.length === 0 || named.some((type) => this.#isType(type.oid));
   }
 
   /** A type as PL/pgSQL writes it. */
   #declared(type: string): boolean {
     const copied = /^(?:.*\.)?"?([^".]+)"?\s*%\s*type$/i.exec(type.trim());
-    if (copied !== null) return this.#column(copied[1] ?? '');
-    const plain = type.replace(/\(.*?\)|^pg_catalog\./g, '').toLowerCase();
-    return this.#named(plain.trim().replace(/^.*\./, '').replaceAll('"', ''));
+    if (copied === null) return this.#named(typeName(type));
+    const [, name = ''] = copied;
+    if (this.#copied.has(name)) return true;
+    this.#copied.add(name);
+    // Of a column, or of another variable.
+    const variable = this.#judge.variables.get(name) ?? [];
+    const found = this.#column(name) || variable.some((own) => this.#declared(own));
+    this.#copied.delete(name);
+    return found;
   }
 
   /** `$1`: of a function, its declared type; of a statement, what the client says it is. */
@@ -249,6 +272,21 @@ class Operand {
 
 /** Among variables: parameters that are not there are of the type that they are compared with. */
 export const INFERRED = '$?';
+
+/** Among variables: those that the loop at hand writes to. */
+export const LOOPED = '#looped';
+
+/** The value is another one each time that a loop comes by. */
+export function isLooped(judge: Judge, value: unknown): boolean {
+  const looped = judge.variables.get(LOOPED);
+  if (looped === undefined) return false;
+  return hasNode([value], (kind, body) => {
+    if (kind === 'CurrentOfExpr') return true;
+    if (kind === 'ParamRef') return !judge.variables.has(`$${(body as ParamRef).number ?? 0}`);
+    const names = kind === 'ColumnRef' ? parts((body as ColumnRef).fields) : [];
+    return names.some((name) => looped.includes(name));
+  });
+}
 
 /** Among variables: a name that a column has means the variable. */
 export const SHADOWING = '#use_variable';

@@ -154,6 +154,27 @@ export function declaredVariables(
   return found;
 }
 
+/** Names of a body's variables by their numbers; fields go by the name of their record. */
+export function variableNames(tree: unknown): readonly string[] {
+  const datums = bodyOf(tree)?.datums ?? [];
+  const names = datums.map((datum) => {
+    const [variable] = isTree(datum) ? Object.values(datum) : [];
+    return isTree(variable) ? String(variable.refname ?? '') : '';
+  });
+  return datums.map((datum, number) => {
+    const field = isTree(datum) && isTree(datum.PLpgSQL_recfield) ? datum.PLpgSQL_recfield : null;
+    return names[field === null ? number : Number(field.recparentno ?? 0)] ?? '';
+  });
+}
+
+/** Variables that a part of a body writes to. */
+export function writtenIn(part: unknown, names: readonly string[]): readonly string[] {
+  const writes: Writes = { assigned: new Map(), numbers: new Set(), names: new Set() };
+  collect(part, writes);
+  const numbers = [...writes.assigned.keys(), ...writes.numbers];
+  return [...writes.names, ...numbers.map((number) => names[number] ?? '')];
+}
+
 /** Columns of NEW that a trigger's body may write to; null: any of them. */
 export function rowWritten(tree: unknown): ReadonlySet<string> | null {
   const body = bodyOf(tree);

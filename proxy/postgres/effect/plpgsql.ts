@@ -7,18 +7,21 @@ import { walk } from './expression.ts';
 import { constantText } from './fold.ts';
 import { type Draft, type Judge, noFindings } from './judge.ts';
 import { findRelation, findTypes, isShadowed } from './names.ts';
-import { SHADOWING } from './operand.ts';
+import { LOOPED, SHADOWING } from './operand.ts';
 import {
   assignment,
   type Candidates,
   constantVariables,
   declaredVariables,
   expressionNode,
+  variableNames,
   writesOperation,
+  writtenIn,
 } from './plpgsql-constants.ts';
 import { statementsText } from './routine.ts';
 import { OPENED } from './session.ts';
 import { judgeStatement } from './statements.ts';
+import { isNarrow } from './times.ts';
 import { meetType } from './type.ts';
 
 type Tree = { readonly [key: string]: unknown };
@@ -56,6 +59,9 @@ const DYNAMIC: { readonly [kind: string]: string } = {
   PLpgSQL_stmt_open: 'dynquery',
 };
 
+/** Among variables: the names of the body's own by their numbers. */
+const NUMBERED = '#numbered';
+
 /** Judges the body of a CREATE FUNCTION statement (or one made up around a DO block). */
 export function judgePlpgsql(judge: Judge, definition: string, what: string): void {
   let body: ReturnType<typeof bodyOf>;
@@ -71,6 +77,7 @@ export function judgePlpgsql(judge: Judge, definition: string, what: string): vo
   judge.constants = body.whole ? constantVariables(body.tree) : new Map();
   const given = new Map(judge.variables);
   if (shadows(judge, definition)) given.set(SHADOWING, []);
+  given.set(NUMBERED, variableNames(body.tree));
   judge.variables = declaredVariables(body.tree, given);
   if (judge.operation !== null && (!body.whole || writesOperation(body.tree)))
     judge.operation = null;
@@ -128,11 +135,39 @@ function descend(judge: Judge, value: unknown, what: string): void {
     else if (key === 'PLpgSQL_type') noteType(judge, child);
     else if (!REPEATED.has(key)) judgeNode(judge, key, child, what);
     else {
-      const { times } = judge;
+      const { times, variables } = judge;
       judge.times = null;
+      judge.variables = inLoop(judge, key, child);
       judgeNode(judge, key, child, what);
       judge.times = times;
+      judge.variables = variables;
     }
+  }
+}
+
+/**
+ * With the variables that a loop writes to: what they pick adds up to all that it goes through,
+ * unless that is a list, or what a condition tells apart.
+ */
+function inLoop(judge: Judge, kind: string, node: unknown): ReadonlyMap<string, readonly string[]> {
+  const { variables } = judge;
+  const single = kind === 'PLpgSQL_var' || kind === 'PLpgSQL_stmt_foreach_a';
+  if (single || !isTree(node)) return variables;
+  const query = kind === 'PLpgSQL_stmt_fors' && isTree(node.query) ? node.query.PLpgSQL_expr : null;
+  if (isTree(query) && isNarrowText(judge, String(query.query ?? ''))) return variables;
+  const written = writtenIn(node, variables.get(NUMBERED) ?? []);
+  return new Map(variables).set(LOOPED, [...(variables.get(LOOPED) ?? []), ...written]);
+}
+
+function isNarrowText(judge: Judge, text: string): boolean {
+  try {
+    const statement = parse(text).stmts?.[0]?.stmt;
+    return (
+      statement !== undefined && 'SelectStmt' in statement && isNarrow(judge, statement.SelectStmt)
+    );
+  } catch (error) {
+    if (error instanceof ParseFailure) return false;
+    throw error;
   }
 }
 

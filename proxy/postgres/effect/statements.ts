@@ -152,9 +152,9 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
   AlterDomainStmt: (judge, node) => {
     judge.open('alter', 'ddl');
     judge.object('type', null, parts(node.typeName).at(-1) ?? '', 'alter');
-    // VALIDATE runs the checks over the rows that are there; ADD runs the new one.
-    if (node.subtype === 'V')
-      for (const type of findTypes(judge, parts(node.typeName))) meetType(judge, type.oid, 'made');
+    // VALIDATE runs the checks over the rows that are there, ADD runs the new one, a default is
+    // converted.
+    for (const type of findTypes(judge, parts(node.typeName))) meetType(judge, type.oid, 'made');
     walk(judge, node.def);
     alteredEverything(
       judge,

@@ -221,6 +221,18 @@ export function steadyRows(judge: Judge, from: readonly Node[] | undefined): num
   return rows;
 }
 
+/** Its rows are few, or told apart by equality. */
+export function isNarrow(judge: Judge, query: SelectStmt): boolean {
+  if (rowsOf(judge, query) !== null) return true;
+  const { fromClause: from = [], whereClause: where } = query;
+  if (query.larg !== undefined || where === undefined) return false;
+  const [only, more] = from;
+  const others = only !== undefined && 'RangeVar' in only && more === undefined ? {} : { from };
+  return relationsIn(from).some(
+    (range) => narrowing(judge, where, { ...alone(judge, range), ...others }).scoped,
+  );
+}
+
 function reads(judge: Judge, from: readonly Node[], name: string): boolean {
   return from.some((item) => {
     const query = queryOf(judge, item);

@@ -65,10 +65,11 @@ function isBuiltin(oid: string): boolean {
 const made = (oid: string) => `${oid} made`;
 
 /** Finds what runs because of a type, and of the types that it is made of. */
-export function meetType(judge: Judge, oid: string, meeting: Meeting): void {
+export function meetType(judge: Judge, oid: string, met: Meeting): void {
   const { catalog } = judge;
   if (catalog === null) return;
   const { types } = judge.findings;
+  const meeting = isWhole(catalog, oid) ? 'made' : met;
   for (const at of madeOf(catalog, oid)) {
     if (types.has(meeting === 'made' ? made(at) : at)) continue;
     const first = !types.has(at);
@@ -91,6 +92,25 @@ function madeOf(catalog: CatalogSnapshot, oid: string): readonly string[] {
   }
   return found;
 }
+/** A function of a user's converts values of the type wherever they meet those of another. */
+export function isConverted(catalog: CatalogSnapshot, oid: string): boolean {
+  let sources = converted.get(catalog);
+  if (sources === undefined) {
+    const own = catalog.casts.filter(({ context, function: code }) => {
+      return context === 'i' && catalog.routines.get(code)?.extension === null;
+    });
+    converted.set(catalog, (sources = new Set(own.map(({ source }) => source))));
+  }
+  return sources.has(oid);
+}
+const converted = new WeakMap<CatalogSnapshot, ReadonlySet<string>>();
+
+/** A literal beside an array, a row or a range is made one, with the domains in it. */
+function isWhole(catalog: CatalogSnapshot, oid: string): boolean {
+  const type = catalog.types.get(oid);
+  return type !== undefined && (type.category === 'A' || /^[crm]$/.test(type.kind));
+}
+
 const partsOf = new WeakMap<CatalogSnapshot, Map<string, readonly string[]>>();
 
 function gather(catalog: CatalogSnapshot, oid: string, all: Set<string>): void {
