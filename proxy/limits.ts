@@ -94,6 +94,12 @@ export const LIMITS = {
   catalog_rows: 500,
   catalog_step_ms: 4,
   /**
+   * Ranges of a catalog, and things that depend on what changed in them, that are read again apart;
+   * past either the whole catalog is.
+   */
+  catalog_ranges: 100,
+  catalog_dependents: 10_000,
+  /**
    * How long a change under way may go on at the server after its client has left, so that its
    * outcome is recorded; and how long a client that sends no more may wait between two bytes.
    */

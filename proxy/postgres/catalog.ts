@@ -1,26 +1,15 @@
 // A target's catalog, read over a connection of its own and kept as one immutable snapshot.
 // Invariant: a snapshot is all of one moment (one read-only repeatable-read transaction), and its
 // version never goes back.
-import { setImmediate } from 'node:timers/promises';
 import pg from 'pg';
-import { LIMITS } from '../limits.ts';
-import { buildSnapshotInSteps, type FactRows } from './catalog/build.ts';
-import { FACT_QUERIES, probe } from './catalog/facts.ts';
-
+import { buildSnapshotInSteps, factsOf } from './catalog/build.ts';
+import { readFacts } from './catalog/read.ts';
+import { isSame, NO_FACTS } from './catalog/rows.ts';
 import type { CatalogSnapshot } from './catalog/snapshot.ts';
+import { changeBetween, probe, type Stamp } from './catalog/stamp.ts';
+import { inSteps } from './catalog/steps.ts';
 
 export type { CatalogSnapshot } from './catalog/snapshot.ts';
-
-/** What {@link probe} answers. */
-interface Stamp {
-  readonly snapshot: string;
-  readonly stamp: string | null;
-}
-
-type Row = { readonly [column: string]: unknown };
-type Result = pg.QueryResult<Row>;
-
-const fetch = (name: string) => `fetch ${LIMITS.catalog_rows} from "${name}"`;
 
 let versions = 0;
 
@@ -69,45 +58,18 @@ export class CatalogReader {
     if (this.#refreshing !== null) return this.#refreshing;
     const reading = this.#line(async () => {
       this.#refreshing = null;
-      const changes = this.#changes;
-      try {
-        await this.#read();
-        this.#covered = changes;
-      } catch (error) {
-        this.invalidate();
-        await this.#drop();
-        throw error;
-      }
+      await this.#look(true);
     });
     this.#refreshing = reading;
     return reading;
   }
 
   /**
-   * Asks cheaply whether the catalog has changed, by anybody; reads it again if so. true when it
-   * had changed.
+   * Asks cheaply whether the catalog has changed, by anybody, and reads again what has. true when
+   * there is a new snapshot.
    */
   probe(): Promise<boolean> {
-    return this.#line(async () => {
-      const changes = this.#changes;
-      try {
-        const client = await this.#connected();
-        const { rows } = await client.query<Stamp>(probe(this.#seen?.snapshot ?? ''));
-        const now = rows[0];
-        if (this.#seen !== null && now !== undefined && isSame(this.#seen, now)) {
-          // What was seen did not commit, or changed nothing that is kept here.
-          this.#seen = { ...this.#seen, snapshot: now.snapshot };
-          this.#covered = changes;
-          return false;
-        }
-        await this.#read();
-        this.#covered = changes;
-        return true;
-      } catch (error) {
-        await this.#drop();
-        throw error;
-      }
-    });
+    return this.#line(() => this.#look(false));
   }
 
   async close(): Promise<void> {
@@ -129,6 +91,8 @@ export class CatalogReader {
     });
     await client.connect();
     this.#client = client;
+    // Another server may answer now, or another database of the same name.
+    this.#seen = null;
     return client;
   }
 
@@ -138,45 +102,47 @@ export class CatalogReader {
     await client?.end().catch(() => undefined);
   }
 
-  async #read(): Promise<void> {
+  async #look(whole: boolean): Promise<boolean> {
+    const changes = this.#changes;
+    try {
+      const isNew = await this.#read(whole);
+      // What was seen may not have committed, or changed nothing that is kept here.
+      this.#covered = changes;
+      return isNew;
+    } catch (error) {
+      if (whole) this.invalidate();
+      await this.#drop();
+      throw error;
+    }
+  }
+
+  async #read(whole: boolean): Promise<boolean> {
     const client = await this.#connected();
-    const names = Object.keys(FACT_QUERIES) as (keyof typeof FACT_QUERIES)[];
-    // A small catalog takes one round trip. Of a large one, so much comes at a time as keeps others
-    // waiting for no longer than a moment.
-    const opening = [BEGIN, probe('')];
-    for (const name of names) {
-      opening.push(`declare "${name}" no scroll cursor for ${FACT_QUERIES[name]}`, fetch(name));
+    const seen = whole ? null : this.#seen;
+    const results = (await client.query(
+      `${BEGIN};\n${probe(seen)}`,
+    )) as unknown as pg.QueryResult[];
+    const now: Stamp | undefined = results.at(-1)?.rows[0];
+    if (now === undefined) throw new Error('the catalog did not answer: no stamp');
+    const change = changeBetween(seen, now);
+    if (change === null) {
+      await client.query('commit');
+      if (seen !== null) this.#seen = { ...seen, snapshot: now.snapshot };
+      return false;
     }
-    const results = (await client.query(opening.join(';\n'))) as unknown as readonly Result[];
-    const head = BEGIN.split(';').length;
-    const facts: { [name: string]: Row[] } = {};
-    for (const [index, name] of names.entries()) {
-      const rows = (facts[name] = results[head + 2 + 2 * index]?.rows ?? []);
-      for (let more = rows; more.length === LIMITS.catalog_rows; ) {
-        more = (await client.query<Row>(fetch(name))).rows;
-        for (const row of more) rows.push(row);
-      }
-    }
+    const known = this.#snapshot;
+    const before = known === null ? NO_FACTS : factsOf(known);
+    const read = await readFacts(client, before, change);
     await client.query('commit');
-    this.#snapshot = await built(facts, ++versions);
-    this.#seen = (results[head]?.rows[0] as unknown as Stamp | undefined) ?? null;
+    // Nobody waits for what it was that changed, and it is nothing that is kept here.
+    const same = !this.stale && isSame(before, read.facts);
+    if (!same) {
+      const from = read.whole ? null : known;
+      this.#snapshot = await inSteps(buildSnapshotInSteps(read.facts, ++versions, from));
+    }
+    this.#seen = now;
+    return !same;
   }
-}
-
-function isSame(before: Stamp, now: Stamp): boolean {
-  return now.stamp === null || now.stamp === before.stamp;
-}
-
-/** A large catalog takes a while to put together: sessions go on between the steps. */
-async function built(facts: FactRows, version: number): Promise<CatalogSnapshot> {
-  const steps = buildSnapshotInSteps(facts, version);
-  let step = steps.next();
-  for (let began = performance.now(); step.done !== true; step = steps.next()) {
-    if (performance.now() - began < LIMITS.catalog_step_ms) continue;
-    await setImmediate();
-    began = performance.now();
-  }
-  return step.value;
 }
 
 /** Connects and reads the catalog once; `target` is a connection URL or the driver's settings. */

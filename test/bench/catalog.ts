@@ -1,19 +1,19 @@
-// What a large catalog costs: asking whether it has changed, beside one count of its columns, and
-// reading it again, which must not hold the sessions up.
+// What a large catalog costs: asking whether it has changed, beside one count of its columns; reading
+// it whole; and looking again after DDL, beside that. None of it must hold the sessions up.
 // Invariant: the catalog is that of a real server; stalls are the event loop's own, as sessions
 // would feel them.
 //
-//   node test/bench/catalog.ts
+//   node test/bench/catalog.ts [tables]
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type pg from 'pg';
 import { type CatalogReader, openCatalog } from '../../proxy/postgres/catalog.ts';
 import { startPostgres } from '../setup/postgres.ts';
 import { median } from './measure.ts';
 
-const TABLES = 5_000;
+const TABLES = Number(process.argv[2] ?? 5_000);
 const COLUMNS = 11;
 const ROUNDS = 15;
-const READINGS = 3;
+const READINGS = 5;
 
 const TYPES = ['int', 'text', 'timestamptz', 'numeric'];
 
@@ -58,18 +58,44 @@ async function probes(client: pg.Client, reader: CatalogReader): Promise<void> {
   say('probe, rows have changed since', median(busy));
 }
 
-async function readings(reader: CatalogReader): Promise<void> {
+/** What a session waits for after DDL of its own; `n` is another one each time. */
+const DDL: { readonly [name: string]: (n: number) => string } = {
+  'create table': (n) => `create table fresh${n} (id int primary key, b text)`,
+  'create index': (n) => `create index on t${n * 100} (c2)`,
+  'alter table add column': (n) => `alter table t${n * 100 + 50} add column d int`,
+  'add foreign key': (n) => `alter table t${n * 100 + 70} add foreign key (id) references t1`,
+  'drop table': (n) => `drop table fresh${n}`,
+  'create temporary table': (n) => `create temporary table brief${n} (id int)`,
+};
+
+async function readings(client: pg.Client, reader: CatalogReader): Promise<void> {
   const stalls = monitorEventLoopDelay({ resolution: 1 });
-  const took: number[] = [];
+  const took: { [name: string]: number[] } = {};
   for (let reading = 0; reading <= READINGS; reading++) {
     // The first one warms the compiler up.
-    if (reading === 1) stalls.enable();
-    took.push(await milliseconds(() => reader.refresh()));
+    if (reading === 1) {
+      for (const times of Object.values(took)) times.length = 0;
+      stalls.enable();
+    }
+    for (const [name, sql] of Object.entries(DDL)) {
+      await client.query(sql(reading));
+      (took[name] ??= []).push(await milliseconds(() => reader.probe()));
+    }
+    (took['reading it whole'] ??= []).push(await milliseconds(() => reader.refresh()));
   }
   stalls.disable();
-  console.log(`${'reading it'.padEnd(44)}${median(took.slice(1)).toFixed(0).padStart(8)}`);
+  const whole = median(took['reading it whole'] ?? []);
+  console.log(`${'after'.padEnd(44)}      ms of whole`);
+  for (const [name, times] of Object.entries(took)) {
+    const ms = median(times);
+    const part = (ms / whole).toFixed(2);
+    console.log(`${name.padEnd(44)}${ms.toFixed(1).padStart(8)} ${part.padStart(8)}`);
+  }
   const longest = (stalls.max / 1e6).toFixed(1).padStart(8);
   console.log(`${'longest stall of the event loop meanwhile'.padEnd(44)}${longest}`);
+  global.gc?.();
+  const memory = (process.memoryUsage().heapUsed / 2 ** 20).toFixed(0).padStart(8);
+  console.log(`${'memory in use at the end, MB'.padEnd(44)}${memory}`);
 }
 
 async function main(): Promise<void> {
@@ -79,7 +105,7 @@ async function main(): Promise<void> {
   await fill(client);
   const reader = await openCatalog(server.url(database));
   await probes(client, reader);
-  await readings(reader);
+  await readings(client, reader);
   await reader.close();
   await client.end();
   await server.stop();

@@ -19,6 +19,34 @@ const WORLD = `
   grant usage on schema opened to app;
   grant all on all tables in schema public, opened, closed to app;`;
 
+test('what a role may use is seen to change, however it came to it', {
+  skip: skipWithoutPostgres(18),
+}, async () => {
+  const server = await startPostgres({ version: 18 });
+  try {
+    const database = await server.createDatabase(WORLD);
+    const url = new URL(server.url(database));
+    url.username = 'app';
+    url.password = 'app';
+    const reader = await openCatalog(url.href);
+    const admin = await server.connect(database);
+    const closed = () => reader.current()?.closed_schemas.has('closed');
+    await admin.query('create role boss; grant usage on schema closed to boss');
+    await reader.probe();
+    assert.equal(closed(), true);
+    await admin.query('grant boss to app');
+    assert.equal(await reader.probe(), true);
+    assert.equal(closed(), false);
+    await admin.query('revoke boss from app');
+    assert.equal(await reader.probe(), true);
+    assert.equal(closed(), true);
+    await admin.end();
+    await reader.close();
+  } finally {
+    await server.stop();
+  }
+});
+
 test('a table in a schema that may not be used hides nothing', {
   skip: skipWithoutPostgres(18),
 }, async () => {

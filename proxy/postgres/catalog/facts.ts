@@ -2,6 +2,7 @@
 // Invariant: every name is qualified and search_path is empty, so nothing in the database can stand
 // in for a catalog, and the texts that the server deparses (views, rules, defaults, bodies) come
 // back with every user name qualified.
+import type { Within } from './ranges.ts';
 import { FIRST_USER_OID as USER } from './snapshot.ts';
 
 const SYSTEM_SCHEMAS = `('pg_catalog', 'information_schema', 'pg_toast')`;
@@ -13,16 +14,16 @@ const INITDB = 715;
 const ORIGINAL = `(n.nspname in ${SYSTEM_SCHEMAS} and c.oid < ${USER} and not exists (select
       from pg_rewrite w where w.ev_class = c.oid and w.xmin::text::int8 > ${INITDB}))`;
 
-export const FACT_QUERIES = {
-  server: `select current_setting('server_version_num')::int as version,
-      current_database() as database,
-    current_setting('port') as port,
-    exists (select from pg_collation where not collisdeterministic) as folds`,
+/** What stands in pg_depend are rows of catalogs: its index has them in front. */
+const IN_CATALOGS = `d.classid = any(array(select k.oid from pg_class k
+      where k.oid < ${USER} and k.relkind = 'r'))`;
 
-  schemas: `select oid::int8::text as oid, nspname as name,
-      has_schema_privilege(oid, 'USAGE') as usable from pg_namespace`,
-
-  relations: `select c.oid::int8::text as oid, n.nspname as schema, c.relname as name,
+/**
+ * Of single objects. Each row belongs to one OID, which `ownerOf` names, and comes in the order of
+ * these.
+ */
+export const OBJECT_FACTS = {
+  relations: (within) => `select c.oid::int8::text as oid, n.nspname as schema, c.relname as name,
       concat_ws('.', c.oid, (select string_agg(r.xmin::text, '.' order by r.oid)
         from pg_rewrite r where r.ev_class = c.oid)) as identity,
       c.relkind as kind,
@@ -39,27 +40,28 @@ export const FACT_QUERIES = {
     left join pg_foreign_table f on f.ftrelid = c.oid
     left join pg_foreign_server s on s.oid = f.ftserver
     left join pg_foreign_data_wrapper w on w.oid = s.srvfdw
-    where not ${ORIGINAL} and n.nspname !~ '^pg_toast'
-      and c.relkind in ('r', 'v', 'm', 'f', 'p', 'S', 'c')`,
+    where ${within('c.oid')} and not ${ORIGINAL} and n.nspname !~ '^pg_toast'
+      and c.relkind in ('r', 'v', 'm', 'f', 'p', 'S', 'c')
+    order by c.oid`,
 
-  system_relations: `select n.nspname as schema, c.relname as name
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where ${ORIGINAL} and c.relkind in ('r', 'v')`,
-
-  columns: `select a.attrelid::int8::text as relation, a.attnum::int as number, a.attname as name,
+  columns: (
+    within,
+  ) => `select a.attrelid::int8::text as relation, a.attnum::int as number, a.attname as name,
       a.atttypid::int8::text as type, a.atttypmod::int as typmod, a.attnotnull and not exists (
-        select from pg_constraint v where v.conrelid = a.attrelid and v.contype = 'n'
+        select from pg_constraint v where ${within('v.conrelid')}
+          and v.conrelid = a.attrelid and v.contype = 'n'
           and v.conkey[1] = a.attnum and not v.convalidated) as not_null,
       a.attgenerated as generated, a.attidentity as identity, pg_get_expr(d.adbin,
       d.adrelid) as expression
     from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n
         on n.oid = c.relnamespace
     left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-    where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'v', 'm', 'f', 'p', 'c')
+    where ${within('a.attrelid')} and ${within('c.oid')}
+      and a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'v', 'm', 'f', 'p', 'c')
       and not ${ORIGINAL} and n.nspname !~ '^pg_toast'
     order by a.attrelid, a.attnum`,
 
-  types: `select t.oid::int8::text as oid, n.nspname as schema, t.typname as name,
+  types: (within) => `select t.oid::int8::text as oid, n.nspname as schema, t.typname as name,
       t.typtype as kind,
       t.typcategory as category, t.typbasetype::int8::text as base,
       t.typrelid::int8::text as relation,
@@ -69,53 +71,72 @@ export const FACT_QUERIES = {
         0)::int8[]::text[] as functions,
       case when t.typdefaultbin is not null then pg_get_expr(t.typdefaultbin, 0) end as preset,
       case when t.typtype = 'e' then array(select e.enumlabel::text from pg_enum e
-        where e.enumtypid = t.oid) end as labels
+        where e.enumtypid = t.oid order by e.enumsortorder) end as labels
     from pg_type t join pg_namespace n on n.oid = t.typnamespace
     left join pg_range r on r.rngtypid = t.oid left join pg_range m on m.rngmultitypid = t.oid
-    where n.nspname !~ '^pg_toast'`,
+    where ${within('t.oid')} and n.nspname !~ '^pg_toast'
+    order by t.oid`,
 
-  constraints: `select conname as name, contype as kind, conrelid::int8::text as relation,
+  constraints: (
+    within,
+  ) => `select conname as name, contype as kind, conrelid::int8::text as relation,
       contypid::int8::text as type, confrelid::int8::text as referenced, confdeltype as on_delete,
       confupdtype as on_update, conkey::int[] as columns, confkey::int[] as referenced_columns,
       case when contype = 'c' then pg_get_constraintdef(oid) end as definition
     from pg_constraint
-    where contype in ('c', 'f') and (oid >= ${USER} or conrelid >= ${USER})`,
+    where (${within('conrelid')} or ${within('contypid')})
+      and contype in ('c', 'f') and (oid >= ${USER} or conrelid >= ${USER})
+    order by conrelid, contypid, oid`,
 
-  triggers: `select t.tgrelid::int8::text as relation, t.tgname as name, t.tgenabled as enabled,
+  triggers: (
+    within,
+  ) => `select t.tgrelid::int8::text as relation, t.tgname as name, t.tgenabled as enabled,
       t.tgtype::int as type, t.tgdeferrable as deferrable, t.tgfoid::int8::text as function,
       t.tgattr::int2[]::int[] as columns,
       case when t.tgqual is not null or t.tgnargs > 0
       then pg_get_triggerdef(t.oid) end as definition,
       array_remove(array[t.tgoldtable, t.tgnewtable]::text[], null) as tables
-    from pg_trigger t where not t.tgisinternal or t.tgfoid >= ${USER}`,
+    from pg_trigger t where ${within('t.tgrelid')}
+      and (not t.tgisinternal or t.tgfoid >= ${USER})
+    order by t.tgrelid, t.oid`,
 
-  rules: `select r.ev_class::int8::text as relation, r.rulename as name, r.ev_type as event,
+  rules: (
+    within,
+  ) => `select r.ev_class::int8::text as relation, r.rulename as name, r.ev_type as event,
       r.ev_enabled as enabled,
       r.is_instead as instead, pg_get_ruledef(r.oid) as definition
-    from pg_rewrite r where r.rulename <> '_RETURN' and r.oid >= ${USER}`,
+    from pg_rewrite r where ${within('r.ev_class')} and r.rulename <> '_RETURN' and r.oid >= ${USER}
+    order by r.ev_class, r.oid`,
 
-  indexes: `select i.indrelid::int8::text as relation, i.indisunique as is_unique,
+  indexes: (within) => `select i.indrelid::int8::text as relation, i.indisunique as is_unique,
       i.indimmediate as immediate,
       i.indisvalid as valid, i.indnkeyatts::int as keys, i.indkey::int2[]::int[] as columns,
       i.indpred is not null or i.indexprs is not null as computed,
       i.indclass::oid[]::int8[]::text[] as classes,
       case when i.indpred is not null or i.indexprs is not null
       then pg_get_indexdef(i.indexrelid) end as definition
-    from pg_index i where i.indrelid >= ${USER}`,
+    from pg_index i where ${within('i.indrelid')} and i.indrelid >= ${USER}
+    order by i.indrelid, i.indexrelid`,
 
-  statistics: `select stxrelid::int8::text as relation,
+  statistics: (within) => `select stxrelid::int8::text as relation,
       (select array_agg(e) from unnest(pg_get_statisticsobjdef_expressions(oid)) e) as expressions
-    from pg_statistic_ext where stxexprs is not null`,
+    from pg_statistic_ext where ${within('stxrelid')} and stxexprs is not null
+    order by stxrelid, oid`,
 
-  inherits: `select inhrelid::int8::text as child, inhparent::int8::text as parent
+  inherits: (within) => `select inhrelid::int8::text as child, inhparent::int8::text as parent
       from pg_inherits
-    where inhparent >= ${USER}`,
+    where ${within('inhrelid')} and inhparent >= ${USER}
+    order by inhrelid, inhseqno`,
 
-  policies: `select polrelid::int8::text as relation, polname as name, polcmd as command,
+  policies: (
+    within,
+  ) => `select polrelid::int8::text as relation, polname as name, polcmd as command,
       pg_get_expr(polqual, polrelid) as reads, pg_get_expr(polwithcheck,
-      polrelid) as writes from pg_policy`,
+      polrelid) as writes from pg_policy
+    where ${within('polrelid')}
+    order by polrelid, oid`,
 
-  routines: `select p.oid::int8::text as oid, n.nspname as schema, p.proname as name,
+  routines: (within) => `select p.oid::int8::text as oid, n.nspname as schema, p.proname as name,
       concat_ws('.', p.oid, p.xmin) as identity,
       p.prokind as kind,
       l.lanname as language, p.prosrc as source, p.probin as library,
@@ -137,11 +158,42 @@ export const FACT_QUERIES = {
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l
         on l.oid = p.prolang
     left join pg_aggregate a on a.aggfnoid = p.oid
-    where (p.oid >= ${USER} or (n.nspname = 'pg_catalog' and l.lanname not in ('internal',
-        'sql', 'c'))
+    where ${within('p.oid')} and (p.oid >= ${USER}
+        or (n.nspname = 'pg_catalog' and l.lanname not in ('internal', 'sql', 'c'))
         or (l.lanname in ('internal', 'sql') and n.nspname = 'pg_catalog')
         and p.xmin::text::int8 > ${INITDB}
-        or n.nspname = 'information_schema' and p.xmin::text::int8 > ${INITDB})`,
+        or n.nspname = 'information_schema' and p.xmin::text::int8 > ${INITDB})
+    order by p.oid`,
+
+  extension_members: (
+    within,
+  ) => `select d.objid::int8::text as oid, e.extname as extension from pg_depend d
+    join pg_extension e on e.oid = d.refobjid
+    where ${within('d.objid')} and d.deptype = 'e' and d.refclassid = 'pg_extension'::regclass
+        and d.classid = 'pg_proc'::regclass
+    order by d.objid`,
+
+  rule_owners: (
+    within,
+  ) => `select oid::int8::text as oid, ev_class::int8::text as owner from pg_rewrite
+    where ${within('ev_class')} and oid >= ${USER} and rulename = '_RETURN'
+    order by ev_class, oid`,
+
+  dependencies: (within) => `select d.classid::regclass::text as class, d.objid::int8::text as oid,
+      d.objsubid::int as sub,
+      d.refclassid::regclass::text as on_class, d.refobjid::int8::text as on_oid,
+      d.refobjsubid::int as on_sub,
+      d.deptype as kind
+    from pg_depend d where ${within('d.objid', IN_CATALOGS)}
+      and d.objid >= ${USER} and (d.refobjid >= ${USER}
+        or d.refclassid = 'pg_namespace'::regclass)
+    order by d.objid, d.classid, d.objsubid, d.refclassid, d.refobjid, d.refobjsubid, d.deptype`,
+} as const satisfies { readonly [name: string]: (within: Within) => string };
+
+/** Small, and asked for whenever anything has changed. */
+export const FRESH_FACTS = {
+  schemas: `select oid::int8::text as oid, nspname as name,
+      has_schema_privilege(oid, 'USAGE') as usable from pg_namespace`,
 
   namesakes: `select p.oid::int8::text as oid, p.proname as name,
       p.proargtypes::oid[]::int8[]::text[] as arguments,
@@ -149,6 +201,29 @@ export const FACT_QUERIES = {
       p.prorettype::int8::text as result
     from pg_proc p where p.pronamespace = 'pg_catalog'::regnamespace and p.oid < ${USER}
       and exists (select from pg_proc u where u.proname = p.proname and u.oid >= ${USER})`,
+
+  event_triggers: `select evtname as name, evtevent as event, evtfoid::int8::text as function,
+      evttags as tags
+    from pg_event_trigger where evtenabled in ('O', 'A')`,
+
+  role_settings: `select coalesce(r.rolname, '') as role, coalesce(d.datname, '') as database,
+      s.setconfig as settings
+    from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole left
+        join pg_database d on d.oid = s.setdatabase`,
+
+  roles: `select oid::int8::text as oid, rolname as name from pg_roles`,
+} as const;
+
+/** Small or hardly ever another: asked for with everything. */
+export const RARE_FACTS = {
+  server: `select current_setting('server_version_num')::int as version,
+      current_database() as database,
+    current_setting('port') as port,
+    exists (select from pg_collation where not collisdeterministic) as folds`,
+
+  system_relations: `select n.nspname as schema, c.relname as name
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where ${ORIGINAL} and c.relkind in ('r', 'v')`,
 
   builtins: `select p.oid::int8::text as oid, p.proname as name from pg_proc p
     where p.oid < ${USER} and p.pronamespace = 'pg_catalog'::regnamespace
@@ -171,7 +246,7 @@ export const FACT_QUERIES = {
       array(select amproc::oid::int8::text from pg_amproc where amprocfamily = c.opcfamily
         union select o.oprcode::oid::int8::text from pg_amop m join pg_operator o
         on o.oid = m.amopopr
-          where m.amopfamily = c.opcfamily) as functions
+          where m.amopfamily = c.opcfamily order by 1) as functions
     from pg_opclass c where c.oid >= ${USER}
       or exists (select from pg_amproc where amprocfamily = c.opcfamily
       and amproc::oid >= ${USER})`,
@@ -180,83 +255,11 @@ export const FACT_QUERIES = {
       castfunc::int8::text as function,
       castcontext as context from pg_cast`,
 
-  event_triggers: `select evtname as name, evtevent as event, evtfoid::int8::text as function,
-      evttags as tags
-    from pg_event_trigger where evtenabled in ('O', 'A')`,
-
-  extension_members: `select d.objid::int8::text as oid, e.extname as extension from pg_depend d
-    join pg_extension e on e.oid = d.refobjid
-    where d.deptype = 'e' and d.refclassid = 'pg_extension'::regclass
-        and d.classid = 'pg_proc'::regclass`,
-
   servers: `select s.srvname as name, w.fdwname as wrapper from pg_foreign_server s
     join pg_foreign_data_wrapper w on w.oid = s.srvfdw`,
 
   extensions: `select oid::int8::text as oid, extname as name from pg_extension`,
-
-  rule_owners: `select oid::int8::text as oid, ev_class::int8::text as owner from pg_rewrite
-    where oid >= ${USER} and rulename = '_RETURN'`,
-
-  dependencies: `select d.classid::regclass::text as class, d.objid::int8::text as oid,
-      d.objsubid::int as sub,
-      d.refclassid::regclass::text as on_class, d.refobjid::int8::text as on_oid,
-      d.refobjsubid::int as on_sub,
-      d.deptype as kind
-    from pg_depend d where d.objid >= ${USER} and (d.refobjid >= ${USER}
-        or d.refclassid = 'pg_namespace'::regclass)`,
-
-  role_settings: `select coalesce(r.rolname, '') as role, coalesce(d.datname, '') as database,
-      s.setconfig as settings
-    from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole left
-        join pg_database d on d.oid = s.setdatabase`,
 } as const;
 
-export type FactName = keyof typeof FACT_QUERIES;
-
-/**
- * How many rows, and the sum of their xmins: a row that changes gets a newer one. Ages count back
- * from the newest transaction, and are much cheaper to add up than an xid made a text first; rows
- * as old as the database (INT_MAX) don't count.
- */
-const stamped = (catalog: string, where = '') =>
-  `(select count(*) || ' ' || coalesce(count(age) * age('3'::xid)::int8 - sum(age), 0)
-    from (select nullif(age(xmin), 2147483647) as age from ${catalog}${where} offset 0) as rows)`;
-
-/** Another after any DDL; in-place updates (ANALYZE, VACUUM) leave it alone. */
-const STAMP = `array[${[
-  stamped('pg_class', " where relpersistence <> 't' and relkind <> 't'"),
-  stamped('pg_attribute', ` where attrelid >= ${USER} and attnum > 0`),
-  stamped('pg_proc'),
-  stamped('pg_trigger'),
-  stamped('pg_rewrite'),
-  stamped('pg_constraint'),
-  stamped('pg_index'),
-  stamped('pg_inherits'),
-  stamped('pg_policy'),
-  stamped('pg_attrdef'),
-  stamped('pg_type'),
-  stamped('pg_enum'),
-  stamped('pg_collation'),
-  stamped('pg_operator'),
-  stamped('pg_opclass'),
-  stamped('pg_amop'),
-  stamped('pg_amproc'),
-  stamped('pg_cast'),
-  stamped('pg_namespace'),
-  stamped('pg_event_trigger'),
-  stamped('pg_foreign_server'),
-  stamped('pg_foreign_table'),
-  stamped('pg_statistic_ext'),
-  stamped('pg_db_role_setting'),
-].join(', ')}]::text`;
-
-/**
- * Asks for the stamp of the catalogs, or null where nothing at all has committed since `snapshot`
- * (pg_current_snapshot, as told with the last stamp; '' for none). A standby does not list what is
- * in progress, so its snapshots tell nothing.
- */
-export function probe(snapshot: string): string {
-  return `select now.snapshot, case when now.snapshot = '${snapshot.replaceAll("'", '')}'
-    and not pg_is_in_recovery() then null else ${STAMP} end as stamp
-    from (select pg_current_snapshot()::text as snapshot) as now`;
-}
+export type ObjectFact = keyof typeof OBJECT_FACTS;
+export type SmallFact = keyof typeof FRESH_FACTS | keyof typeof RARE_FACTS;

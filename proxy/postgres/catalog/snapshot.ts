@@ -202,6 +202,9 @@ export interface Dependency {
   readonly class: string;
   readonly oid: string;
   readonly sub: number;
+  readonly on_class: string;
+  readonly on_oid: string;
+  readonly on_sub: number;
   readonly kind: string;
 }
 
@@ -231,7 +234,7 @@ export interface CatalogSnapshot {
   readonly implicit_casts: ReadonlySet<string>;
   readonly event_triggers: readonly EventTrigger[];
   /** What depends on an object, by `pg_class 16385`. */
-  readonly dependents: ReadonlyMap<string, readonly (Dependency & { readonly on_sub: number })[]>;
+  readonly dependents: ReadonlyMap<string, readonly Dependency[]>;
   readonly extensions: ReadonlyMap<string, string>;
   /** There is a collation under which texts that differ may be equal. */
   readonly folds: boolean;

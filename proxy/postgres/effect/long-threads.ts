@@ -3,6 +3,8 @@
 // to a thread concerns the one text that it was at.
 import { Worker } from 'node:worker_threads';
 import { factsOf } from '../catalog/build.ts';
+import { slices } from '../catalog/hand-over.ts';
+import { type Facts, NO_FACTS, rangesBetween } from '../catalog/rows.ts';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import type { SessionContext } from '../statement.ts';
 import type { Answer, Task } from './long-worker.ts';
@@ -25,12 +27,30 @@ interface Job {
   readonly done: (answer: Answer | string) => void;
 }
 
+interface Known {
+  readonly version: number;
+  readonly facts: Facts;
+}
+
+/** The one that differs least, if any has something in common. */
+function nearest(known: readonly Known[], facts: Facts): Known | null {
+  let found: Known | null = null;
+  let least = facts.ranges.size;
+  for (const each of known) {
+    const { length } = rangesBetween(each.facts, facts);
+    if (length >= least) continue;
+    least = length;
+    found = each;
+  }
+  return found;
+}
+
 class Thread {
   busy = false;
   readonly #limits: ThreadLimits;
   #worker: Worker | null = null;
-  /** Versions of the catalogs that it knows, oldest first. */
-  readonly #known: number[] = [];
+  /** Catalogs that it knows, oldest first, and the rows that they were built of. */
+  readonly #known: Known[] = [];
   #heard: (answer: Answer | null | Error) => void = () => undefined;
 
   constructor(limits: ThreadLimits) {
@@ -62,20 +82,28 @@ class Thread {
       await this.#ask(null, most, 'its thread does not begin');
     }
     this.#worker?.ref();
-    if (catalog === null || this.#known.includes(catalog.version)) return;
+    if (catalog === null || this.#known.some(({ version }) => version === catalog.version)) return;
+    const facts = factsOf(catalog);
+    const before = nearest(this.#known, facts);
+    const known = before?.facts ?? NO_FACTS;
     // In slices, with the event loop between them: a large catalog holds nobody up either.
-    for (const [name, all] of Object.entries(factsOf(catalog))) {
-      for (let from = 0; from < all.length; from += this.#limits.thread_rows) {
-        const rows = all.slice(from, from + this.#limits.thread_rows);
-        this.#worker?.postMessage({ kind: 'rows', name, rows } satisfies Task);
-        await new Promise((resolve) => setImmediate(resolve));
-      }
+    for (const slice of slices(known, facts, this.#limits.thread_rows)) {
+      this.#worker?.postMessage({ kind: 'rows', slice } satisfies Task);
+      await new Promise((resolve) => setImmediate(resolve));
     }
-    const forget =
-      this.#known.length < this.#limits.thread_catalogs ? null : (this.#known.shift() ?? null);
-    const task: Task = { kind: 'catalog', version: catalog.version, forget };
+    const { version } = catalog;
+    const full = this.#known.length >= this.#limits.thread_catalogs;
+    const forget = full ? (this.#known.shift()?.version ?? null) : null;
+    const ranges = rangesBetween(known, facts);
+    const task: Task = {
+      kind: 'catalog',
+      version,
+      before: before?.version ?? null,
+      ranges,
+      forget,
+    };
     await this.#ask(task, most, 'its thread does not take the catalog in');
-    this.#known.push(catalog.version);
+    this.#known.push({ version, facts });
   }
 
   #start(): void {

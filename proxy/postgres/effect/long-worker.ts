@@ -1,9 +1,11 @@
 // The thread that long texts are judged on: catalogs are handed over as the rows they were built
-// of.
+// of, those that differ from what it has.
 // Invariant: one text at a time, in the order asked; nothing is kept of it.
 import { parentPort } from 'node:worker_threads';
 import { unknownEffect } from '../../effect/effect.ts';
-import { buildSnapshot } from '../catalog/build.ts';
+import { buildSnapshot, factsOf } from '../catalog/build.ts';
+import { assembled, type Piece } from '../catalog/hand-over.ts';
+import { NO_FACTS } from '../catalog/rows.ts';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import { grammarBack, loadParser, trimParser } from '../parser.ts';
 import type { SessionChange, SessionContext, Statement } from '../statement.ts';
@@ -11,8 +13,15 @@ import { judgeText } from './analyze.ts';
 
 /** What the thread is told, in this order: a catalog's rows, that they are all, a text. */
 export type Task =
-  | { readonly kind: 'rows'; readonly name: string; readonly rows: readonly Row[] }
-  | { readonly kind: 'catalog'; readonly version: number; readonly forget: number | null }
+  | { readonly kind: 'rows'; readonly slice: readonly Piece[] }
+  | {
+      readonly kind: 'catalog';
+      readonly version: number;
+      /** The one that the rows make it of, and in which ranges it is another. */
+      readonly before: number | null;
+      readonly ranges: readonly number[];
+      readonly forget: number | null;
+    }
   | {
       readonly kind: 'text';
       readonly text: string;
@@ -20,7 +29,6 @@ export type Task =
       /** Of the catalog to go by; null: names can't be looked up. */
       readonly version: number | null;
     };
-type Row = { readonly [column: string]: unknown };
 
 /** What it says of a text. It says `null` when it is ready for the next task. */
 export interface Answer {
@@ -30,21 +38,22 @@ export interface Answer {
 }
 
 const catalogs = new Map<number, CatalogSnapshot>();
-let facts: { [name: string]: Row[] } = {};
+let handed: Piece[] = [];
 
 async function done(task: Task): Promise<Answer | null | undefined> {
   switch (task.kind) {
-    case 'rows': {
-      const rows = facts[task.name] ?? [];
-      for (const row of task.rows) rows.push(row);
-      facts[task.name] = rows;
+    case 'rows':
+      handed.push(...task.slice);
       return undefined;
-    }
-    case 'catalog':
+    case 'catalog': {
+      const before = task.before === null ? null : (catalogs.get(task.before) ?? null);
+      const known = before === null ? NO_FACTS : factsOf(before);
+      const facts = assembled(known, task.ranges, handed);
+      handed = [];
       if (task.forget !== null) catalogs.delete(task.forget);
-      catalogs.set(task.version, buildSnapshot(facts, task.version));
-      facts = {};
+      catalogs.set(task.version, buildSnapshot(facts, task.version, before));
       return null;
+    }
     case 'text':
       await grammarBack();
       return judged(task.text, task.context, task.version);
