@@ -1,5 +1,5 @@
-// What a large catalog costs: asking whether it has changed, beside one count of its columns; reading
-// it whole; and looking again after DDL, beside that. None of it must hold the sessions up.
+// What a large catalog costs: asking whether it has changed, beside one count of its columns;
+// reading it whole; and looking again after DDL, beside that. None of it must hold the sessions up.
 // Invariant: the catalog is that of a real server; stalls are the event loop's own, as sessions
 // would feel them.
 //
