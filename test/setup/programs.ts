@@ -146,8 +146,12 @@ export async function installMissing(programs: readonly Program[]): Promise<stri
   try {
     await apt('update', '-q');
     await withoutServices(async () => {
-      const keep = ['-o', 'Dpkg::Options::=--force-confold'];
-      await apt('install', '-y', '-q', '--no-install-recommends', ...keep, ...packages);
+      const how = ['-y', '-q', '--no-install-recommends', '-o', 'Dpkg::Options::=--force-confold'];
+      await apt('install', ...how, ...packages).catch(async (cause: unknown) => {
+        // What this system does not have keeps none of the others away.
+        for (const one of missing) await apt('install', ...how, ...PACKAGES[one]).catch(() => {});
+        if (missing.some((one) => findProgram(one) === null)) throw cause;
+      });
     });
     return `installed ${packages.join(', ')}`;
   } catch (cause) {
