@@ -74,7 +74,8 @@ const READS = names(`
   pg_indexes_size pg_is_in_backup pg_is_in_recovery pg_is_wal_replay_paused
   pg_isolation_test_session_is_blocked
   pg_jit_available pg_ls_archive_statusdir pg_ls_logicalmapdir pg_ls_logicalsnapdir
-  pg_ls_replslotdir pg_ls_summariesdir pg_ls_tmpdir pg_ls_waldir pg_last_committed_xact pg_last_wal_receive_lsn pg_last_wal_replay_lsn
+  pg_ls_replslotdir pg_ls_summariesdir pg_ls_tmpdir pg_ls_waldir pg_last_committed_xact
+  pg_last_wal_receive_lsn pg_last_wal_replay_lsn
   pg_last_xact_replay_timestamp pg_lock_status pg_logical_slot_peek_binary_changes
   pg_logical_slot_peek_changes
   pg_notification_queue_usage pg_partition_ancestors pg_partition_tree pg_prepared_xact
