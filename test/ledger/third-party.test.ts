@@ -25,7 +25,7 @@ const why =
   'go is not installed: the log was NOT checked by third-party programs (install Go 1.25 or newer)';
 if (!hasGo) console.error(why);
 const options = { skip: hasGo || process.env.CI ? false : why, timeout: 600_000 };
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 240_000;
 const bin = join(directory, 'bin');
 const FSCK = 'github.com/transparency-dev/tessera/cmd/fsck';
 
@@ -89,7 +89,7 @@ test(
     const bad = spawnSync(program, [log, ledger.publicKey], { encoding: 'utf8' });
     assert.equal(bad.status, 1);
     assert.match(bad.stderr, /entry 1792: wrong hash/);
-    assert.equal(fsck(where, Math.max(3_000, 5 * long)), false);
+    assert.equal(fsck(where, Math.max(3_000, 2 * long)), false);
   },
 );
 
