@@ -180,7 +180,7 @@ export class PostgresEngine implements Engine {
 /** Before the settings are read back from the server, which is before anything is judged. */
 function contextOf(target: Target, parameters: ReadonlyMap<string, string>): SessionContext {
   return initialContext({
-    user: target.user,
+    user: parameters.get('session_authorization') ?? target.user,
     standard_conforming_strings: parameters.get('standard_conforming_strings') ?? 'on',
     client_encoding: parameters.get('client_encoding') ?? 'UTF8',
   });

@@ -208,7 +208,10 @@ export class State {
   parameter(name: string, value: string): void {
     if (name === 'standard_conforming_strings') this.#strings = value === 'on';
     else if (name === 'client_encoding') this.#encoding = value;
-    else if (name === 'session_authorization') this.dirty = true;
+    else if (name === 'session_authorization') {
+      this.dirty = true;
+      this.context = { ...this.context, user: value };
+    }
     this.context = withReading(this.context, this.#strings, this.#encoding);
     if (MEANINGFUL.has(name)) this.#view({ [name]: value });
   }

@@ -63,7 +63,8 @@ export function applySetting(
   if ((called || judge.body) && name === STRINGS && !(standard === true && value === 'on'))
     judge.opaque(`${name} is set as it runs`);
   const privileged = ADMIN.has(name) || EXTENSIONS.some((rule) => rule.test(name));
-  const effect = privileged ? 'admin' : 'session';
+  const stays = !called && name === 'role' && value !== null && value === actsAs(judge);
+  const effect = privileged && !stays ? 'admin' : 'session';
   if (called) {
     const before = judge.draft;
     judge.draft = judge.aside('set', effect);
@@ -77,6 +78,11 @@ export function applySetting(
     judge.change({ kind: 'unsettled', why: `${name} is set to a value that is computed` });
   else if (value === null) judge.change({ kind: 'reset', name });
   else judge.change({ kind: 'set', name, value, local });
+}
+
+/** Migrators set the role that they found, when they are done. null: a body may have another. */
+function actsAs({ body, root }: Judge): string | null {
+  return body ? null : (root.session.role ?? root.session.user);
 }
 
 function listValue(name: string, args: readonly Node[]): string | undefined {
