@@ -41,8 +41,8 @@ before(
 );
 
 /**
- * true when it says so. Where a hash is wrong, fsck 1.0.4 stops without an end: it gets several
- * times as long as the right log took.
+ * true when it says so. Where a hash is wrong, fsck 1.0.4 stops without an end: it gets twice as
+ * long as the right log took.
  */
 function fsck(where: string, timeout: number): boolean {
   const url = `file://${where}/log/`;
