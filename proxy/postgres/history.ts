@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import type { Analysis } from '../effect/effect.ts';
 import { LIMITS } from '../limits.ts';
 import type { SessionView } from '../operation.ts';
-import { OPENED } from './effect/session.ts';
+import { OPENED } from './effect/context.ts';
 import type { Run } from './owed-reply.ts';
 import type { SessionChange } from './statement.ts';
 

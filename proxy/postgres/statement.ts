@@ -63,10 +63,20 @@ export interface LocalObject {
    * true: it stands alone (a new table); false: it adds to what the catalog says of the same name.
    */
   readonly fresh: boolean;
+  /** What it may change in the session whenever it runs. */
+  readonly changes?: readonly SessionChange[];
+  /** Names that it had, or has: what is known under one of them is known of it. */
+  readonly also?: readonly Place[];
   /** Judged again when other things have changed: by then it may do more. */
   readonly said: readonly SaidBy[];
   readonly committed: boolean;
   readonly catalog_version: number;
+}
+
+/** A relation by name; its schema is null where it is not known. */
+export interface Place {
+  readonly schema: string | null;
+  readonly name: string;
 }
 
 /** A statement that made or changed something, and the schemas in force then. */
@@ -124,6 +134,8 @@ export type SessionChange =
       readonly name: string;
       readonly statement: Statement;
       readonly hold: boolean;
+      /** It may not have come to it: one of that name from before is meant as well. */
+      readonly perhaps?: boolean;
     }
   | { readonly kind: 'close'; readonly name: string | null }
   | { readonly kind: 'temporary'; readonly name: string }

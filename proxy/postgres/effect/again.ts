@@ -11,11 +11,12 @@ import {
   type LocalObject,
   localKey,
   type SaidBy,
+  type SessionChange,
   type SessionContext,
 } from '../statement.ts';
-import { withObject } from './context.ts';
-import { Judge, noFindings, type Root } from './judge.ts';
-import { DDL } from './local.ts';
+import { applyChange, withObject } from './context.ts';
+import { Budget, type Findings, Judge, noFindings, type Root } from './judge.ts';
+import { DDL, RUNS } from './local.ts';
 import { counts } from './names.ts';
 import { judgeStatement, kindOf } from './statements.ts';
 
@@ -38,6 +39,11 @@ export function mayRunOwn({ local }: SessionContext, statement: Node): boolean {
   return !DEFINES.test(kindOf(statement)[0]);
 }
 
+/** What things of the session's own may change in it, whenever they run. */
+export function ownChanges({ local }: SessionContext): readonly SessionChange[] {
+  return local.get(localKey('operator', RUNS))?.changes ?? [];
+}
+
 /** The session of a judgement that begins, with its own objects as they are by now. */
 export function renew(judge: Judge): SessionContext {
   const { session, catalog } = judge.root;
@@ -47,6 +53,45 @@ export function renew(judge: Judge): SessionContext {
   const now = { ...session, local: worked(judge, own) };
   renewed.set(session, { catalog, session: now });
   return now;
+}
+
+/**
+ * Looks again where code goes on after it changed what names mean, or made or changed things: all
+ * of that may be so already. `look` judges anew, with the session and settings of a root.
+ */
+export function untilSettled(first: Root, look: (root: Root) => Judge): Judge {
+  let judge = look(first);
+  for (let round = 0; ; round++) {
+    const { root, findings } = judge;
+    const moving = root.moving || findings.moves;
+    if (!findings.makes && moving === root.moving) return judge;
+    if (round === EFFECT_LIMITS.rounds) throw new Budget('it makes things without an end');
+    const again = look({ ...withMade(judge, first), moving });
+    const settled = round > 0 && moving === root.moving;
+    if (settled && sizeOf(again.findings) === sizeOf(findings)) return again;
+    judge = again;
+  }
+}
+
+/** What a statement goes by that began so, with all that it makes as it goes on. */
+function withMade(judge: Judge, { session, depth }: Root): Root {
+  let now = session;
+  for (const change of judge.findings.changes)
+    if (change.kind === 'object' || change.kind === 'temporary') now = applyChange(now, change);
+  const root = { ...judge.root, session: now, depth, progress: null };
+  if (now === session || root.renewing === true) return root;
+  const { findings, path, runtime, via, draft, planning, body, times } = judge;
+  const frame = { findings, path, runtime, via, draft, planning, body, times };
+  return { ...root, session: renew(new Judge(root, frame)) };
+}
+
+function sizeOf({ effects, changes }: Findings): number {
+  let size = effects.length;
+  for (const { objects } of effects) size += objects.length;
+  for (const change of changes)
+    if (change.kind === 'object')
+      size += change.object.on_read.length + change.object.on_write.length;
+  return size;
 }
 
 function worked(judge: Judge, own: readonly LocalObject[]): SessionContext['local'] {
@@ -70,7 +115,8 @@ function madeBy(
   { node, path }: SaidBy,
 ): readonly LocalObject[] {
   const { root } = judge;
-  const then: Root = { ...root, session: { ...root.session, local }, depth: 0, progress: null };
+  const session = { ...root.session, local };
+  const then: Root = { ...root, session, renewing: true, depth: 0, progress: null };
   const findings = noFindings();
   const { draft, planning, times } = judge;
   const frame = { findings, path, runtime: path, via: [], draft, planning, body: true, times };

@@ -17,6 +17,7 @@ import { cascade, cascadeAny } from './drop.ts';
 import { walk } from './expression.ts';
 import type { Draft, Judge } from './judge.ts';
 import { altered, alteredEverything, alteredKeys, always } from './local.ts';
+import { computed } from './maintenance.ts';
 import { DEPARSED_PATH, findRelation, findTypes, parts, type RelationMeaning } from './names.ts';
 import { descendants, label, readMeaning } from './relation.ts';
 import { expressionText } from './routine.ts';
@@ -94,6 +95,19 @@ const SUBCOMMANDS: { readonly [T in AlterTableType]: Line } = {
   AT_ReAddStatistics: ['ddl'],
 };
 
+/** They compute what hangs on the rows that are there. */
+const REWRITES: ReadonlySet<AlterTableType> = new Set<AlterTableType>([
+  'AT_AddColumn',
+  'AT_AlterColumnType',
+  'AT_AttachPartition',
+  'AT_SetAccessMethod',
+  'AT_SetExpression',
+  'AT_SetLogged',
+  'AT_SetNotNull',
+  'AT_SetUnLogged',
+  'AT_ValidateConstraint',
+]);
+
 const KINDS = {
   OBJECT_INDEX: 'index',
   OBJECT_SEQUENCE: 'sequence',
@@ -139,12 +153,13 @@ function subcommand(
     judge.opaque('a form of ALTER TABLE that is not understood');
     return;
   }
-  const [relation = null] = meaning.relations;
-  const effect = cmd.subtype === 'AT_AlterColumnType' ? retype(judge, relation, cmd) : line[0];
+  const { relations } = meaning;
+  const effect = cmd.subtype === 'AT_AlterColumnType' ? retyped(judge, relations, cmd) : line[0];
   judge.worsen(draft, effect);
   if (effect === 'destructive') draft.predicate = 'none';
   const composite = node.objtype === 'OBJECT_TYPE';
-  runs(judge, relation, cmd);
+  for (const each of relations.length === 0 ? [null] : relations) runs(judge, each, cmd);
+  if (REWRITES.has(cmd.subtype)) for (const local of meaning.locals) computed(judge, local);
   switch (cmd.subtype) {
     case 'AT_AlterColumnType':
       alteredKeys(judge);
@@ -172,7 +187,8 @@ function subcommand(
         );
       break;
     case 'AT_AddConstraint':
-      for (const column of relation?.columns ?? []) meetType(judge, column.type, 'seen');
+      for (const column of relations.flatMap((each) => each.columns))
+        meetType(judge, column.type, 'seen');
       if (cmd.def !== undefined) references(judge, meaning, [cmd.def]);
       break;
     case 'AT_AddColumn':
@@ -285,6 +301,12 @@ const WIDER: { readonly [type: string]: readonly string[] } = {
   timestamp: ['timestamp'],
   timestamptz: ['timestamptz'],
 };
+
+function retyped(judge: Judge, relations: readonly Relation[], cmd: AlterTableCmd): EffectClass {
+  const keeps =
+    relations.length > 0 && relations.every((each) => retype(judge, each, cmd) === 'ddl');
+  return keeps ? 'ddl' : 'destructive';
+}
 
 function retype(judge: Judge, relation: Relation | null, cmd: AlterTableCmd): EffectClass {
   const def: ColumnDef | undefined =

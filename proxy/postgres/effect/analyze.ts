@@ -8,7 +8,7 @@ import { EFFECT_LIMITS, PARSER_LIMITS } from '../../limits.ts';
 import { type CatalogSnapshot, FIRST_USER_OID } from '../catalog/snapshot.ts';
 import { fingerprint, normalize, ParseFailure, parse } from '../parser.ts';
 import type { Parsed, SessionChange, SessionContext, Statement } from '../statement.ts';
-import { mayRunOwn, renew } from './again.ts';
+import { mayRunOwn, ownChanges, renew, untilSettled } from './again.ts';
 import { remembered } from './cache.ts';
 import { applyChange } from './context.ts';
 import { asEscaped, type Escaped, unmarked } from './escapes.ts';
@@ -262,20 +262,24 @@ export function judgeText(
     for (const [index, { stmt }] of stmts.entries()) {
       if (stmt === undefined) continue;
       let root = newRoot(at, catalog);
+      let own: readonly SessionChange[] = NO_CHANGES;
       root.nodes = nodes;
       // In a session, long texts are judged where nobody waits for them.
       if (isLong(text)) root.most = EFFECT_LIMITS.nodes;
       if (mayRunOwn(at, stmt)) {
         const session = renew(newJudge(root, at, noFindings()));
-        root = { ...root, session };
+        own = ownChanges(session);
+        root = { ...root, session, moving: own.some(({ kind }) => kind === 'unsettled') };
       }
-      let findings = noFindings();
-      judgeStatement(newJudge(root, at, findings), stmt);
-      if (findings.moves) {
-        root.moving = true;
-        findings = noFindings();
-        judgeStatement(newJudge(root, at, findings), stmt);
-      }
+      const context = at;
+      const judge = untilSettled(root, (by) => {
+        const made = newJudge(by, context, noFindings());
+        judgeStatement(made, stmt);
+        return made;
+      });
+      const { findings } = judge;
+      root = judge.root;
+      for (const change of own) judge.change(change);
       nodes = root.nodes;
       personal ||= root.personal;
       literal ||= root.literal;

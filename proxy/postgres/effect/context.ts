@@ -13,6 +13,18 @@ import {
 import { ANYTHING } from './local.ts';
 
 const DEFAULT_PATH: readonly string[] = ['$user', 'public'];
+/** Cursors that functions opened, under whatever names. */
+export const OPENED = '<opened by a function>';
+
+/** Settings that the meaning of names, or of text, rests on. */
+export const MEANING: ReadonlySet<string> = new Set([
+  'search_path',
+  'role',
+  'session_authorization',
+  'standard_conforming_strings',
+  'client_encoding',
+]);
+
 const NONE: ReadonlySet<string> = new Set();
 const NOTHING: ReadonlyMap<string, never> = new Map<string, never>();
 
@@ -188,6 +200,28 @@ function reverted(context: SessionContext, over: boolean): SessionContext {
   return context.revertible ? { ...unsettled(context), revertible: !over } : context;
 }
 
+/** What of a change counts where code that goes on may not have come to it; null: nothing. */
+export function perhaps(change: SessionChange): SessionChange | null {
+  switch (change.kind) {
+    case 'set':
+    case 'reset':
+      return MEANING.has(change.name) ? { kind: 'unsettled', why: change.name } : change;
+    case 'reset-all':
+      return { kind: 'unsettled', why: 'RESET ALL' };
+    case 'temporary':
+    case 'discard':
+      return { kind: 'temporary', name: '*' };
+    case 'prepare':
+      return { kind: 'deallocate', name: change.name };
+    case 'declare':
+      return { ...change, perhaps: true };
+    case 'close':
+      return null;
+    default:
+      return change;
+  }
+}
+
 /** The context after a statement that made this change has succeeded. */
 export function applyChange(context: SessionContext, change: SessionChange): SessionContext {
   const after = applied(context, change);
@@ -226,12 +260,14 @@ function applied(context: SessionContext, change: SessionChange): SessionContext
       return { ...context, prepared: without(context.prepared, change.name) };
     case 'declare': {
       if (context.cursors.size >= EFFECT_LIMITS.names) return { ...context, cursors: NOTHING };
-      const before = context.cursors.get(change.name);
       // Several cursors opened by functions share a name here: all of them may be meant.
-      const both = before !== undefined && change.name.startsWith('<opened');
-      const statement = both
-        ? { ...change.statement, effects: [...before.effects, ...change.statement.effects] }
-        : change.statement;
+      const opened = change.name === OPENED || change.perhaps === true;
+      const { cursors } = context;
+      const before = opened ? (cursors.get(change.name) ?? cursors.get(OPENED)) : undefined;
+      const statement =
+        before !== undefined
+          ? { ...change.statement, effects: [...before.effects, ...change.statement.effects] }
+          : change.statement;
       return { ...context, cursors: new Map(context.cursors).set(change.name, statement) };
     }
     case 'close':
@@ -279,6 +315,8 @@ function merged(before: LocalObject | undefined, object: LocalObject): LocalObje
     // Of one name in two schemas it is not told apart which is meant.
     schema: before.schema === object.schema ? object.schema : null,
     fresh: before.fresh || object.fresh,
+    also: [...(before.also ?? []), ...(object.also ?? [])],
+    changes: [...(before.changes ?? []), ...(object.changes ?? [])],
     on_read: [...before.on_read, ...object.on_read],
     on_write: [...before.on_write, ...object.on_write],
     said: [...before.said, ...object.said],

@@ -15,12 +15,13 @@ import type {
   ViewStmt,
 } from '@pgsql/types';
 import { type Effect, unknownEffect } from '../../effect/effect.ts';
-import type { Consequence, WriteEvent } from '../statement.ts';
+import type { Consequence, Place, WriteEvent } from '../statement.ts';
+import { untilSettled } from './again.ts';
 import { indexExpressions } from './computed.ts';
 import { fireEventTriggers } from './event-trigger.ts';
 import { walk } from './expression.ts';
-import { absorb, type Findings, type Judge, noFindings } from './judge.ts';
-import { altered, alteredEverything, always, goesOn, type Place, remember } from './local.ts';
+import { absorb, type Findings, Judge, noFindings } from './judge.ts';
+import { altered, alteredEverything, always, goesOn, remember, willChange } from './local.ts';
 import { creationSchema, findRelation, parts, type RelationMeaning } from './names.ts';
 import { foreignClass } from './naming.ts';
 import { readMeaning } from './relation.ts';
@@ -36,9 +37,28 @@ function isTemporary(range: RangeVar | undefined): boolean {
 
 /** What some work finds, kept apart from the statement that is being judged. */
 function foundBy(judge: Judge, work: (inner: Judge) => void): Findings {
-  const findings = noFindings();
-  // When it runs, names in bodies may mean something else.
-  work(apart(judge, findings, judge.path).inside({ runtime: null }));
+  const { via, planning, body, times, draft, path } = judge;
+  const { findings, root } = untilSettled(judge.root, (by) => {
+    const frame = {
+      findings: noFindings(),
+      path,
+      runtime: null,
+      via,
+      planning,
+      body,
+      times,
+      draft,
+    };
+    // When it runs, names in bodies may mean something else.
+    const inner = apart(new Judge(by, frame), noFindings(), path).inside({ runtime: null });
+    work(inner);
+    return inner;
+  });
+  judge.root.nodes = root.nodes;
+  // What is not understood is so wherever it runs.
+  const opaque = new Set(findings.effects.map((effect) => effect.opaque));
+  const sure = findings.changes.filter((c) => c.kind !== 'unsettled' || !opaque.has(c.why));
+  willChange(judge, sure);
   return findings;
 }
 

@@ -77,7 +77,7 @@ export function nameParts(node: Node): readonly string[] {
   return [];
 }
 
-const RELATIONS = new Set<ObjectType>([
+export const RELATIONS = new Set<ObjectType>([
   'OBJECT_TABLE',
   'OBJECT_MATVIEW',
   'OBJECT_SEQUENCE',

@@ -2,7 +2,6 @@
 // resolve there.
 // Invariant: effects only ever get worse; a budget that runs out ends as `unknown`, not as fewer
 // effects.
-
 import type { Node, SelectStmt } from '@pgsql/types';
 import {
   type Access,
@@ -16,6 +15,7 @@ import {
 import { EFFECT_LIMITS } from '../../limits.ts';
 import type { CatalogSnapshot, Relation } from '../catalog/snapshot.ts';
 import type { SessionChange, SessionContext } from '../statement.ts';
+import { perhaps } from './context.ts';
 import { multiplied, predicateFor } from './count.ts';
 import type { Candidates } from './plpgsql-constants.ts';
 
@@ -69,8 +69,10 @@ export interface Findings {
   readonly types: Set<string>;
   needs_read_write: boolean;
   own_transaction: boolean;
-  /** Settings that names go by change while it runs: see {@link Root.moving}. */
+  /** See {@link Root.moving}. */
   moves: boolean;
+  /** Code that goes on makes or changes things. */
+  makes: boolean;
   /** Something runs as soon as its text is parsed: a literal of a type with checks in it. */
   on_parse: boolean;
   highest_parameter: number;
@@ -86,6 +88,7 @@ export function noFindings(): Findings {
     needs_read_write: false,
     own_transaction: false,
     moves: false,
+    makes: false,
     on_parse: false,
     highest_parameter: 0,
     compared: null,
@@ -108,6 +111,8 @@ export interface Root {
   literal: boolean;
   /** search_path changes while the statement runs: names in bodies may mean anything. */
   moving: boolean;
+  /** What was made before is being worked out again. */
+  readonly renewing?: boolean;
 }
 
 /** What one judgement has found so far of things that reach themselves. */
@@ -121,7 +126,6 @@ export interface Progress {
 }
 
 const NO_VARIABLES: ReadonlyMap<string, readonly string[]> = new Map();
-
 export class Budget extends Error {}
 
 export interface Frame {
@@ -271,7 +275,9 @@ export class Judge {
   }
 
   change(change: SessionChange): void {
-    this.findings.changes.push(change);
+    const counted = this.body || this.planning ? perhaps(change) : change;
+    if (counted !== null) this.findings.changes.push(counted);
+    if (this.body && change.kind === 'object') this.findings.makes = true;
   }
 
   worsen(draft: Draft, effect: EffectClass): void {
@@ -290,7 +296,6 @@ const NO_NAMES: readonly string[] = [];
 
 /** Taking a thing over costs about as much as judging so many nodes. */
 const NODES_AN_OBJECT = 4;
-
 /** Past so many things, one that is there already is found by its key. */
 const FEW = 16;
 const indexes = new WeakMap<Draft, Set<string>>();

@@ -4,7 +4,14 @@
 // `unknown`.
 import type { Node } from '@pgsql/types';
 import { type Effect, unknownEffect } from '../../effect/effect.ts';
-import type { Consequence, Lead, LocalObject, WriteEvent } from '../statement.ts';
+import type {
+  Consequence,
+  Lead,
+  LocalObject,
+  Place,
+  SessionChange,
+  WriteEvent,
+} from '../statement.ts';
 import type { Judge } from './judge.ts';
 import { localNamed } from './names.ts';
 
@@ -48,12 +55,6 @@ export function goesOn(to: Omit<Lead, 'event'>): Consequence {
   return { on: EVENTS, effects: [], lead: { ...to, event: null } };
 }
 
-/** A relation by name; its schema is null where it is not known. */
-export interface Place {
-  readonly schema: string | null;
-  readonly name: string;
-}
-
 export function placeOf(range: { schemaname?: string; relname?: string } | undefined): Place {
   return { schema: range?.schemaname ?? null, name: range?.relname ?? '' };
 }
@@ -80,6 +81,13 @@ export function altered(
   });
 }
 
+/** A relation goes by another name: a savepoint may bring back either. */
+export function alike(judge: Judge, one: Place, other: Place): void {
+  const plain = { kind: 'relation', on_read: [], on_write: [], fresh: false } as const;
+  remember(judge, { ...plain, ...one, also: [other] });
+  remember(judge, { ...plain, ...other, also: [one] });
+}
+
 /** A function or operator of this name is not what the catalog says. */
 export function alteredCode(
   judge: Judge,
@@ -98,6 +106,18 @@ export const CASTS = '::';
 
 /** An event trigger was made or switched on: the name that says so. */
 export const DDL = 'ddl';
+
+/** What is made changes the session when it runs: the name that says so. */
+export const RUNS = 'runs';
+
+/** What is made here will make these changes, whenever that is: things count from now on. */
+export function willChange(judge: Judge, changes: readonly SessionChange[]): void {
+  const session = changes.filter(({ kind }) => kind !== 'object');
+  for (const change of changes) if (change.kind === 'object') judge.change(change);
+  if (session.length === 0) return;
+  const runs = { kind: 'operator', schema: null, name: RUNS, fresh: false } as const;
+  remember(judge, { ...runs, on_read: [], on_write: [], changes: session });
+}
 
 /** Some key may be gone, or be of another column: the name that says so. */
 const KEYS = 'keys';

@@ -45,7 +45,7 @@ function compute(judge: Judge, relation: Relation): void {
 }
 
 /** Index expressions, or a query, that the catalog does not show yet. */
-function computed(judge: Judge, local: LocalObject): void {
+export function computed(judge: Judge, local: LocalObject): void {
   for (const { effects } of local.on_write) absorb(judge, effects, [`table ${local.name}`]);
 }
 

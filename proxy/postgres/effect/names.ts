@@ -84,6 +84,20 @@ function temporaryFirst(judge: Judge): boolean {
   return path.indexOf('pg_temp', 1) < 0;
 }
 
+/** What it means is known, and is no table of the session's own. */
+export function isSettled(judge: Judge, given: string | null, meaning: RelationMeaning): boolean {
+  const { relations, locals, schema, system, unclear } = meaning;
+  return (
+    schema !== null &&
+    schema !== 'pg_temp' &&
+    !system &&
+    unclear === null &&
+    relations.length + locals.length > 0 &&
+    relations.every((relation) => !relation.temporary && relation.schema === schema) &&
+    (given !== null || temporaryFirst(judge))
+  );
+}
+
 /** Surely a table of this session's own, that nobody else can see. */
 export function isOwnTable(judge: Judge, meaning: RelationMeaning): boolean {
   return (
@@ -104,6 +118,32 @@ export function isSystemSchema(schema: string | null): boolean {
 
 /** What a relation's name means in this session. */
 export function findRelation(judge: Judge, schema: string | null, name: string): RelationMeaning {
+  const meaning = underName(judge, schema, name);
+  return meaning.locals.some(({ also }) => also !== undefined)
+    ? withOtherNames(judge, meaning)
+    : meaning;
+}
+
+/** With all that is known under the names that it had before, or got since. */
+function withOtherNames(judge: Judge, meaning: RelationMeaning): RelationMeaning {
+  const relations = new Map(meaning.relations.map((relation) => [relation.oid, relation]));
+  const locals = new Set(meaning.locals);
+  for (const local of locals) {
+    for (const place of local.also ?? []) {
+      const other = underName(judge, place.schema, place.name);
+      for (const relation of other.relations)
+        if (!relations.has(relation.oid)) relations.set(relation.oid, called(relation, meaning));
+      for (const known of other.locals) locals.add(known);
+    }
+  }
+  return { ...meaning, relations: [...relations.values()], locals: [...locals] };
+}
+
+function called(relation: Relation, { schema, name }: RelationMeaning): Relation {
+  return { ...relation, schema: schema ?? relation.schema, name };
+}
+
+function underName(judge: Judge, schema: string | null, name: string): RelationMeaning {
   const { session, catalog } = judge.root;
   if (schema !== null) {
     if (schema === 'pg_temp' || schema.startsWith('pg_temp_')) return temporaryMeaning(judge, name);
@@ -289,6 +329,16 @@ const SPELLINGS: { readonly [name: string]: string } = {
 
 /** Types that a name could mean; built-in ones are found by name even without the path. */
 export function findTypes(judge: Judge, names: readonly string[]): readonly Type[] {
+  const found = typesNamed(judge, names);
+  // A relation that got another name: so did the type of its rows.
+  const local = localNamed(judge, 'relation', names.at(-1) ?? '');
+  if (local?.also === undefined) return found;
+  const { relations } = findRelation(judge, local.schema, local.name);
+  const types = [...(judge.catalog?.types.values() ?? [])];
+  return [...found, ...types.filter((type) => relations.some(({ oid }) => oid === type.relation))];
+}
+
+function typesNamed(judge: Judge, names: readonly string[]): readonly Type[] {
   const { catalog } = judge.root;
   if (catalog === null) return [];
   const last = names[names.length - 1] ?? '';

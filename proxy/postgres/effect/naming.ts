@@ -1,14 +1,15 @@
 // How statements name what they are about, in whatever node the grammar keeps the name.
 // Invariant: a name that the catalog knows is told by its identity; another is told as written.
-import type { Node, RoleSpec } from '@pgsql/types';
+import type { Node, RangeVar, RoleSpec } from '@pgsql/types';
 import type { Access, EffectClass, ObjectKind } from '../../effect/effect.ts';
 import type { Relation } from '../catalog/snapshot.ts';
+import type { Place } from '../statement.ts';
 import { runBy } from './ddl.ts';
 import { callByName } from './define.ts';
-import { DROPS, nameParts } from './drop.ts';
+import { DROPS, nameParts, RELATIONS } from './drop.ts';
 import type { Judge } from './judge.ts';
-import { altered, alteredCode, alteredEverything, alteredKeys } from './local.ts';
-import { findRelation } from './names.ts';
+import { alike, altered, alteredCode, alteredEverything, alteredKeys } from './local.ts';
+import { findRelation, isSettled } from './names.ts';
 import { isEventful } from './type.ts';
 
 /** A statement that names one thing and does one thing to it. */
@@ -70,23 +71,36 @@ export function named(
   else judge.object(kind, schema, name, access);
 }
 
-/**
- * What a relation's new name stands for is not followed: using it is `unknown` until the catalog
- * shows it.
- */
+/** A relation gets another name or schema. */
+function renamedRelation(judge: Judge, range: RangeVar, to: Partial<Place>): void {
+  const given = range.schemaname ?? null;
+  const meaning = findRelation(judge, given, range.relname ?? '');
+  const { schema, name, relations } = meaning;
+  const now = { schema, name, ...to };
+  const known = relations.filter((relation) => relation.name === name).length;
+  const others = (judge.catalog?.relations_named.get(name)?.length ?? 0) > known;
+  const settled = isSettled(judge, given, meaning);
+  // From here on its name may mean what it hid.
+  if (others || !settled) altered(judge, { schema: null, name });
+  if (settled) alike(judge, { schema, name }, now);
+  else altered(judge, { schema: null, name: now.name });
+}
+
+/** Something gets another name or schema. */
 export function renamed(
   judge: Judge,
   type: keyof typeof DROPS | undefined,
-  object: Node | undefined,
-  name: string | undefined,
+  { relation, object }: { readonly relation?: RangeVar; readonly object?: Node },
+  to: Partial<Place>,
 ): void {
-  if (type === undefined || name === undefined) return;
+  if (type === undefined) return;
   const [kind] = DROPS[type];
-  if (kind === 'table' || kind === 'view' || kind === 'materialized-view')
-    altered(judge, { schema: null, name });
-  else if (kind === 'column') alteredKeys(judge);
-  else if (object === undefined) return;
-  else if (kind === 'function') {
+  if (kind === 'column') alteredKeys(judge);
+  // ALTER INDEX gives any relation another name.
+  if (relation !== undefined && RELATIONS.has(type)) renamedRelation(judge, relation, to);
+  if (object === undefined) return;
+  const name = to.name ?? nameParts(object).at(-1) ?? '';
+  if (kind === 'function') {
     const names = nameParts(object).map((sval) => ({ String: { sval } }));
     alteredCode(
       judge,

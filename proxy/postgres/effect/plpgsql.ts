@@ -3,6 +3,7 @@
 // Invariant: a statement kind that is not listed here is `unknown`.
 import type { Node } from '@pgsql/types';
 import { ParseFailure, parse, parsePlpgsql } from '../parser.ts';
+import { OPENED } from './context.ts';
 import { walk } from './expression.ts';
 import { constantText } from './fold.ts';
 import { type Draft, type Judge, noFindings } from './judge.ts';
@@ -19,7 +20,6 @@ import {
   writtenIn,
 } from './plpgsql-constants.ts';
 import { statementsText } from './routine.ts';
-import { OPENED } from './session.ts';
 import { judgeStatement } from './statements.ts';
 import { isNarrow } from './times.ts';
 import { meetType } from './type.ts';
@@ -229,6 +229,8 @@ function opened(judge: Judge, node: Tree, what: string): void {
     isTree(node.query) && isTree(node.query.PLpgSQL_expr) ? node.query.PLpgSQL_expr : null;
   if (query === null) inner.opaque(`a cursor opened in ${what} whose query is not looked at`);
   else statementsText(inner, String(query.query ?? ''));
+  if (findings.makes) judge.findings.makes = true;
+  for (const change of findings.changes) judge.change(change);
   judge.change({
     kind: 'declare',
     name: OPENED,

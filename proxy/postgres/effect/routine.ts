@@ -335,6 +335,7 @@ export function takeIn(
   if (findings.types.size > 0) meetAgain(judge, findings.types);
   if (findings.needs_read_write) judge.findings.needs_read_write = true;
   if (findings.moves) judge.findings.moves = true;
+  if (findings.makes) judge.findings.makes = true;
   if (findings.on_parse) judge.findings.on_parse = true;
   if (findings.own_transaction) judge.findings.own_transaction = true;
 }

@@ -16,6 +16,7 @@ import type {
 import type { Effect } from '../../effect/effect.ts';
 import type { CatalogSnapshot } from '../catalog/snapshot.ts';
 import type { SessionContext, Statement } from '../statement.ts';
+import { OPENED } from './context.ts';
 import { option, optionText } from './ddl.ts';
 import { dropTemporary } from './drop.ts';
 import { walk } from './expression.ts';
@@ -187,6 +188,7 @@ function run(
     if (differs) absorb(judge, findings.effects, [what], times);
     if (findings.needs_read_write) judge.findings.needs_read_write = true;
     if (findings.moves) judge.findings.moves = true;
+    if (findings.makes) judge.findings.makes = true;
   }
   if (statement.needs_read_write) judge.findings.needs_read_write = true;
   if (statement.own_transaction) judge.findings.own_transaction = true;
@@ -208,9 +210,6 @@ export function deallocate(judge: Judge, node: DeallocateStmt): void {
   judge.change({ kind: 'deallocate', name: node.name ?? null });
 }
 
-/** Cursors that functions opened, under whatever names. */
-export const OPENED = '<opened by a function>';
-
 /** CURSOR_OPT_HOLD of the server's parsenodes.h. */
 const HOLD = 0x0020;
 
@@ -228,6 +227,8 @@ export function declareCursor(judge: Judge, node: DeclareCursorStmt): void {
     const now = hold ? findings : judgedApart(judge, node.query, true);
     absorb(judge, now.effects, [`cursor ${name}`]);
     judge.findings.needs_read_write ||= findings.needs_read_write;
+    judge.findings.makes ||= findings.makes;
+    if (hold) for (const change of findings.changes) judge.change(change);
   }
   judge.draft = draft;
 }

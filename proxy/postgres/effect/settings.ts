@@ -2,6 +2,7 @@
 // administrator's.
 // Invariant: a value that can't be read off the text leaves the session unsettled.
 import type { A_Const, Node, VariableSetStmt } from '@pgsql/types';
+import { MEANING } from './context.ts';
 import { constant } from './fold.ts';
 import type { Judge } from './judge.ts';
 
@@ -35,9 +36,6 @@ const ADMIN = new Set([
 /** How plain literals are read. */
 export const STRINGS = 'standard_conforming_strings';
 
-/** Settings that the meaning of names rests on. */
-const MEANING = new Set(['search_path', 'role', 'session_authorization']);
-
 /**
  * Settings of extensions that name code to run (`plperl.on_init`, …) or where scripts come from,
  * let functions reach files, or switch an audit, a masking or another protection off.
@@ -57,10 +55,11 @@ export function applySetting(
   called: boolean,
 ): void {
   // Names in what runs after it, in this very statement, may mean something else.
-  if ((called || judge.body) && MEANING.has(name)) judge.findings.moves = true;
+  const possibly = called || judge.body;
+  if (possibly && MEANING.has(name) && name !== STRINGS) judge.findings.moves = true;
   // So may literals in text that is read as it runs.
   const { standard_conforming_strings: standard } = judge.root.session;
-  if ((called || judge.body) && name === STRINGS && !(standard === true && value === 'on'))
+  if (possibly && name === STRINGS && !(standard === true && value === 'on'))
     judge.opaque(`${name} is set as it runs`);
   const privileged = ADMIN.has(name) || EXTENSIONS.some((rule) => rule.test(name));
   const stays = !called && name === 'role' && value !== null && value === actsAs(judge);
@@ -74,8 +73,8 @@ export function applySetting(
     judge.open('set', effect);
     judge.object('setting', null, name, 'set');
   }
-  if (value === undefined)
-    judge.change({ kind: 'unsettled', why: `${name} is set to a value that is computed` });
+  if (value === undefined || (called && MEANING.has(name)))
+    judge.change({ kind: 'unsettled', why: `${name} is set as it runs` });
   else if (value === null) judge.change({ kind: 'reset', name });
   else judge.change({ kind: 'set', name, value, local });
 }

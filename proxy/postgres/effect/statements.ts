@@ -23,7 +23,7 @@ import {
   truncateStatement,
   updateStatement,
 } from './dml.ts';
-import { DROPS, dropStatement, nameParts } from './drop.ts';
+import { DROPS, dropStatement } from './drop.ts';
 import { alterEventTrigger, createEventTrigger, fireEventTriggers } from './event-trigger.ts';
 import { type BodyOf, type NodeKind, walk } from './expression.ts';
 import { alterFunction, createFunction, doBlock } from './function.ts';
@@ -186,10 +186,7 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
   AlterObjectSchemaStmt: (judge, node) => {
     judge.open('alter', node.objectType === 'OBJECT_EXTENSION' ? 'admin' : 'ddl');
     moved(judge, node.relation, node.object, node.objectType);
-    const name =
-      node.relation?.relname ??
-      (node.object === undefined ? undefined : nameParts(node.object).at(-1));
-    renamed(judge, node.objectType, node.object, name);
+    renamed(judge, node.objectType, node, { schema: node.newschema ?? '' });
   },
   RenameStmt: (judge, node) => {
     const [, effect] = DROPS[node.renameType ?? 'OBJECT_TABLE'];
@@ -201,8 +198,7 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     moved(judge, node.relation, node.object, node.renameType);
     if (node.subname !== undefined && node.renameType === 'OBJECT_ROLE')
       judge.object('role', null, node.subname, 'alter');
-    renamed(judge, node.renameType, node.object, node.newname);
-    renamed(judge, node.renameType, node.object, node.relation?.relname);
+    renamed(judge, node.renameType, node, { name: node.newname ?? '' });
   },
   AlterOwnerStmt: (judge, node) => {
     judge.open('alter', 'admin');

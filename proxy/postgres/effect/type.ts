@@ -4,7 +4,7 @@
 import type { TypeName } from '@pgsql/types';
 import { type Cast, type CatalogSnapshot, FIRST_USER_OID, type Type } from '../catalog/snapshot.ts';
 import { absorb, type Judge } from './judge.ts';
-import { DEPARSED_PATH, findTypes, localNamed, parts } from './names.ts';
+import { DEPARSED_PATH, findRelation, findTypes, localNamed, parts } from './names.ts';
 import { absorbFunction, apart, expressionText, pathKey, remembered, takeIn } from './routine.ts';
 
 /**
@@ -19,7 +19,8 @@ export function meetTypeName(judge: Judge, node: TypeName | undefined): void {
   if (node === undefined) return;
   // A row of a table made a moment ago: what is put in it is what an INSERT would check.
   const own = localNamed(judge, 'relation', parts(node.names).at(-1) ?? '');
-  for (const { on, effects } of own?.on_write ?? [])
+  const locals = own === null ? [] : findRelation(judge, own.schema, own.name).locals;
+  for (const { on, effects } of locals.flatMap(({ on_write }) => on_write))
     if (on.includes('insert')) absorb(judge, effects, ['type of a new table']);
   if (catalog === null || eventful(catalog).size === 0) return;
   ambientCasts(judge, catalog);

@@ -72,15 +72,20 @@ function setOff(judge: Judge, local: LocalObject, write: Write): void {
 
 function setOffBy(judge: Judge, relation: Relation, write: Write): void {
   if (judge.root.session.local.size === 0) return;
-  const local = localNamed(judge, 'relation', relation.name);
-  if (local !== null && isOf(local, relation)) setOff(judge, local, write);
+  for (const local of hungOn(judge, relation)) setOff(judge, local, write);
   // What hangs on a table hangs on its partitions; its other rows are not theirs.
   for (const ancestor of ancestors(judge, relation)) {
-    const above = localNamed(judge, 'relation', ancestor.name);
-    if (above === null || !isOf(above, ancestor)) continue;
-    const on_write = above.on_write.filter(({ lead }) => lead === null);
-    setOff(judge, { ...above, on_write }, write);
+    for (const above of hungOn(judge, ancestor)) {
+      const on_write = above.on_write.filter(({ lead }) => lead === null);
+      setOff(judge, { ...above, on_write }, write);
+    }
   }
+}
+
+/** What is remembered of a relation, by all its names. */
+function hungOn(judge: Judge, relation: Relation): readonly LocalObject[] {
+  const { temporary, schema, name } = relation;
+  return findRelation(judge, temporary ? 'pg_temp' : schema, name).locals;
 }
 
 function ancestors(judge: Judge, relation: Relation): ReadonlySet<Relation> {
