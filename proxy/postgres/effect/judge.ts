@@ -9,7 +9,6 @@ import {
   type EffectClass,
   type EffectObject,
   type ObjectKind,
-  type Predicate,
   severity,
 } from '../../effect/effect.ts';
 import { EFFECT_LIMITS } from '../../limits.ts';
@@ -390,15 +389,4 @@ function sameObject(a: EffectObject, b: EffectObject | undefined): boolean {
     a.access === b.access &&
     a.kind === b.kind
   );
-}
-
-export function predicateOf(
-  draft: Draft,
-  predicate: Predicate,
-  scoped: boolean,
-  rows: number | null,
-): void {
-  draft.predicate = predicateFor(predicate, rows);
-  draft.scoped = scoped;
-  draft.rows_max = rows;
 }

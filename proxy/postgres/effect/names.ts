@@ -139,6 +139,12 @@ function withOtherNames(judge: Judge, meaning: RelationMeaning): RelationMeaning
   return { ...meaning, relations: [...relations.values()], locals: [...locals] };
 }
 
+/** What is remembered of a relation, by all its names. */
+export function hungOn(judge: Judge, relation: Relation): readonly LocalObject[] {
+  const { temporary, schema, name } = relation;
+  return findRelation(judge, temporary ? 'pg_temp' : schema, name).locals;
+}
+
 function called(relation: Relation, { schema, name }: RelationMeaning): Relation {
   return { ...relation, schema: schema ?? relation.schema, name };
 }

@@ -13,6 +13,7 @@ import { absorb, type Findings, type Judge, noFindings } from './judge.ts';
 import {
   DEPARSED_PATH,
   findRelation,
+  hungOn,
   isOwnTable,
   isSystemSchema,
   localNamed,
@@ -80,12 +81,6 @@ function setOffBy(judge: Judge, relation: Relation, write: Write): void {
       setOff(judge, { ...above, on_write }, write);
     }
   }
-}
-
-/** What is remembered of a relation, by all its names. */
-function hungOn(judge: Judge, relation: Relation): readonly LocalObject[] {
-  const { temporary, schema, name } = relation;
-  return findRelation(judge, temporary ? 'pg_temp' : schema, name).locals;
 }
 
 function ancestors(judge: Judge, relation: Relation): ReadonlySet<Relation> {
