@@ -30,16 +30,20 @@ test('a held statement comes with what its session did before', async () => {
   await client.query('rollback');
   const id = await holdpoint.held('held_t where id = 1');
   const card: Card = await (await holdpoint.signer()).show(id);
-  const told = (card.so_far ?? []).map((o) => [o.class, o.disposition, o.count, o.outcome]);
-  assert.deepEqual(
-    told.filter(([cls]) => cls !== 'session'),
-    [
-      ['read', 'forward', 3, null],
-      ['write', 'forward', 1, 'done'],
-      ['destructive', 'refuse', 1, null],
-      ['read', 'forward', 1, null],
-    ],
-  );
+  const told: (readonly [string, string, number, string | null])[] = [];
+  for (const { class: what, disposition, count, outcome } of card.so_far ?? []) {
+    if (what === 'session') continue;
+    // A role that anybody makes on the server ends what was remembered: then reads are two lines.
+    const same = told.length > 0 && told.at(-1)?.[0] === 'read' && what === 'read';
+    const before = same ? (told.pop()?.[2] ?? 0) : 0;
+    told.push([what, disposition, before + count, outcome]);
+  }
+  assert.deepEqual(told, [
+    ['read', 'forward', 3, null],
+    ['write', 'forward', 1, 'done'],
+    ['destructive', 'refuse', 1, null],
+    ['read', 'forward', 1, null],
+  ]);
   const write = card.so_far?.find((o) => o.class === 'write');
   assert.equal(write?.rows, 1);
   assert.equal(card.so_far?.at(-1)?.in_transaction, true);
