@@ -17,10 +17,9 @@ import {
   parts,
 } from './names.ts';
 import { isLooped } from './operand.ts';
-import { narrowing } from './predicate.ts';
 import { absorbFunction, labelOf, routineFindings, takeIn, typesOf } from './routine.ts';
 import { rangeVar, runText } from './sql-text.ts';
-import { callTimes, makesRows } from './times.ts';
+import { callTimes, makesRows, tellsApart } from './times.ts';
 import { meetType } from './type.ts';
 
 function isFlexible(args: readonly Node[], node: FuncCall): boolean {
@@ -143,7 +142,7 @@ function onceForEachRow(judge: Judge, from: number, args: readonly Node[]): void
     .filter(({ verb }) => verb === 'delete' || verb === 'update');
   if (scope === null || drafts.length === 0) return;
   const several = makesRows(judge, args) || isLooped(judge, args);
-  if (!several && (scope.sources.length === 0 || isNarrowed(judge, scope))) return;
+  if (!several && isTold(judge, scope)) return;
   for (const draft of drafts) {
     draft.scoped = false;
     draft.rows_max = null;
@@ -151,16 +150,10 @@ function onceForEachRow(judge: Judge, from: number, args: readonly Node[]): void
   }
 }
 
-/** The condition tells rows of one of the tables apart by equality, or by another table's rows. */
-function isNarrowed(judge: Judge, { query, sources }: Scope): boolean {
-  if (query?.whereClause === undefined) return false;
-  return sources.some(({ alias, relation }) => {
-    if (relation === null) return false;
-    const others = sources.filter((source) => source.alias !== alias);
-    const target = { alias, name: relation.name, relation, others, from: query.fromClause };
-    const { scoped, joined } = narrowing(judge, query.whereClause, target);
-    return scoped || joined;
-  });
+/** Neither the query that a call stands in nor one around it goes through a whole table. */
+function isTold(judge: Judge, { query, sources, parent }: Scope): boolean {
+  if (sources.length > 0 && (query === undefined || !tellsApart(judge, query))) return false;
+  return parent?.query === undefined || isTold(judge, parent);
 }
 
 function namesRow(value: unknown): boolean {

@@ -21,7 +21,7 @@ import {
 } from './plpgsql-constants.ts';
 import { statementsText } from './routine.ts';
 import { judgeStatement } from './statements.ts';
-import { isNarrow } from './times.ts';
+import { rowsOf, tellsApart } from './times.ts';
 import { meetType } from './type.ts';
 
 type Tree = { readonly [key: string]: unknown };
@@ -162,9 +162,9 @@ function inLoop(judge: Judge, kind: string, node: unknown): ReadonlyMap<string, 
 function isNarrowText(judge: Judge, text: string): boolean {
   try {
     const statement = parse(text).stmts?.[0]?.stmt;
-    return (
-      statement !== undefined && 'SelectStmt' in statement && isNarrow(judge, statement.SelectStmt)
-    );
+    const query =
+      statement !== undefined && 'SelectStmt' in statement ? statement.SelectStmt : null;
+    return query !== null && (rowsOf(judge, query) !== null || tellsApart(judge, query));
   } catch (error) {
     if (error instanceof ParseFailure) return false;
     throw error;

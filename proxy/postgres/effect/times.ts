@@ -221,16 +221,33 @@ export function steadyRows(judge: Judge, from: readonly Node[] | undefined): num
   return rows;
 }
 
-/** Its rows are few, or told apart by equality. */
-export function isNarrow(judge: Judge, query: SelectStmt): boolean {
-  if (rowsOf(judge, query) !== null) return true;
-  const { fromClause: from = [], whereClause: where } = query;
-  if (query.larg !== undefined || where === undefined) return false;
-  const [only, more] = from;
-  const others = only !== undefined && 'RangeVar' in only && more === undefined ? {} : { from };
-  return relationsIn(from).some(
-    (range) => narrowing(judge, where, { ...alone(judge, range), ...others }).scoped,
-  );
+/**
+ * Its condition tells rows of a table apart by equality, and those of all others by that, or by a
+ * join.
+ */
+export function tellsApart(judge: Judge, query: SelectStmt): boolean {
+  const ranges: RangeVar[] = [];
+  const conditions = query.whereClause === undefined ? [] : [query.whereClause];
+  const wait = [...(query.fromClause ?? [])];
+  for (let item = wait.pop(); item !== undefined; item = wait.pop()) {
+    if ('JoinExpr' in item && item.JoinExpr.alias === undefined) {
+      const { jointype, larg, rarg, quals } = item.JoinExpr;
+      for (const side of [larg, rarg]) if (side !== undefined) wait.push(side);
+      if (jointype === 'JOIN_INNER' && quals !== undefined) conditions.push(quals);
+    } else if ('RangeVar' in item && queryOf(judge, item) === undefined) ranges.push(item.RangeVar);
+    else return false;
+  }
+  if (query.larg !== undefined || conditions.length === 0) return false;
+  const where: Node = { BoolExpr: { boolop: 'AND_EXPR', args: conditions } };
+  const all = ranges.map((range) => alone(judge, range));
+  const found = all.map((target) => {
+    if (all.length === 1) return narrowing(judge, where, target);
+    const others = all
+      .filter((other) => other !== target)
+      .map(({ alias, relation }) => ({ alias, relation, columns: null, target: false }));
+    return narrowing(judge, where, { ...target, others, from: query.fromClause });
+  });
+  return found.some(({ scoped }) => scoped) && found.every((one) => one.scoped || one.joined);
 }
 
 function reads(judge: Judge, from: readonly Node[], name: string): boolean {
