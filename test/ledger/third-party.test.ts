@@ -89,7 +89,7 @@ test(
     const bad = spawnSync(program, [log, ledger.publicKey], { encoding: 'utf8' });
     assert.equal(bad.status, 1);
     assert.match(bad.stderr, /entry 1792: wrong hash/);
-    assert.equal(fsck(where, Math.max(3_000, 2 * long)), false);
+    assert.equal(fsck(where, Math.max(3_000, Math.ceil(2 * long))), false);
   },
 );
 
