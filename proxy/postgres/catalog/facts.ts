@@ -209,7 +209,9 @@ export const FRESH_FACTS = {
   role_settings: `select coalesce(r.rolname, '') as role, coalesce(d.datname, '') as database,
       s.setconfig as settings
     from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole left
-        join pg_database d on d.oid = s.setdatabase`,
+        join pg_database d on d.oid = s.setdatabase
+    union all select '', '', array['plpgsql.variable_conflict=' || value]
+    from current_setting('plpgsql.variable_conflict', true) value where value <> ''`,
 
   roles: `select oid::int8::text as oid, rolname as name from pg_roles`,
 } as const;

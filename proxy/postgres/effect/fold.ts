@@ -71,7 +71,9 @@ function cast(value: Constant, type: string): Constant | null {
 const STRICT = new Set(['=', '<>', '!=', '<', '>', '<=', '>=', '+', '-', '*']);
 
 function compare(operator: string, a: Constant, b: Constant): Constant | null {
-  if (a.kind === 'null' || b.kind === 'null') return STRICT.has(operator) ? { kind: 'null' } : null;
+  // `= NULL` is `IS NULL` where transform_null_equals is on.
+  if (a.kind === 'null' || b.kind === 'null')
+    return STRICT.has(operator) && operator !== '=' ? { kind: 'null' } : null;
   if (a.kind !== b.kind || a.kind === 'name') return null;
   if (a.kind === 'text' && b.kind === 'text') {
     if (a.made || b.made) return null;

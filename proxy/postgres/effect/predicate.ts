@@ -187,7 +187,8 @@ class Conditions {
   /** The target's column equals this. */
   #with(column: string, side: Node, other: Node): Bound {
     const value = constant(other);
-    if (value?.kind === 'null') return plain('none');
+    // With transform_null_equals, `column = NULL` means `column IS NULL`.
+    if (value?.kind === 'null') return this.#nullTest(side, true);
     if (SYSTEM_COLUMNS.has(column) && column !== 'ctid') return plain('open');
     const dependence = value !== null ? 'none' : this.#names.dependence(other);
     if (dependence === 'target') return plain('open');
