@@ -184,10 +184,9 @@ class Conditions {
     return this.#bounds.and(pairs);
   }
 
-  /** The target's column equals this. */
+  /** The target's column equals this: `= NULL` is IS NULL, as transform_null_equals makes of it. */
   #with(column: string, side: Node, other: Node): Bound {
     const value = constant(other);
-    // With transform_null_equals, `column = NULL` means `column IS NULL`.
     if (value?.kind === 'null') return this.#nullTest(side, true);
     if (SYSTEM_COLUMNS.has(column) && column !== 'ctid') return plain('open');
     const dependence = value !== null ? 'none' : this.#names.dependence(other);
