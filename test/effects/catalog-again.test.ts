@@ -23,7 +23,7 @@ import { DDL_SCHEMA, RandomDdl } from './catalog-ddl.ts';
 
 const SECONDS = Number(process.env.HOLDPOINT_SECONDS ?? 0);
 const SEED = Number(process.env.HOLDPOINT_SEED ?? 7);
-const LEAST = 40;
+const LEAST = 30;
 
 /** All of a snapshot but its number. */
 function shown(snapshot: CatalogSnapshot | null): object {
@@ -137,7 +137,7 @@ describe('what is read again', { skip: skipWithoutPostgres(18) }, () => {
 
   test('it is everything over a new connection', async () => {
     assert.equal(await reader.probe(), false);
-    await admin.query(`select pg_terminate_backend(pid) from pg_stat_activity
+    await admin.query(`select pg_terminate_backend(pid, 30000) from pg_stat_activity
       where application_name = 'holdpoint catalog'`);
     const again = (): Promise<boolean> => reader.probe().catch(again);
     assert.deepEqual(await kept(again), []);

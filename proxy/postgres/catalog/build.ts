@@ -120,7 +120,12 @@ function inOrder<T>(
 ): T[] {
   const kept = away.size === 0 ? before : before.filter((item) => !away.has(item));
   const all = [...kept, ...come];
-  return kept.length === 0 ? all : all.sort((a, b) => Number(oid(a)) - Number(oid(b)));
+  const last = kept.at(-1);
+  const next = come[0];
+  if (last === undefined || next === undefined) return all;
+  // What is made has a higher OID than what was there.
+  if (Number(oid(last)) < Number(oid(next))) return all;
+  return all.sort((a, b) => Number(oid(a)) - Number(oid(b)));
 }
 
 type Of<T> = T & { readonly relation: string };
