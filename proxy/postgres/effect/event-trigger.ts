@@ -30,6 +30,9 @@ export function fireEventTriggers(judge: Judge, kind: string): void {
   const local = localNamed(judge, 'operator', DDL);
   if (triggers.length === 0 && local === null) return;
   if (SILENT.has(kind) || judge.planning) return;
+  // Most fire when what the statement makes is there.
+  const { findings } = judge;
+  findings.makes ||= findings.changes.some((change) => change.kind === 'object');
   if (local !== null) absorb(judge, local.on_read, ['event trigger']);
   for (const trigger of triggers) {
     // Tags name commands (`DROP TABLE`); which kind gives which tag is told by its first word only.

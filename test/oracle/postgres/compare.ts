@@ -67,7 +67,8 @@ export function missing(effects: readonly Effect[], counts: Counts): Miss[] {
     const name = `${table.schema}.${table.name}`;
     // A row that an UPDATE moves to another partition is deleted where it was.
     const moved = refreshed || (updated.has(name) && !deleted.has(name));
-    atLeast((table.deleted > 0 && !moved) || table.emptied ? 'destructive' : 'write', what);
+    const lost = (table.deleted > 0 && !moved) || (table.emptied && !refreshed);
+    atLeast(lost ? 'destructive' : 'write', what);
     const rows = table.inserted + table.updated + table.deleted;
     const most = mostRows(effects, name);
     if (!table.fresh && rows > most)
