@@ -42,8 +42,10 @@ for (const [what, statement, replacement] of [
       await holdpoint.approve(hold);
       await behind.query(replacement);
       const second = await refusal(client, statement);
-      assert.match(second, /^ZH00[18] /);
-      assert.ok(!second.includes(hold), 'the signed hold was used for something else');
+      // Noticed in time it is held anew; noticed as the approval is used, that is void.
+      if (second.startsWith('ZH001 ')) {
+        assert.ok(!second.includes(hold), 'the signed hold was used for something else');
+      } else assert.match(second, new RegExp(`^ZH008 .*Hold ${hold}: .*the approval is void`));
       assert.equal(await count('open_t'), 3);
     } finally {
       await client.end();
