@@ -205,6 +205,8 @@ function subcommand(
   }
   if (composite && effect === 'destructive' && cmd.behavior === 'DROP_CASCADE')
     draft.scoped = false;
+  if (cmd.subtype === 'AT_GenericOptions' || cmd.subtype === 'AT_AlterColumnGenericOptions')
+    altered(judge, meaning);
   if (line[1] === 'attaches') attached(judge, meaning, cmd, composite);
 }
 

@@ -2,8 +2,12 @@
 // it is written.
 // Invariant: until the catalog shows what is made here, whatever may run it is taken to do so.
 import type {
+  AlterOperatorStmt,
+  AlterOpFamilyStmt,
+  AlterPolicyStmt,
   CreateCastStmt,
   CreateOpClassStmt,
+  CreatePolicyStmt,
   CreateTrigStmt,
   DefineStmt,
   Node,
@@ -15,8 +19,17 @@ import { option, runBy } from './ddl.ts';
 import { DROPS, nameParts } from './drop.ts';
 import { walk } from './expression.ts';
 import { absorb, type Judge } from './judge.ts';
-import { altered, alteredCode, alteredEverything, always, CASTS, EVENTS } from './local.ts';
+import {
+  altered,
+  alteredCode,
+  alteredEverything,
+  always,
+  CASTS,
+  EVENTS,
+  placeOf,
+} from './local.ts';
 import { findFunctions, findRelation, parts } from './names.ts';
+import { about } from './naming.ts';
 import { routineFindings, takeIn } from './routine.ts';
 import { EVENT_BIT } from './write.ts';
 
@@ -79,8 +92,45 @@ export function createCast(judge: Judge, node: CreateCastStmt): void {
 export function createOperatorClass(judge: Judge, node: CreateOpClassStmt): void {
   judge.open('create', 'ddl');
   judge.object('operator', null, parts(node.opclassname).at(-1) ?? '', 'create');
+  sortedBy(judge, node.items);
+}
+
+export function alterOperatorFamily(judge: Judge, node: AlterOpFamilyStmt): void {
+  judge.open('alter', 'ddl');
+  judge.object('operator', null, parts(node.opfamilyname).at(-1) ?? '', 'alter');
+  sortedBy(judge, node.items);
+}
+
+/** Planning may put an operator in the place of the one that it is the negator or commutator of. */
+export function alterOperator(judge: Judge, node: AlterOperatorStmt): void {
+  const names = parts(node.opername?.objname);
+  judge.open('alter', 'ddl');
+  judge.object(
+    'operator',
+    names.length > 1 ? (names[0] ?? null) : null,
+    names.at(-1) ?? '',
+    'alter',
+  );
+  const others = OPERATORS.flatMap((name) => {
+    const arg = option(node.options, name)?.arg;
+    return arg === undefined ? [] : [nameParts(arg)];
+  });
   const effects = runBy(judge, (inner) => {
-    for (const item of node.items ?? []) {
+    for (const other of [names, ...others]) operatorNamed(inner, other);
+  });
+  for (const other of others.length === 0 ? [] : [names, ...others])
+    alteredCode(judge, 'operator', other.at(-1) ?? '', effects);
+}
+
+/** It is found under another schema from now on. */
+export function movedOperator(judge: Judge, names: readonly string[]): void {
+  const effects = runBy(judge, (inner) => operatorNamed(inner, names));
+  alteredCode(judge, 'operator', names.at(-1) ?? '', effects);
+}
+
+function sortedBy(judge: Judge, items: readonly Node[] | undefined): void {
+  const effects = runBy(judge, (inner) => {
+    for (const item of items ?? []) {
       if (!('CreateOpClassItem' in item) || item.CreateOpClassItem.name === undefined) continue;
       const { name, itemtype } = item.CreateOpClassItem;
       if (itemtype === 2) callByName(inner, name.objname);
@@ -145,3 +195,16 @@ const RULE_EVENTS: { readonly [command: string]: WriteEvent } = {
   CMD_UPDATE: 'update',
   CMD_DELETE: 'delete',
 };
+
+/** Rows are looked at through its conditions from now on. */
+export function policy(
+  verb: 'create' | 'alter',
+): (judge: Judge, node: CreatePolicyStmt | AlterPolicyStmt) => void {
+  return (judge, { table, policy_name = '', qual, with_check }) => {
+    judge.open(verb, 'admin');
+    about(judge, table, 'alter');
+    judge.object('policy', null, policy_name, verb);
+    const effects = runBy(judge, (inner) => walk(inner, [qual, with_check]));
+    altered(judge, placeOf(table), always(effects), effects);
+  };
+}

@@ -5,7 +5,7 @@ import type { Access, EffectClass, ObjectKind } from '../../effect/effect.ts';
 import type { Relation } from '../catalog/snapshot.ts';
 import type { Place } from '../statement.ts';
 import { runBy } from './ddl.ts';
-import { callByName } from './define.ts';
+import { callByName, movedOperator } from './define.ts';
 import { DROPS, nameParts, RELATIONS } from './drop.ts';
 import type { Judge } from './judge.ts';
 import { alike, altered, alteredCode, alteredEverything, alteredKeys } from './local.ts';
@@ -28,6 +28,25 @@ export function one<B>(
     if (last !== undefined)
       judge.object(kind, words.length > 1 ? (words[words.length - 2] ?? null) : null, last, access);
   };
+}
+
+/** The same, and what it changes may be behind anything. */
+export function changing<B>(
+  what: string,
+  ...line: Parameters<typeof one<B>>
+): (judge: Judge, node: B) => void {
+  const handler = one(...line);
+  return (judge, node) => {
+    handler(judge, node);
+    alteredEverything(judge, what);
+  };
+}
+
+/** A foreign table may stand for something else from now on. */
+export function serverChange(
+  verb: string,
+): (judge: Judge, node: { readonly servername?: string }) => void {
+  return changing('a foreign server', verb, 'admin', 'server', 'alter', (n) => n.servername);
 }
 
 /** A statement about a relation that is named as one. */
@@ -108,7 +127,12 @@ export function renamed(
       name,
       runBy(judge, (inner) => callByName(inner, names)),
     );
-  } else if (kind === 'schema' || (kind === 'type' && isEventful(judge, nameParts(object), null)))
+  } else if (type === 'OBJECT_OPERATOR') movedOperator(judge, nameParts(object));
+  else if (
+    kind === 'schema' ||
+    kind === 'extension' ||
+    (kind === 'type' && isEventful(judge, nameParts(object), null))
+  )
     alteredEverything(judge, name);
 }
 

@@ -14,7 +14,16 @@ import {
   option,
   runBy,
 } from './ddl.ts';
-import { createCast, createOperatorClass, createRule, createTrigger, define } from './define.ts';
+import {
+  alterOperator,
+  alterOperatorFamily,
+  createCast,
+  createOperatorClass,
+  createRule,
+  createTrigger,
+  define,
+  policy,
+} from './define.ts';
 import {
   copyStatement,
   deleteStatement,
@@ -31,7 +40,18 @@ import { absorb, type Judge } from './judge.ts';
 import { ANYTHING, altered, alteredEverything, always, placeOf, saidBy } from './local.ts';
 import { maintainCluster, maintainReindex, maintainVacuum, refreshView } from './maintenance.ts';
 import { findTypes, localNamed, parts } from './names.ts';
-import { about, moved, named, one, ownedBy, renamed, roleName, roles } from './naming.ts';
+import {
+  about,
+  changing,
+  moved,
+  named,
+  one,
+  ownedBy,
+  renamed,
+  roleName,
+  roles,
+  serverChange,
+} from './naming.ts';
 import { alone, select, selectStatement } from './select.ts';
 import {
   closeCursor,
@@ -177,8 +197,8 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
   AlterEnumStmt: one('alter', 'ddl', 'type', 'alter', (n) => parts(n.typeName)),
   AlterTypeStmt: one('alter', 'ddl', 'type', 'alter', (n) => parts(n.typeName)),
   AlterCollationStmt: one('alter', 'ddl', 'collation', 'alter', (n) => parts(n.collname)),
-  AlterOperatorStmt: one('alter', 'ddl', 'operator', 'alter', (n) => parts(n.opername?.objname)),
-  AlterOpFamilyStmt: one('alter', 'ddl', 'operator', 'alter', (n) => parts(n.opfamilyname)),
+  AlterOperatorStmt: alterOperator,
+  AlterOpFamilyStmt: alterOperatorFamily,
   AlterStatsStmt: one('alter', 'ddl', 'statistics', 'alter', (n) => parts(n.defnames)),
   AlterTSDictionaryStmt: one('alter', 'ddl', 'text-search', 'alter', (n) => parts(n.dictname)),
   AlterTSConfigurationStmt: one('alter', 'ddl', 'text-search', 'alter', (n) => parts(n.cfgname)),
@@ -262,22 +282,19 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
     judge.open('label', 'admin');
     named(judge, node.objtype, node.object, 'alter');
   },
-  CreatePolicyStmt: (judge, node) => {
-    judge.open('create', 'admin');
-    about(judge, node.table, 'alter');
-    judge.object('policy', null, node.policy_name ?? '', 'create');
-    const effects = runBy(judge, (inner) => walk(inner, [node.qual, node.with_check]));
-    altered(judge, placeOf(node.table), always(effects), effects);
-  },
-  AlterPolicyStmt: (judge, node) => {
-    judge.open('alter', 'admin');
-    about(judge, node.table, 'alter');
-    judge.object('policy', null, node.policy_name ?? '', 'alter');
-  },
+  CreatePolicyStmt: policy('create'),
+  AlterPolicyStmt: policy('alter'),
   AlterSystemStmt: one('set', 'admin', 'setting', 'set', (n) => n.setstmt?.name ?? 'all'),
   LoadStmt: one('load', 'admin', 'file', 'read', (n) => n.filename),
   CreateExtensionStmt: one('create', 'admin', 'extension', 'create', (n) => n.extname),
-  AlterExtensionStmt: one('alter', 'admin', 'extension', 'alter', (n) => n.extname),
+  AlterExtensionStmt: changing(
+    'an extension',
+    'alter',
+    'admin',
+    'extension',
+    'alter',
+    (n) => n.extname,
+  ),
   AlterExtensionContentsStmt: one('alter', 'admin', 'extension', 'alter', (n) => n.extname),
   CreatedbStmt: one('create', 'admin', 'database', 'create', (n) => n.dbname),
   AlterDatabaseStmt: one('alter', 'admin', 'database', 'alter', (n) => n.dbname),
@@ -298,12 +315,12 @@ const STATEMENTS: { readonly [K in StatementKind]: Handler<K> } = {
 
   // Other servers.
   CreateFdwStmt: one('create', 'admin', 'server', 'create', (n) => n.fdwname),
-  AlterFdwStmt: one('alter', 'admin', 'server', 'alter', (n) => n.fdwname),
+  AlterFdwStmt: changing('a foreign server', 'alter', 'admin', 'server', 'alter', (n) => n.fdwname),
   CreateForeignServerStmt: one('create', 'admin', 'server', 'create', (n) => n.servername),
-  AlterForeignServerStmt: one('alter', 'admin', 'server', 'alter', (n) => n.servername),
-  CreateUserMappingStmt: one('create', 'admin', 'server', 'alter', (n) => n.servername),
-  AlterUserMappingStmt: one('alter', 'admin', 'server', 'alter', (n) => n.servername),
-  DropUserMappingStmt: one('drop', 'admin', 'server', 'alter', (n) => n.servername),
+  AlterForeignServerStmt: serverChange('alter'),
+  CreateUserMappingStmt: serverChange('create'),
+  AlterUserMappingStmt: serverChange('alter'),
+  DropUserMappingStmt: serverChange('drop'),
   ImportForeignSchemaStmt: (judge, node) => {
     judge.open('create', 'ddl');
     judge.object('schema', null, node.local_schema ?? '', 'alter');
