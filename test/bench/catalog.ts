@@ -3,14 +3,15 @@
 // Invariant: the catalog is that of a real server; stalls are the event loop's own, as sessions
 // would feel them.
 //
-//   node test/bench/catalog.ts [tables]
+//   node test/bench/catalog.ts [--tables=50000]
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type pg from 'pg';
 import { type CatalogReader, openCatalog } from '../../proxy/postgres/catalog.ts';
 import { startPostgres } from '../setup/postgres.ts';
 import { median } from './measure.ts';
 
-const TABLES = Number(process.argv[2] ?? 5_000);
+const GIVEN = process.argv.find((word) => word.startsWith('--tables='));
+const TABLES = Number(GIVEN?.slice(9) ?? 5_000);
 const COLUMNS = 11;
 const ROUNDS = 15;
 const READINGS = 5;
