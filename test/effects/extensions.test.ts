@@ -11,7 +11,7 @@ import { skipWithout } from '../setup/programs.ts';
 
 const WORLD = `
   create extension ip4r; create extension hll; create extension orafce; create extension hypopg;
-  create extension hstore; create extension xml2; create extension pageinspect;
+  create extension pageinspect;
   create table hosts (id int primary key, at ip4r, seen hll, note text);
   create index on hosts using gist (at);
   create function leave_trace(x text) returns text language sql

@@ -78,14 +78,14 @@ export async function readState(client: pg.Client): Promise<State> {
   if (names.length > 0) {
     const each = names.map(
       ({ name, oid }) =>
-        `select '${oid} ${name}' as name,
+        `select '${oid} ${name.replaceAll("'", "''")}' as name,
           array(select md5(record_out(${ROW})::text) from only ${name} ${ROW} order by 1) as rows`,
     );
     // A table keeps its OID under whatever name; a partition counts with the others of its table.
     const { rows } = await client.query<{ name: string; rows: string[] }>(each.join(' union all '));
     for (const row of rows) {
-      const [oid = '', name = ''] = row.name.split(' ');
-      tables.set(oid, { name, rows: row.rows });
+      const [oid = '', ...name] = row.name.split(' ');
+      tables.set(oid, { name: name.join(' '), rows: row.rows });
     }
   }
   return {
