@@ -1,7 +1,7 @@
 // Calls: of functions by name, of operators, of functions written as columns.
 // Invariant: a call that may run something unknown is `unknown`; every overload it could reach
 // counts.
-import type { FuncCall, Node } from '@pgsql/types';
+import type { FuncCall, Node, SelectStmt } from '@pgsql/types';
 import type { Operator, Routine } from '../catalog/snapshot.ts';
 import { type BuiltinEffect, builtinBehind, builtinNamed } from './builtins.ts';
 import { type Constant, constant } from './fold.ts';
@@ -152,8 +152,18 @@ function onceForEachRow(judge: Judge, from: number, args: readonly Node[]): void
 
 /** Neither the query that a call stands in nor one around it goes through a whole table. */
 function isTold(judge: Judge, { query, sources, parent }: Scope): boolean {
-  if (sources.length > 0 && (query === undefined || !tellsApart(judge, query))) return false;
+  if (sources.length > 0 && (query === undefined || !isApart(judge, query))) return false;
   return parent?.query === undefined || isTold(judge, parent);
+}
+
+const apart = new WeakMap<SelectStmt, { readonly root: Judge['root']; readonly told: boolean }>();
+
+/** Asked once for all calls of a query. */
+function isApart(judge: Judge, query: SelectStmt): boolean {
+  const { root } = judge;
+  let known = apart.get(query);
+  if (known?.root !== root) apart.set(query, (known = { root, told: tellsApart(judge, query) }));
+  return known.told;
 }
 
 function namesRow(value: unknown): boolean {

@@ -2,7 +2,7 @@
 // can reach.
 // Invariant: an overload is left out only when PostgreSQL's own rules could not choose it.
 import type { ColumnRef, Node } from '@pgsql/types';
-import type { Namesake, Routine } from '../catalog/snapshot.ts';
+import type { CatalogSnapshot, Namesake, Routine } from '../catalog/snapshot.ts';
 import { builtinNamed } from './builtins.ts';
 import type { Judge, Scope, Source } from './judge.ts';
 import { CASTS } from './local.ts';
@@ -54,11 +54,18 @@ function columnType(judge: Judge, ref: ColumnRef): string | null {
   return row == null ? null : rowType(judge, row.oid);
 }
 
-export function rowType(judge: Judge, relation: string): string | null {
-  for (const type of judge.catalog?.types.values() ?? [])
-    if (type.relation === relation) return type.oid;
-  return null;
+export function rowType({ catalog }: Judge, relation: string): string | null {
+  if (catalog === null) return null;
+  let types = rowTypes.get(catalog);
+  if (types === undefined) {
+    types = new Map();
+    for (const type of catalog.types.values())
+      if (type.relation !== '0') types.set(type.relation, type.oid);
+    rowTypes.set(catalog, types);
+  }
+  return types.get(relation) ?? null;
 }
+const rowTypes = new WeakMap<CatalogSnapshot, Map<string, string>>();
 
 /** OID of the expression's type; {@link LITERAL}; or null when it is not known. */
 export function typeOf(judge: Judge, node: Node | undefined): string | null {

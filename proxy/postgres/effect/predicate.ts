@@ -40,8 +40,8 @@ class Conditions {
   readonly #target: Target;
   readonly #names: References;
   readonly #bounds: Bounds;
-  /** Queries that are being looked into. */
-  readonly #seen = new Set<Node>();
+  /** CTEs that may give any row of the target's. */
+  readonly #known = new Map<Node, boolean>();
   /** A function stands in the FROM list. */
   #series: boolean | null = null;
   constructor(judge: Judge, target: Target) {
@@ -391,10 +391,12 @@ class Conditions {
 
   /** A CTE may give any row of the target's. */
   #isOpen(query: Node): boolean {
-    if (this.#seen.has(query)) return true;
-    this.#seen.add(query);
-    const found = this.#isAgain({ RangeSubselect: { subquery: query } });
-    this.#seen.delete(query);
+    let found = this.#known.get(query);
+    if (found !== undefined) return found;
+    // One that reads itself may.
+    this.#known.set(query, true);
+    found = this.#isAgain({ RangeSubselect: { subquery: query } });
+    this.#known.set(query, found);
     return found;
   }
 }

@@ -221,6 +221,9 @@ export function steadyRows(judge: Judge, from: readonly Node[] | undefined): num
   return rows;
 }
 
+/** Of more tables it is not looked for: each is held against the others. */
+const MOST_TABLES = 12;
+
 /**
  * Its condition tells rows of a table apart by equality, and those of all others by that, or by a
  * join.
@@ -237,7 +240,8 @@ export function tellsApart(judge: Judge, query: SelectStmt): boolean {
     } else if ('RangeVar' in item && queryOf(judge, item) === undefined) ranges.push(item.RangeVar);
     else return false;
   }
-  if (query.larg !== undefined || conditions.length === 0) return false;
+  const few = ranges.length <= MOST_TABLES;
+  if (query.larg !== undefined || conditions.length === 0 || !few) return false;
   const where: Node = { BoolExpr: { boolop: 'AND_EXPR', args: conditions } };
   const all = ranges.map((range) => alone(judge, range));
   const found = all.map((target) => {
@@ -250,10 +254,16 @@ export function tellsApart(judge: Judge, query: SelectStmt): boolean {
   return found.some(({ scoped }) => scoped) && found.every((one) => one.scoped || one.joined);
 }
 
-function reads(judge: Judge, from: readonly Node[], name: string): boolean {
+function reads(judge: Judge, from: readonly Node[], name: string, seen = new Set<Node>()): boolean {
   return from.some((item) => {
     const query = queryOf(judge, item);
-    return relationsIn(query ?? item).some((range) => range.relname === name);
+    if (query !== undefined && seen.has(query)) return false;
+    if (query !== undefined) seen.add(query);
+    return relationsIn(query ?? item).some(
+      (range) =>
+        range.relname === name ||
+        (query !== undefined && reads(judge, [{ RangeVar: range }], name, seen)),
+    );
   });
 }
 
