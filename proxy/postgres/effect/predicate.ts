@@ -363,9 +363,8 @@ class Conditions {
       // Columns of anything else may have any name.
       if (only === undefined || more !== undefined || !('RangeVar' in only)) return 'open';
       const alias = only.RangeVar.alias?.aliasname ?? this.#target.name;
-      const outer = [...(this.#target.outer ?? []), this.#target.alias].filter(
-        (name) => name !== alias,
-      );
+      const around = [...(this.#target.outer ?? []), this.#target.alias];
+      const outer = around.filter((name) => name !== alias);
       const inner: Target = { ...this.#target, alias, others: [], from: undefined, outer };
       const found = new Conditions(this.#judge, inner).reach(node.whereClause);
       return found.reach === 'key' || found.reach === 'none' ? 'key' : 'open';
@@ -391,12 +390,11 @@ class Conditions {
 
   /** A CTE may give any row of the target's. */
   #isOpen(query: Node): boolean {
-    let found = this.#known.get(query);
-    if (found !== undefined) return found;
     // One that reads itself may.
-    this.#known.set(query, true);
-    found = this.#isAgain({ RangeSubselect: { subquery: query } });
-    this.#known.set(query, found);
-    return found;
+    if (!this.#known.has(query)) {
+      this.#known.set(query, true);
+      this.#known.set(query, this.#isAgain({ RangeSubselect: { subquery: query } }));
+    }
+    return this.#known.get(query) === true;
   }
 }
