@@ -73,6 +73,12 @@ describe('event triggers', () => {
     }
   }
 
+  test('a name in the statement means what it did before', async () => {
+    const sql = 'create temp table victims () inherits (victims)';
+    const { parsed } = await tried(WORLD + NOTES, '', sql);
+    assert.ok(parsed.effects.some((effect) => effect.class === 'ddl'));
+  });
+
   test('a statement that makes nothing of theirs sets off no more than they do', async () => {
     const { parsed, left } = await tried(WORLD + NOTES, '', 'create table other (id int)');
     assert.equal(left, 1);

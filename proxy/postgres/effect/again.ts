@@ -66,7 +66,7 @@ export function untilSettled(first: Root, look: (root: Root) => Judge): Judge {
     const moving = root.moving || findings.moves;
     if (!findings.makes && moving === root.moving) return judge;
     if (round === EFFECT_LIMITS.rounds) throw new Budget('it makes things without an end');
-    const again = look({ ...withMade(judge, first), moving });
+    const again = look({ ...goingOn(judge, first), moving });
     const settled = round > 0 && moving === root.moving;
     if (settled && sizeOf(again.findings) === sizeOf(findings)) return again;
     judge = again;
@@ -74,15 +74,22 @@ export function untilSettled(first: Root, look: (root: Root) => Judge): Judge {
 }
 
 /** What a statement goes by that began so, with all that it makes as it goes on. */
-function withMade(judge: Judge, { session, depth }: Root): Root {
-  let now = session;
-  for (const change of judge.findings.changes)
-    if (change.kind === 'object' || change.kind === 'temporary') now = applyChange(now, change);
+function goingOn(judge: Judge, { session, depth }: Root): Root {
+  const now = withMade(session, judge.findings.changes);
   const root = { ...judge.root, session: now, depth, progress: null };
   if (now === session || root.renewing === true) return root;
   const { findings, path, runtime, via, draft, planning, body, times } = judge;
   const frame = { findings, path, runtime, via, draft, planning, body, times };
   return { ...root, session: renew(new Judge(root, frame)) };
+}
+
+/** A session with what these changes make. */
+export function withMade(
+  session: SessionContext,
+  changes: readonly SessionChange[],
+): SessionContext {
+  const made = changes.filter(({ kind }) => kind === 'object' || kind === 'temporary');
+  return made.reduce(applyChange, session);
 }
 
 function sizeOf({ effects, changes }: Findings): number {

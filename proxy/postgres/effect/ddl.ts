@@ -100,8 +100,9 @@ function madeRelation(
 /** CREATE TABLE AS and SELECT INTO. */
 export function createdRelation(judge: Judge, into: IntoClause): void {
   judge.worsen(judge.draft, judge.planning ? 'read' : isTemporary(into.rel) ? 'session' : 'ddl');
+  const { length } = judge.findings.changes;
   madeRelation(judge, into.rel, 'table', [], typesMade(judge));
-  fireEventTriggers(judge, 'CreateTableAsStmt');
+  fireEventTriggers(judge, 'CreateTableAsStmt', length);
 }
 
 export function createTableAs(judge: Judge, node: CreateTableAsStmt): void {

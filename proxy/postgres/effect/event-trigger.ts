@@ -2,9 +2,10 @@
 // Invariant: a statement that event triggers can answer to gets the effects of all of them that may
 // fire.
 import type { AlterEventTrigStmt, CreateEventTrigStmt } from '@pgsql/types';
+import { renew, withMade } from './again.ts';
 import { runBy } from './ddl.ts';
 import { callByName } from './define.ts';
-import { absorb, type Judge } from './judge.ts';
+import { absorb, Judge } from './judge.ts';
 import { alteredCode, DDL } from './local.ts';
 import { localNamed } from './names.ts';
 import { absorbFunction } from './routine.ts';
@@ -25,15 +26,15 @@ const SILENT = new Set(
     .split(/\s+/),
 );
 
-export function fireEventTriggers(judge: Judge, kind: string): void {
+/** `from`: where the changes of the session begin that the statement at hand has made. */
+export function fireEventTriggers(judge: Judge, kind: string, from: number): void {
   const triggers = judge.catalog?.event_triggers ?? [];
-  const local = localNamed(judge, 'operator', DDL);
-  if (triggers.length === 0 && local === null) return;
-  if (SILENT.has(kind) || judge.planning) return;
-  // Most fire when what the statement makes is there.
-  const { findings } = judge;
-  findings.makes ||= findings.changes.some((change) => change.kind === 'object');
-  if (local !== null) absorb(judge, local.on_read, ['event trigger']);
+  if (triggers.length === 0 && localNamed(judge, 'operator', DDL) === null) return;
+  const { root } = judge;
+  if (SILENT.has(kind) || judge.planning || root.renewing === true) return;
+  const then = afterwards(judge, from);
+  const local = localNamed(then, 'operator', DDL);
+  if (local !== null) absorb(then, local.on_read, ['event trigger']);
   for (const trigger of triggers) {
     // Tags name commands (`DROP TABLE`); which kind gives which tag is told by its first word only.
     const first = kind.startsWith('Drop') ? 'DROP' : null;
@@ -45,8 +46,20 @@ export function fireEventTriggers(judge: Judge, kind: string): void {
       !trigger.tags.some((tag) => tag.startsWith(first))
     )
       continue;
-    absorbFunction(judge, trigger.function, [`event trigger ${trigger.name}`]);
+    absorbFunction(then, trigger.function, [`event trigger ${trigger.name}`]);
   }
+  root.nodes = then.root.nodes;
+  root.personal ||= then.root.personal;
+}
+
+/** The same judgement where what the statement makes is made: most event triggers fire then. */
+function afterwards(judge: Judge, from: number): Judge {
+  const { root, findings, draft, path, runtime, via, planning, body, times } = judge;
+  const session = withMade(root.session, findings.changes.slice(from));
+  if (session === root.session) return judge;
+  const then = { ...root, session, progress: null };
+  const frame = { findings, draft, path, runtime, via, planning, body, times };
+  return new Judge({ ...then, session: renew(new Judge(then, frame)) }, frame);
 }
 
 export function createEventTrigger(judge: Judge, node: CreateEventTrigStmt): void {

@@ -383,7 +383,7 @@ export function judgeStatement(judge: Judge, node: Node): void {
     const changes = judge.findings.changes.length;
     handler(judge, body);
     if (judge.findings.changes.length > changes) saidBy(judge, node, changes);
-    fireEventTriggers(judge, kind);
+    fireEventTriggers(judge, kind, changes);
   }
   judge.draft = before;
 }
