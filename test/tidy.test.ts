@@ -82,6 +82,10 @@ describe('tidy', () => {
     example('proxy/utils/a.ts', ''),
     example('proxy/helpers.ts', ''),
   ]);
+  holds('nothing that a program left behind', rules.kinds, files, [
+    example('check.audit.port.5432.db.shop', ''),
+    example('core', ''),
+  ]);
   holds(
     'no any, no non-null assertion, only erasable syntax',
     rules.types,

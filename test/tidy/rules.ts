@@ -3,7 +3,7 @@
 // Invariant: a rule is a pure function of path and text, so that the test can show it a bad
 // example.
 import { stripTypeScriptTypes } from 'node:module';
-import { basename, dirname, join, normalize } from 'node:path';
+import { basename, dirname, extname, join, normalize } from 'node:path';
 import { EXTRA, GENERATED, isCode, LONG, type SourceFile, TWINS } from './files.ts';
 
 export const LINES_PER_FILE = 400;
@@ -113,6 +113,19 @@ export const drawers: Rule = ({ path }) => {
   return [
     `${path}: '${found}' is a drawer. Put each thing beside what uses it, under its own name.`,
   ];
+};
+
+const KINDS = new Set(
+  `ts js mjs html css svg webmanifest wasm md txt sql jsonl json yaml yml rego py go mod sum
+  sh`.split(/\s+/),
+);
+const NAMES = new Set('LICENSE Dockerfile run .npmrc .gitignore .dockerignore'.split(' '));
+
+/** What a program left behind, and `git add` took along. */
+export const kinds: Rule = ({ path }) => {
+  const name = basename(path);
+  if (NAMES.has(name) || KINDS.has(extname(name).slice(1))) return [];
+  return [`${path}: no kind of file that we keep. Remove it, or name its kind in test/tidy.`];
 };
 
 /** `any`, `!`, enums and the rest, seen by what node's own type stripper takes away. */
