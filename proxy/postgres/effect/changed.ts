@@ -8,7 +8,6 @@ import type { Judge } from './judge.ts';
 import { localNamed } from './names.ts';
 import { rowWritten } from './plpgsql-constants.ts';
 import { hasNode } from './reference.ts';
-import type { Write } from './write.ts';
 
 /** Bits of pg_trigger.tgtype: for each row, BEFORE, UPDATE. */
 const BEFORE_UPDATE = 1 | 2 | 16;
@@ -88,14 +87,12 @@ export function setColumns(list: readonly Node[] | undefined): ReadonlySet<strin
 }
 
 /** Columns that are set to DEFAULT, which is computed then. */
-export function setDefaults(list: readonly Node[] | undefined): Pick<Write, 'defaults'> {
-  const names = setColumns(
-    list?.filter((node) => {
-      const value = 'ResTarget' in node ? node.ResTarget.val : undefined;
-      if (value === undefined) return false;
-      if ('MultiAssignRef' in value) return hasNode(value, (kind) => kind === 'SetToDefault');
-      return 'SetToDefault' in value;
-    }),
-  );
-  return names.size === 0 ? {} : { defaults: names };
+export function setDefaults(list: readonly Node[] | undefined): ReadonlySet<string> | undefined {
+  const reset = list?.filter((node) => {
+    const value = 'ResTarget' in node ? node.ResTarget.val : undefined;
+    if (value === undefined) return false;
+    if ('MultiAssignRef' in value) return hasNode(value, (kind) => kind === 'SetToDefault');
+    return 'SetToDefault' in value;
+  });
+  return reset === undefined || reset.length === 0 ? undefined : setColumns(reset);
 }

@@ -26,7 +26,7 @@ import { columnNames, descendants } from './relation.ts';
 import { scoped } from './select.ts';
 import { judgeStatement } from './statements.ts';
 import { fromRows, isWhole, rowsOf } from './times.ts';
-import { type Write, writeMeaning, writeRelation } from './write.ts';
+import { writeMeaning, writeRelation } from './write.ts';
 
 interface Changed {
   readonly meaning: RelationMeaning;
@@ -55,6 +55,8 @@ function addTarget(judge: Judge, changed: Changed): void {
   });
 }
 
+const NOTHING: readonly string[] = [];
+
 /** Writes to whatever the name means. */
 function write(
   judge: Judge,
@@ -63,13 +65,13 @@ function write(
   event: WriteEvent,
   columns: ReadonlySet<string> | null,
   only: boolean,
-  defaults: Pick<Write, 'defaults'> = {},
+  defaults?: ReadonlySet<string>,
 ): void {
   const { meaning } = changed;
   const before = judge.draft;
   judge.draft = draft;
   const rows = draft.rows_max;
-  writeMeaning(judge, meaning, { event, columns, via: [], only, rows, ...defaults });
+  writeMeaning(judge, meaning, { event, columns, via: NOTHING, only, rows, defaults });
   if (event !== 'truncate') ownRows(judge, draft, meaning);
   judge.draft = before;
 }

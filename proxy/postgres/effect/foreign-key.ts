@@ -44,7 +44,7 @@ export function followKeys(judge: Judge, relation: Relation, write: Write): void
       via,
       only: false,
       rows: draft.rows_max,
-      ...(action === 'd' ? { defaults: columns } : {}),
+      defaults: action === 'd' ? columns : undefined,
     });
     judge.draft = before;
   }

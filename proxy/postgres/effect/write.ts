@@ -36,7 +36,7 @@ export interface Write {
   /** The most rows that are changed; null: any number. */
   readonly rows: number | null;
   /** Columns that an UPDATE puts back to their defaults; null: any of them. */
-  readonly defaults?: ReadonlySet<string> | null;
+  readonly defaults?: ReadonlySet<string> | null | undefined;
 }
 
 /**
@@ -380,8 +380,8 @@ function viewWrite(judge: Judge, view: Relation, write: Write): void {
   const base = behindView(inner, view);
   if (base === null) return;
   // ONLY is said of the view; its own FROM says whether the base's children are meant.
-  const defaults = write.defaults === undefined ? {} : { defaults: null };
-  const through = { ...write, ...defaults, columns: null, via, only: base.only };
+  const defaults = write.defaults === undefined ? undefined : null;
+  const through = { ...write, defaults, columns: null, via, only: base.only };
   writeMeaning(judge, base.meaning, through);
 }
 
