@@ -19,16 +19,20 @@ const WORLD = `
   grant usage on schema opened to app;
   grant all on all tables in schema public, opened, closed to app;`;
 
+function asApp(address: string): string {
+  const url = new URL(address);
+  url.username = 'app';
+  url.password = 'app';
+  return url.href;
+}
+
 test('what a role may use is seen to change, however it came to it', {
   skip: skipWithoutPostgres(18),
 }, async () => {
   const server = await startPostgres({ version: 18 });
   try {
     const database = await server.createDatabase(WORLD);
-    const url = new URL(server.url(database));
-    url.username = 'app';
-    url.password = 'app';
-    const reader = await openCatalog(url.href);
+    const reader = await openCatalog(asApp(server.url(database)));
     const admin = await server.connect(database);
     const closed = () => reader.current()?.closed_schemas.has('closed');
     await admin.query('create role boss; grant usage on schema closed to boss');
@@ -53,11 +57,8 @@ test('a table in a schema that may not be used hides nothing', {
   await loadParser();
   const server = await startPostgres({ version: 18 });
   try {
-    const database = await server.createDatabase(WORLD);
-    const url = new URL(server.url(database));
-    url.username = 'app';
-    url.password = 'app';
-    const reader = await openCatalog(url.href);
+    const url = asApp(server.url(await server.createDatabase(WORLD)));
+    const reader = await openCatalog(url);
     const catalog = reader.current();
     await reader.close();
     const context = initialContext({ user: 'app', search_path: 'closed, opened, public' });
@@ -66,7 +67,7 @@ test('a table in a schema that may not be used hides nothing', {
     assert.equal(judged(update).effects[0]?.rows_max, null);
     assert.equal(judged('select f(1)').class, 'destructive');
     assert.equal(judged('delete from u where id = 1').effects[0]?.rows_max, 1);
-    const client = new pg.Client({ connectionString: url.href });
+    const client = new pg.Client({ connectionString: url });
     await client.connect();
     await client.query('set search_path = closed, opened, public');
     assert.equal((await client.query(update)).rowCount, 2);

@@ -8,6 +8,7 @@ import { makeVerifier } from '../../proxy/agents.ts';
 import { HandshakeFailed } from '../../proxy/postgres/handshake.ts';
 import { parseVerifier, SCRAM, serverFinal, serverFirst } from '../../proxy/postgres/scram.ts';
 import { decodeFirstPacket, decodeOptions, encodeStartup } from '../../proxy/postgres/startup.ts';
+import { mulberry } from '../peers/dice.ts';
 import { until } from '../setup/holds.ts';
 import { openDoor } from './door.ts';
 
@@ -15,17 +16,6 @@ const SEED = Number(process.env.HOLDPOINT_SEED ?? 20_261_121);
 const ROUNDS = Number(process.env.HOLDPOINT_ROUNDS ?? 300);
 const door = await openDoor({ handshakeTimeoutMs: 400 });
 after(() => door.close());
-
-/** mulberry32: small, and the same everywhere. */
-function random(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let value = Math.imul(state ^ (state >>> 15), state | 1);
-    value ^= value + Math.imul(value ^ (value >>> 7), value | 61);
-    return ((value ^ (value >>> 14)) >>> 0) % below;
-  };
-}
 
 type Pick = (below: number) => number;
 
@@ -75,7 +65,7 @@ const GSSENC = Buffer.from([0, 0, 0, 8, 4, 210, 22, 48]);
 const CANCEL = Buffer.from([0, 0, 0, 16, 4, 210, 22, 46, 0, 0, 0, 1, 1, 2, 3, 4]);
 
 test(`first packets decode or are refused, seed ${SEED}`, () => {
-  const pick = random(SEED);
+  const pick = mulberry(SEED);
   for (let round = 0; round < ROUNDS * 100; round++) {
     const source = [STARTUP, SSL, CANCEL, GSSENC][pick(4)] ?? STARTUP;
     const body = pick(4) === 0 ? bytes(pick, 200) : mutate(pick, source).subarray(4);
@@ -93,7 +83,7 @@ test(`first packets decode or are refused, seed ${SEED}`, () => {
 });
 
 test('options written with PostgreSQL’s escapes come back as they were', () => {
-  const pick = random(SEED);
+  const pick = mulberry(SEED);
   const alphabet = ['a', 'B', '\\', ' ', '\t', '\n', "'", '"', '=', '-', 'é', ','];
   const text = () =>
     Array.from({ length: pick(12) }, () => alphabet[pick(alphabet.length)]).join('');
@@ -116,7 +106,7 @@ test('options written with PostgreSQL’s escapes come back as they were', () =>
 });
 
 test('SCRAM messages are answered or refused, and no noise is a proof', () => {
-  const pick = random(SEED);
+  const pick = mulberry(SEED);
   const verifier = parseVerifier(makeVerifier('pencil'));
   assert.ok(verifier);
   const good = serverFirst(SCRAM, 'n,,n=,r=abcd', verifier, null);
@@ -178,7 +168,7 @@ async function attack(payload: Buffer, pick: Pick): Promise<Buffer> {
 }
 
 test('a live door under mutated conversations', async () => {
-  const pick = random(SEED);
+  const pick = mulberry(SEED);
   for (let round = 0; round < ROUNDS; round += 10) {
     await Promise.all(
       Array.from({ length: 10 }, async () => {

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import type pg from 'pg';
 import { type CatalogReader, openCatalog } from '../../../proxy/postgres/catalog.ts';
 import { loadParser } from '../../../proxy/postgres/effect/analyze.ts';
+import { mulberry } from '../../peers/dice.ts';
 import { type PostgresServer, startPostgres, versionAsked } from '../../setup/postgres.ts';
 import { didNothing, type Miss, missing } from './compare.ts';
 import { Counters, FLUSH_COUNTERS } from './counters.ts';
@@ -20,17 +21,6 @@ const TRIED = 120;
 const DEEPEST = 9;
 
 type Roll = (bound: number) => number;
-
-/** Whole numbers below a bound, the same for the same seed (mulberry32). */
-function dice(seed: number): Roll {
-  let state = seed >>> 0;
-  return (bound) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) % bound;
-  };
-}
 
 /** The alternatives of each rule of {@link GRAMMAR}. */
 function rulesOf(text: string): ReadonlyMap<string, readonly string[]> {
@@ -125,7 +115,7 @@ export class Ground {
     const session = await Session.open(config, this.#reader, new Counters(this.#watcher));
     const found: Under[] = [];
     const script: string[] = [];
-    const roll = dice(seed);
+    const roll = mulberry(seed);
     try {
       for (const text of scriptOf(roll)) {
         const ran = await this.#send(session, text, script, found, seed);
